@@ -1,0 +1,57 @@
+"""What is seen: one file is one analysis, and the file name is the command. Files that begin with "_" are shared.
+
+An analysis has a docstring, `Options`, and three functions: `measure(run, options)` gives an xarray.Dataset whose first
+dimension is `step`, `draw(found)` a plotly figure of it, and `summarise(found)` a table with a row per step.
+"""
+
+import ast
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from interp.base import UserError, near_miss
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+    import xarray as xr
+
+    from interp.store import Run
+
+
+def analyses() -> dict[str, str]:
+    """Every analysis with the first line of its docstring; read from the files, none is imported."""
+    files = sorted(file for file in Path(__file__).parent.glob("*.py") if not file.stem.startswith("_"))
+    return {file.stem: (ast.get_docstring(ast.parse(file.read_text())) or "").split("\n")[0] for file in files}
+
+
+def find(name: str) -> ModuleType:
+    """The module of an analysis; UserError with the nearest name when there is none."""
+    if name not in analyses():
+        raise UserError(f'no analysis "{name}"{near_miss(name, analyses())}')
+    return importlib.import_module(f"interp.analyze.{name}")
+
+
+def measure(run: "Run", name: str, **options: Any) -> "xr.Dataset":
+    """The measurement of that name on the checkpoints in view, with the analysis' options by keyword.
+
+    Raises:
+        UserError: there is no such analysis or option, or the analysis cannot read this run.
+        CheckpointError: a checkpoint is damaged.
+    """
+    analysis = find(name)
+    return analysis.measure(run, analysis.Options(**options)).assign_attrs(analysis=name)
+
+
+def draw(found: "xr.Dataset") -> "go.Figure":
+    """The figure of a measurement."""
+    return find(found.attrs["analysis"]).draw(found)
+
+
+def summarise(found: "xr.Dataset") -> "pd.DataFrame":
+    """The short table of a measurement, a row per step."""
+    return find(found.attrs["analysis"]).summarise(found)
+
+
+__all__ = ["analyses", "draw", "find", "measure", "summarise"]

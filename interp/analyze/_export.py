@@ -1,0 +1,109 @@
+"""Results as files: .nc and .csv for programs, .html and .png for people."""
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import xarray as xr
+from plotly.offline import get_plotlyjs
+
+from interp.base import UserError
+from interp.store.files import told_in_a_sentence, write_whole
+
+PNG_SECONDS = 60
+"""Longest wait for the browser that draws a PNG: kaleido can hang when it meets a broken one."""
+
+NO_BROWSER = "no .png: the exporter needs Chrome or Chromium (Debian: apt install chromium; anywhere: plotly_get_chrome)"
+
+
+def write_netcdf(found: xr.Dataset, path: Path) -> None:
+    """The whole measurement with names, units and definition; xarray.open_dataset reads it back equal."""
+    write_whole(path, bytes(found.to_netcdf(engine="h5netcdf")))
+
+
+def write_csv(found: xr.Dataset, path: Path) -> None:
+    """The whole measurement in long form: a row for every number, with its variable, coordinates and value."""
+    write_whole(path, long_form(found).to_csv(index=False).encode())
+
+
+def long_form(found: xr.Dataset) -> pd.DataFrame:
+    """Columns variable, step, one for each further dimension (empty where a variable has it not), and value."""
+    parts = [
+        variable.reset_coords(drop=True).to_series().rename("value").reset_index().assign(variable=name)
+        for name, variable in found.data_vars.items()
+    ]
+    dims = [str(dim) for dim in found.dims if dim != "step"]
+    return pd.concat(parts, ignore_index=True).reindex(columns=["variable", "step", *dims, "value"])
+
+
+def write_html(figure: go.Figure, path: Path) -> None:
+    """The figure alone on a page that needs no network; the figures of one directory share one plotly.min.js."""
+    script = path.parent / "plotly.min.js"
+    if not script.exists():
+        write_whole(script, get_plotlyjs().encode())
+    write_whole(path, figure.to_html(include_plotlyjs="directory", include_mathjax=False).encode())
+
+
+def browser() -> str | None:
+    """The Chrome or Chromium that kaleido would use, or None."""
+    from choreographer.browsers import Chromium
+
+    found = Chromium.find_browser(skip_local=False)
+    return str(found) if found else None
+
+
+def write_pngs(figures: dict[Path, go.Figure]) -> str | None:
+    """Draw figures as pictures, in a process of its own with a time limit; a sentence when that was not possible."""
+    if browser() is None:
+        return NO_BROWSER
+    script = (
+        "import json, sys, kaleido\n"
+        "work = [dict(path=path, fig=json.loads(figure), opts=dict(format='png', width=1000, scale=2)) for path, figure in json.load(sys.stdin)]\n"
+        "for item in work: item['opts']['height'] = item['fig']['layout']['height']\n"
+        "kaleido.write_fig_from_object_sync(work, kopts=dict(mathjax=False))\n"  # MathJax would be fetched from the network
+    )
+    work = json.dumps([[str(path), figure.to_json()] for path, figure in figures.items()])
+    try:
+        done = subprocess.run([sys.executable, "-c", script], input=work, text=True, capture_output=True, timeout=PNG_SECONDS + 5 * len(figures))
+    except subprocess.TimeoutExpired:
+        return f"no .png: the browser {browser()} did not answer in time"
+    if done.returncode != 0:
+        return f"no .png: the browser {browser()} failed: {done.stderr.strip().splitlines()[-1:]}"
+    return None
+
+
+def prepared(directory: Path) -> Path:
+    """The directory, made if need be; UserError when it cannot be written to."""
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"{directory} is a file; give --out a directory")
+    with told_in_a_sentence(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=directory).close()
+    return directory
+
+
+def table_text(table: pd.DataFrame, rows: int = 9) -> str:
+    """A table for the terminal: at most so many rows, evenly chosen, first and last among them."""
+    chosen = sorted({round(index * (len(table) - 1) / max(rows - 1, 1)) for index in range(min(rows, len(table)))})
+    return table.iloc[chosen].to_string(float_format=lambda value: f"{value:.3g}", na_rep="–")
+
+
+def as_json(found: xr.Dataset) -> dict[str, Any]:
+    """A measurement as plain JSON values: attributes, coordinates and variables, null for what is not a number."""
+    plain = found.to_dict()
+    return without_nan({"attrs": plain["attrs"], "coords": plain["coords"], "data_vars": plain["data_vars"]})
+
+
+def without_nan(value: Any) -> Any:
+    """The same with None for NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {str(key): without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,174 @@
+"""Superposition: how many features does the network represent, in how many dimensions, before and after it groks?"""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+import xarray as xr
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from interp import figures
+from interp.analyze._common import AnalysisOptions, answer_rows, dataset, from_activations, last_mlp, needs_numbers, number_rows, over_checkpoints
+from interp.maths import superposition
+from interp.maths.fourier import wave_directions
+from interp.store import Run
+from interp.tasks import ModularTask
+
+FEATURES = {
+    "W_E waves": "cosine and sine directions of every frequency in the embedding",
+    "W_E tokens": "rows of the embedding, one a residue, centred",
+    "neuron waves": "cosine and sine, of every frequency of the answer, in the neurons' activations",
+    "W_L waves": "cosine and sine directions of every frequency in W_out·W_U",
+}
+"""What counts as a feature, and in which space its direction lies."""
+
+
+class Options(AnalysisOptions):
+    represented_above: float = Field(0.1, gt=0, lt=1)
+    """Feature dimensionality D from which a feature counts as represented."""
+    random_draws: int = Field(8, ge=1, le=1000)
+    """Gaussian matrices of the same shape that are averaged for comparison."""
+    random_seed: int = Field(0, ge=0)
+    """Seed of those matrices."""
+
+
+def measure(run: Run, options: Options) -> xr.Dataset:
+    """The superposition ratio with its two parts, and every other definition of it, for four kinds of feature.
+
+    A Gaussian matrix of the same shape is measured the same way, for comparison; the run's own step 0 is another.
+    """
+    task = needs_numbers(run, "superposition")
+
+    def measures(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Of a stack of checkpoints: [step, features]."""
+        directions = feature_directions(weights, run, task)
+        each = [ratios(V, options) for V in directions.values()]
+        return {name: torch.stack([one[name] for one in each], dim=1) for name in each[0]}
+
+    found = over_checkpoints(run, measures)
+    shapes = {name: V.shape[1:] for name, V in feature_directions(first_of(run), run, task).items()}
+    random = [random_ratio(name, shape, options) for name, shape in shapes.items()]
+    return dataset(
+        run,
+        options,
+        {
+            **{name: (("step", "features"), values, {"long_name": LONG_NAMES[name]}) for name, values in found.items()},
+            "ratio_of_random": (
+                ("step", "features"),
+                np.tile(random, (len(run), 1)),
+                {"long_name": "superposition ratio of a Gaussian matrix of the same shape"},
+            ),
+        },
+        coords={
+            "features": list(FEATURES),
+            "n_features": ("features", [shape[0] for shape in shapes.values()]),
+            "n_dimensions": ("features", [shape[1] for shape in shapes.values()]),
+        },
+        definition="superposition ratio exp H(s) / exp H(λ): s_i = ‖v_i‖²/Σ‖v‖², λ the eigenvalues of VᵀV over their sum; "
+        + "; ".join(f"{name}: {what}" for name, what in FEATURES.items()),
+        source="feature dimensionality, interference, features per dimension: Elhage et al. 2022, Toy Models of Superposition; "
+        "the ratio of effective numbers is defined here",
+    )
+
+
+LONG_NAMES = {
+    "ratio": "superposition ratio (entropy)",
+    "features_represented": "effective number of features, exp H(s)",
+    "dimensions_used": "effective number of dimensions, exp H(λ)",
+    "ratio_order_2": "superposition ratio (participation ratios)",
+    "features_per_dimension": "features per dimension, ‖V‖²/d",
+    "represented_count": "features with D above the threshold",
+    "represented_share": "features with D above the threshold, per dimension",
+    "heavy_share": "features with ‖v‖² > 0.5, per dimension",
+    "mean_dimensionality": "mean feature dimensionality D",
+    "total_dimensionality": "sum of feature dimensionalities, ΣD",
+    "mean_interference": "mean interference Σ_{j≠i}(v̂_i·v_j)²",
+}
+
+
+def first_of(run: Run) -> dict[str, Tensor]:
+    """The first checkpoint in view, as a stack of one."""
+    return {name: tensor[None] for name, tensor in run.checkpoints[0].weights.items()}
+
+
+def feature_directions(weights: dict[str, Tensor], run: Run, task: ModularTask) -> dict[str, Float[Tensor, "step n d"]]:
+    """V of each kind of feature for a stack of checkpoints."""
+    embedding = number_rows(weights["embed.W_E"], task).double()
+    return {
+        "W_E waves": wave_directions(embedding),
+        "W_E tokens": embedding - embedding.mean(dim=-2, keepdim=True),
+        "neuron waves": wave_directions(neurons_by_answer(weights, run, task)),
+        "W_L waves": wave_directions(answer_rows(last_mlp(weights, run), task)),
+    }
+
+
+def neurons_by_answer(weights: dict[str, Tensor], run: Run, task: ModularTask) -> Float[Tensor, "step period d_mlp"]:
+    """Mean activation of the last layer's neurons over all prompts with one answer, in the order of `residues`."""
+    hook = f"blocks.{run.config.model.n_layers - 1}.mlp.hook_post"
+    targets, answers = torch.from_numpy(task.table().targets), torch.from_numpy(task.residues())
+    membership = torch.nn.functional.one_hot(targets, task.p).T[answers].float()
+    share = membership / membership.sum(dim=1, keepdim=True).clamp(min=1)  # some operations never give some answers
+    return from_activations(run, weights, hook, lambda post: share @ post)
+
+
+def ratios(V: Float[Tensor, "step n d"], options: Options) -> dict[str, Float[Tensor, " step"]]:
+    """Every definition of the ratio, for one kind of feature."""
+    D, disturbance = superposition.feature_dimensionality(V), superposition.interference(V)
+    s, eigenvalues = superposition.feature_shares(V), superposition.dimension_shares(V)
+    represented = (D > options.represented_above).sum(dim=-1).double()
+    return {
+        "ratio": superposition.superposition_ratio(V),
+        "features_represented": superposition.exp_entropy(s),
+        "dimensions_used": superposition.exp_entropy(eigenvalues),
+        "ratio_order_2": superposition.superposition_ratio(V, order=2),
+        "features_per_dimension": superposition.features_per_dimension(V),
+        "represented_count": represented,
+        "represented_share": represented / V.shape[-1],
+        "heavy_share": (V.square().sum(dim=-1) > 0.5).sum(dim=-1) / V.shape[-1],
+        "mean_dimensionality": D.nanmean(dim=-1),
+        "total_dimensionality": D.nansum(dim=-1),
+        "mean_interference": disturbance.nanmean(dim=-1),
+    }
+
+
+def random_ratio(name: str, shape: torch.Size, options: Options) -> float:
+    """Mean superposition ratio of Gaussian matrices that are centred where the features are."""
+    generator = torch.Generator().manual_seed(options.random_seed)
+    V = torch.randn(options.random_draws, *shape, generator=generator, dtype=torch.float64)
+    if name == "W_E tokens":
+        V -= V.mean(dim=-2, keepdim=True)
+    return superposition.superposition_ratio(V).mean().item()
+
+
+def draw(found: xr.Dataset) -> go.Figure:
+    """Accuracy above the ratio and its two parts."""
+    figure = figures.panels(
+        ["accuracy", "superposition ratio (dotted: a random matrix of the same shape)", "features represented, exp H(s)", "dimensions used, exp H(λ)"],
+        heights=[3, 5, 4, 4],
+        title="Superposition across training",
+    )
+    figures.accuracies(figure, found, row=1)
+    for name, colour in zip(found["features"].values, figures.PALETTE, strict=False):
+        here = found.sel(features=name)
+        together = {"legendgroup": name}
+        figures.line(figure, here["ratio"], name, colour, row=2, **together)
+        figures.line(figure, here["ratio_of_random"], name, colour, row=2, dash="dot", showlegend=False, **together)
+        figures.line(figure, here["features_represented"], name, colour, row=3, showlegend=False, **together)
+        figures.line(figure, here["dimensions_used"], name, colour, row=4, showlegend=False, **together)
+    figure.update_yaxes(title_text="ratio", row=2)
+    figure.update_yaxes(title_text="features", rangemode="tozero", row=3)
+    figure.update_yaxes(title_text="dimensions", rangemode="tozero", row=4)
+    return figures.mark_transition(figure, found)
+
+
+def summarise(found: xr.Dataset) -> pd.DataFrame:
+    """The ratio, and features in dimensions, for each kind of feature at each step."""
+    table = found["step"].to_dataframe()[[]]
+    for name in found["features"].values:
+        here = found.sel(features=name)
+        table[name] = here["ratio"].values
+        pairs = zip(here["features_represented"].values, here["dimensions_used"].values, strict=True)
+        table[f"{name} n/d"] = [f"{features:.0f} in {dimensions:.0f}" for features, dimensions in pairs]
+    return table

@@ -1,0 +1,193 @@
+"""t-SNE, principal components and circles of the embedding and unembedding, step by step: do the residues form a ring?"""
+
+import warnings
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+import xarray as xr
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from interp import figures
+from interp.analyze._common import AnalysisOptions, answer_rows, dataset, needs_numbers, number_rows
+from interp.base import UserError
+from interp.maths import geometry
+from interp.maths.fourier import frequency_norms
+from interp.store import Run
+
+LATER_ITERATIONS = 300
+"""Of frames that start from the one before; scikit-learn reports no divergence for 250 and fewer."""
+
+EXACT_UP_TO = 2000
+"""Points up to which the exact gradient is used; at these sizes it is the faster one too."""
+
+
+class Options(AnalysisOptions):
+    frames: int = Field(60, ge=1)
+    """At most so many steps, evenly chosen among those in view."""
+    perplexity: float = Field(15.0, gt=0)
+    """Effective number of neighbours of a point, in t-SNE; capped at a third of the points."""
+    learning_rate: float | Literal["auto"] = "auto"
+    """Of t-SNE's gradient descent; auto is the number of points over 48, at least 50."""
+    iterations: int = Field(1000, ge=300)
+    """Gradient steps of the first frame; later ones start from the frame before and take 300."""
+    seed: int = Field(0, ge=0)
+    """Of t-SNE, and of the random matrix for comparison."""
+    frequency: int | Literal["strongest"] = "strongest"
+    """Frequency k whose circle is shown; strongest is that of the largest power in the last frame."""
+
+
+def measure(run: Run, options: Options) -> xr.Dataset:
+    """Residues in the plane at each step: t-SNE, the first two principal components, and the plane of one frequency.
+
+    Each frame of t-SNE starts from the one before and is then turned onto it, so that movement is the network's.
+    Trustworthiness (1: neighbours in the plane are neighbours in the network) and the divergence that t-SNE minimises
+    stand beside it, with the same for a random matrix: t-SNE draws clusters in noise.
+    """
+    task = needs_numbers(run, "tsne")
+    run = evenly(run, options.frames)
+    clouds = residue_clouds(run)
+    period = clouds.shape[2]
+    ks = [strongest(cloud[-1]) if options.frequency == "strongest" else options.frequency for cloud in clouds]
+    if not all(1 <= k <= period // 2 for k in ks):
+        raise UserError(f"frequency is {options.frequency}; with {period} residues it should be 1 to {period // 2}")
+    planes = [project(cloud, k, options) for cloud, k in zip(clouds, ks, strict=True)]
+    noise = torch.randn(1, *clouds.shape[2:], generator=torch.Generator().manual_seed(options.seed))
+    random = project(noise, 1, options)
+    plane = ("step", "matrix", "residue", "axis")
+    stacked = {name: np.stack([one[name] for one in planes], axis=1) for name in planes[0]}
+    return dataset(
+        run,
+        options,
+        {
+            "tsne": (plane, stacked["tsne"], {"long_name": "t-SNE of the residues, aligned to the frame before"}),
+            "pca": (plane, stacked["pca"], {"long_name": "first two principal components, aligned to the frame before"}),
+            "circle": (plane, stacked["circle"], {"long_name": "projection on the plane of one frequency"}),
+            "pca_share": (("step", "matrix"), stacked["pca_share"], {"long_name": "share of variance of two components"}),
+            "kl": (("step", "matrix"), stacked["kl"], {"long_name": "divergence of t-SNE", "units": "nats"}),
+            "trustworthiness": (("step", "matrix"), stacked["trustworthiness"], {"long_name": "trustworthiness of t-SNE"}),
+        },
+        coords={
+            "matrix": ["W_E", "W_U"],
+            "frequency": ("matrix", ks),
+            "residue": task.residues(),
+            "axis": ["x", "y"],
+        },
+        definition=f"exact t-SNE, PCA start, then each frame from the one before and orthogonal Procrustes onto it; {neighbours(period)} neighbours "
+        "for trustworthiness",
+        source="van der Maaten & Hinton 2008; unembedding ring: Power et al. 2022, figure 3; circles: Nanda et al. 2023",
+    ).assign_attrs(
+        perplexity=perplexity(options, period), random_kl=float(random["kl"][0]), random_trustworthiness=float(random["trustworthiness"][0])
+    )
+
+
+def evenly(run: Run, frames: int) -> Run:
+    """The run with at most so many checkpoints in view, evenly chosen, first and last among them."""
+    chosen = np.unique(np.linspace(0, len(run) - 1, min(frames, len(run))).round().astype(int))
+    return run.select(steps=[run.steps[index] for index in chosen])
+
+
+def residue_clouds(run: Run) -> Float[Tensor, "2 step period d_model"]:
+    """Rows of W_E and columns of W_U for the residues, in the order of the group."""
+    weights = [checkpoint.weights for checkpoint in run]
+    return torch.stack(
+        [
+            torch.stack([number_rows(at_step["embed.W_E"], run.task) for at_step in weights]),
+            torch.stack([answer_rows(at_step["unembed.W_U"], run.task) for at_step in weights]),
+        ]
+    )
+
+
+def strongest(cloud: Float[Tensor, "period d"]) -> int:
+    """The frequency with the largest power."""
+    return int(frequency_norms(cloud).argmax()) + 1
+
+
+def project(cloud: Float[Tensor, "step period d"], k: int, options: Options) -> dict[str, np.ndarray]:
+    """Every kind of plane for one matrix over steps, each frame laid onto the one before."""
+    frames: dict[str, list] = {"tsne": [], "pca": [], "circle": [], "pca_share": [], "kl": [], "trustworthiness": []}
+    for points in cloud:
+        before = frames["tsne"][-1] if frames["tsne"] else None
+        embedded, kl = tsne(points, before, options)
+        components, shares = geometry.principal_components(points)
+        frames["tsne"].append(embedded if before is None else geometry.aligned(embedded, before))
+        frames["pca"].append(geometry.aligned(components, frames["pca"][-1]) if frames["pca"] else components)
+        frames["circle"].append(geometry.circle(points, k))
+        frames["pca_share"].append(float(shares.sum()))
+        frames["kl"].append(kl)
+        frames["trustworthiness"].append(trusted(points, embedded))
+    return {name: np.stack([np.asarray(frame) for frame in values]) for name, values in frames.items()}
+
+
+def tsne(points: Float[Tensor, "n d"], start: Float[Tensor, "n 2"] | None, options: Options) -> tuple[Float[Tensor, "n 2"], float]:
+    """The points in the plane, and the Kullback–Leibler divergence that is left (nats)."""
+    from sklearn.manifold import TSNE  # here: importing scikit-learn takes seconds
+
+    init = "pca" if start is None else start.numpy()
+    mapper = TSNE(
+        perplexity=perplexity(options, len(points)),
+        learning_rate=options.learning_rate,
+        max_iter=options.iterations if start is None else LATER_ITERATIONS,
+        early_exaggeration=12.0 if start is None else 1.0,  # exaggeration would tear the previous frame apart
+        init=init,
+        method="exact" if len(points) <= EXACT_UP_TO else "barnes_hut",
+        random_state=options.seed,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # PCA start of points that all coincide divides by zero
+        embedded = mapper.fit_transform(points.double().numpy())
+    return torch.from_numpy(embedded).double(), float(mapper.kl_divergence_)
+
+
+def perplexity(options: Options, n: int) -> float:
+    """The perplexity that is used for n points."""
+    return min(options.perplexity, (n - 1) / 3)
+
+
+def neighbours(n: int) -> int:
+    """How many neighbours trustworthiness looks at: 5, or what few points allow."""
+    return min(5, max(1, (n - 1) // 2 - 1))
+
+
+def trusted(points: Float[Tensor, "n d"], embedded: Float[Tensor, "n 2"]) -> float:
+    """Trustworthiness of the plane, 0 to 1 (Venna & Kaski 2001)."""
+    from sklearn.manifold import trustworthiness
+
+    return float(trustworthiness(points.double().numpy(), embedded.numpy(), n_neighbors=neighbours(len(points))))
+
+
+def draw(found: xr.Dataset) -> go.Figure:
+    """t-SNE, principal components and circle of each matrix, with a slider over steps."""
+    names = [
+        f"{matrix}: {kind}"
+        for matrix, k in zip(found["matrix"].values, found["frequency"].values, strict=True)
+        for kind in ("t-SNE", "principal components", f"circle of k = {k}")
+    ]
+    clouds = [found[kind].sel(matrix=matrix) for matrix in found["matrix"].values for kind in ("tsne", "pca", "circle")]
+    figure = figures.planes(clouds, names, columns=3, colour=found["residue"], title="Where the residues lie")
+    return figures.step_slider(figure, clouds, [caption(found, index) for index in range(found.sizes["step"])])
+
+
+def caption(found: xr.Dataset, index: int) -> str:
+    """What the slider says of one frame."""
+    here = found.isel(step=index)
+    trust = ", ".join(f"{name} {value:.2f}" for name, value in zip(found["matrix"].values, here["trustworthiness"].values, strict=True))
+    return (
+        f"step {here['step'].item():,} · test accuracy {here['test_accuracy'].item():.0%} · "
+        f"trustworthiness of t-SNE: {trust} (random matrix {found.attrs['random_trustworthiness']:.2f})"
+    )
+
+
+def summarise(found: xr.Dataset) -> pd.DataFrame:
+    """Divergence, trustworthiness and share of two components at each step."""
+    table = found["step"].to_dataframe()[[]]
+    for matrix in found["matrix"].values:
+        here = found.sel(matrix=matrix)
+        table[f"{matrix} KL"] = here["kl"].values
+        table[f"{matrix} trust"] = here["trustworthiness"].values
+        table[f"{matrix} PCA share"] = here["pca_share"].values
+    return table

@@ -1,0 +1,88 @@
+"""The words that every other module speaks: errors a person reads, frozen specifications, the shape of a task."""
+
+import difflib
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class UserError(Exception):
+    """What a person must mend, in one sentence: what was given, what is allowed, what to do."""
+
+
+def near_miss(given: str, known: Iterable[str]) -> str:
+    """`; did you mean "fourier"?` for a slip of the pen, otherwise the list of what is known."""
+    known = sorted(known)
+    close = difflib.get_close_matches(given, known, n=1)
+    return f'; did you mean "{close[0]}"?' if close else f"; known are {', '.join(known)}"
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turn a UserError into its sentence on stderr and exit code 2: the outermost layer of every command."""
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except BrokenPipeError:  # `… | head` closed the pipe: not a fault of ours
+        sys.stderr.close()
+        raise SystemExit(0) from None
+
+
+class Frozen(BaseModel):
+    """A validated, immutable specification: unknown fields are errors, JSON goes in and out unchanged.
+
+    Raises UserError, not pydantic's report, when constructed with a value that is not allowed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    section: ClassVar[str] = ""
+    """Where the fields stand in a run's configuration, for error messages: "task", "model", …"""
+
+    def __init__(self, **fields: Any):
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise UserError(explain(error, self.section)) from None
+
+    def but(self, **changes: Any) -> "Frozen":
+        """A copy with some fields changed, validated like a new one."""
+        return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
+
+
+def explain(error: ValidationError, section: str = "") -> str:
+    """The first fault of a pydantic report as one sentence: `task.p is 1; it should be greater than or equal to 3`."""
+    fault = error.errors()[0]
+    where = ".".join([section] * bool(section) + [str(part) for part in fault["loc"]])
+    if fault["type"] == "extra_forbidden":
+        return f"{where} is not a known field"
+    if fault["type"] == "value_error" and not fault["loc"]:
+        return fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "literal_error":
+        return f"{where} is {fault['input']!r}{near_miss(str(fault['input']), literals(fault['ctx']['expected']))}"
+    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ").strip()
+    return f"{where} is {fault['input']!r}; it {message}"
+
+
+def literals(expected: str) -> list[str]:
+    """The words in pydantic's `'add', 'subtract' or 'divide'`."""
+    return re.findall(r"'([^']*)'", expected)
+
+
+class TaskShape(Frozen):
+    """All that a model may know of its task."""
+
+    n_ctx: int
+    """Tokens in a prompt."""
+    d_vocab: int
+    """Distinct input tokens."""
+    d_vocab_out: int
+    """Distinct answers."""
+    kind: Literal["tokens"] = "tokens"
+    """What an example is made of."""

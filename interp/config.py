@@ -1,0 +1,97 @@
+"""What a run is: its task, model, training and seeds. Validated, frozen, JSON in and out; costs no torch."""
+
+import hashlib
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from interp.base import Frozen
+from interp.models import Model, TransformerSpec
+from interp.tasks import ModularTask, Task
+
+
+class TrainConfig(Frozen):
+    """How a model learns."""
+
+    section: ClassVar[str] = "train"
+
+    steps: int = Field(25_000, ge=0)
+    """Optimiser updates in all."""
+    batch_size: int | Literal["full"] = "full"
+    """Prompts an update; `full` is the whole training set every time."""
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    """AdamW (Loshchilov & Hutter 2019), Adam (Kingma & Ba 2015), or stochastic gradient descent with momentum."""
+    lr: float = Field(1e-3, ge=0)
+    """Learning rate after the warm-up."""
+    weight_decay: float = Field(1.0, ge=0)
+    """Decay toward the origin: decoupled (a share lr·weight-decay of every parameter each update) for adamw, added to
+    the gradient (L2) for adam and sgd."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    """Averaging of gradient and of squared gradient, each in [0, 1); adamw and adam only."""
+    eps: float = Field(1e-8, gt=0)
+    """Added to the root of the squared-gradient average; adamw and adam only."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Share of the last update that is kept, in [0, 1); sgd only."""
+    warmup_steps: int = Field(10, ge=0)
+    """Updates over which the learning rate rises linearly from 0; the first has rate 0, as in Nanda et al. (2023)."""
+    log_every: int = Field(10, ge=1)
+    """Steps between rows of the history; steps with a checkpoint get a row as well."""
+    checkpoint_every: int = Field(100, ge=1)
+    """Steps between checkpoints, once the early, logarithmic ones lie that far apart."""
+    checkpoints_per_decade: int = Field(10, ge=1)
+    """Early checkpoints, evenly spaced in the logarithm of the step."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "TrainConfig":
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"train.betas are {self.betas}; each must be at least 0 and less than 1")
+        if self.batch_size != "full" and self.batch_size < 1:
+            raise ValueError(f'train.batch_size is {self.batch_size}; take a number from 1 up, or "full"')
+        return self
+
+
+class Seeds(Frozen):
+    """Where each kind of chance starts; they are independent, so that one can vary while the others stay."""
+
+    section: ClassVar[str] = "seeds"
+
+    split: int = Field(0, ge=0, lt=2**63)
+    """Which prompts are trained on."""
+    model: int = Field(0, ge=0, lt=2**63)
+    """Initial weights."""
+    order: int = Field(0, ge=0, lt=2**63)
+    """Order of the prompts in mini-batches."""
+
+
+class RunConfig(Frozen):
+    """Everything that decides the outcome of a run, save the machine."""
+
+    name: str = Field("run", min_length=1, max_length=100, pattern=r"^[\w.+=@-]+$")
+    """What to call the run, in letters, digits and ._+=@-; the directory is checkpoints/NAME unless --out is given."""
+    task: Task = ModularTask()
+    model: Model = TransformerSpec()
+    train: TrainConfig = TrainConfig()
+    seeds: Seeds = Seeds()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON: two runs with one digest, machine and thread count are the same run."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def differences(ours: RunConfig, theirs: RunConfig) -> list[str]:
+    """Dotted names of the fields in which two configurations differ, each with both values."""
+    flat_ours, flat_theirs = flatten(ours.model_dump()), flatten(theirs.model_dump())
+    return [
+        f"{name} is {flat_theirs.get(name)!r} there and {flat_ours.get(name)!r} here"
+        for name in sorted(flat_ours | flat_theirs)
+        if flat_ours.get(name) != flat_theirs.get(name)
+    ]
+
+
+def flatten(nested: dict, prefix: str = "") -> dict:
+    """`{"train": {"lr": 1}}` as `{"train.lr": 1}`."""
+    flat = {}
+    for name, value in nested.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat

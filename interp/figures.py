@@ -1,0 +1,231 @@
+"""The house style on plotly: labelled arrays in, a Figure out; train blue, test orange, the transition marked."""
+
+import html
+import math
+from typing import Any
+
+import plotly.graph_objects as go
+import xarray as xr
+from plotly.subplots import make_subplots
+
+TRAIN, TEST, QUIET, INK = "#2563ab", "#e8730c", "#8a93a0", "#1f2933"
+PALETTE = ("#5b3a9b", "#0f8a6d", "#c2255c", "#8d6e00", "#0b7285", "#d9480f", "#495057")
+"""For everything that is neither train nor test."""
+PIXELS_PER_HEIGHT = 62
+LABELLED_UP_TO = 64
+"""Points in a plane up to which each has its number beside it; more would overlap, and have it under the mouse."""
+FONT = "Inter, 'Helvetica Neue', Arial, sans-serif"
+
+
+def panels(titles: list[str], heights: list[float], title: str, columns: int = 1, over_steps: bool = True) -> go.Figure:
+    """An empty figure of stacked panels, filled row by row; with `over_steps` they share the step axis."""
+    rows = len(heights)
+    inside = PIXELS_PER_HEIGHT * sum(heights)
+    figure = make_subplots(
+        rows=rows,
+        cols=columns,
+        shared_xaxes=over_steps,
+        row_heights=heights,
+        subplot_titles=[html.escape(name) for name in titles],
+        vertical_spacing=46 / (inside + 46 * (rows - 1)) if rows > 1 else 0,
+        horizontal_spacing=0.07,
+    )
+    figure.update_layout(
+        title={"text": html.escape(title), "x": 0, "xref": "paper", "xanchor": "left", "font": {"size": 18}},
+        template="plotly_white",
+        font={"family": FONT, "size": 13, "color": INK},
+        height=inside + 46 * (rows - 1) + 160,
+        margin={"l": 70, "r": 130, "t": 95, "b": 65},
+        hovermode="x" if over_steps else "closest",
+    )
+    for row in range(1, rows + 1):
+        panel = figure.get_subplot(row, 1).xaxis.domain[0], figure.get_subplot(row, 1).yaxis.domain[1]
+        figure.update_layout({legend_of(row): {"x": 1.02, "y": panel[1], "xanchor": "left", "yanchor": "top", "font": {"size": 12}}})
+        for annotation in figure.select_annotations(selector={"text": html.escape(titles[row - 1])}) if over_steps else ():
+            annotation.update(x=panel[0], xanchor="left")
+    figure.update_annotations(font_size=13)
+    figure.update_xaxes(gridcolor="#e9edf1", zeroline=False).update_yaxes(gridcolor="#e9edf1", zeroline=False)
+    if over_steps:
+        figure.update_xaxes(title_text="step (optimiser updates)", row=rows, col=1)
+        figure.update_layout(updatemenus=[step_axis_buttons(rows)])
+    return figure
+
+
+def legend_of(row: int) -> str:
+    """Name of the legend beside a panel."""
+    return "legend" if row == 1 else f"legend{row}"
+
+
+def step_axis_buttons(rows: int) -> dict[str, Any]:
+    """Two buttons that set every panel's step axis to a linear or a logarithmic scale."""
+    axes = ["xaxis" if row == 1 else f"xaxis{row}" for row in range(1, rows + 1)]
+    scales = ("linear", "log")
+    return {
+        "type": "buttons",
+        "direction": "right",
+        "x": 1,
+        "y": 1,
+        "xanchor": "right",
+        "yanchor": "bottom",
+        "pad": {"b": 28},
+        "font": {"size": 11},
+        "buttons": [
+            {"label": f"{scale} steps", "method": "relayout", "args": [{f"{axis}.type": scale for axis in axes} | {f"{axis}.autorange": True for axis in axes}]}
+            for scale in scales
+        ],
+    }
+
+
+def line(
+    figure: go.Figure, values: xr.DataArray, name: str, colour: str, row: int = 1, dash: str = "solid", **more: Any
+) -> None:
+    """One curve over steps, named in the legend beside its panel."""
+    figure.add_scatter(
+        x=values["step"].values,
+        y=values.values,
+        name=html.escape(name),
+        mode="lines",
+        line={"color": colour, "dash": dash, "width": 2},
+        legend=legend_of(row),
+        row=row,
+        col=1,
+        **more,
+    )
+
+
+def losses(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
+    """Train and test loss on a logarithmic axis."""
+    for split, colour in (("train", TRAIN), ("test", TEST)):
+        line(figure, found[f"{split}_loss"], f"{split} loss", colour, row)
+    figure.update_yaxes(title_text="loss (nats)", type="log", exponentformat="power", dtick=2, row=row, col=1)
+
+
+def accuracies(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
+    """Train and test accuracy in per cent."""
+    for split, colour in (("train", TRAIN), ("test", TEST)):
+        line(figure, found[f"{split}_accuracy"], f"{split} accuracy", colour, row)
+    figure.update_yaxes(title_text="accuracy", tickformat=".0%", range=[-0.02, 1.04], row=row, col=1)
+
+
+def heatmap(figure: go.Figure, values: xr.DataArray, row: int, colorbar: str | None = None) -> None:
+    """A map over step (across) and the other dimension (up)."""
+    other = next(str(dim) for dim in values.dims if dim != "step")
+    domain = figure.get_subplot(row, 1).yaxis.domain
+    figure.add_heatmap(
+        x=values["step"].values,
+        y=values[other].values,
+        z=values.transpose(other, "step").values,
+        colorscale="Viridis",
+        zmin=0,
+        hovertemplate=f"step %{{x}}<br>{other} %{{y}}<br>%{{z:.3f}}<extra></extra>",
+        colorbar={
+            "title": {"text": colorbar or "", "side": "right"},
+            "x": 1.02, "xanchor": "left", "thickness": 12, "len": domain[1] - domain[0], "y": sum(domain) / 2,
+        },
+        row=row,
+        col=1,
+    )  # fmt: skip
+
+
+def mark_transition(figure: go.Figure, found: xr.Dataset) -> go.Figure:
+    """Dotted lines at the steps of memorisation and generalisation, where they were reached, named in the first panel."""
+    rows = sum(1 for _ in figure.select_yaxes())
+    for name, colour in (("memorised", TRAIN), ("generalised", TEST)):
+        step = found.attrs.get(name, math.nan)
+        if math.isnan(step):
+            continue
+        for row in range(1, rows + 1):
+            label = {"text": f"{name} {step:,.0f}", "textposition": "start", "textangle": 0, "xanchor": "left", "yanchor": "bottom"}
+            font = {"font": {"color": colour, "size": 11}, "padding": 4}
+            figure.add_vline(
+                x=step, line={"color": colour, "dash": "dot", "width": 1.5}, label=label | font if row == 1 else {}, row=row, col=1
+            )
+    return figure
+
+
+def planes(clouds: list[xr.DataArray], names: list[str], columns: int, colour: xr.DataArray, title: str) -> go.Figure:
+    """One square panel for each cloud of points [step, residue, axis], showing its last step, coloured by residue."""
+    rows = math.ceil(len(clouds) / columns)
+    figure = panels(names, heights=[4.4] * rows, title=title, columns=columns, over_steps=False)
+    for number, cloud in enumerate(clouds):
+        row, col = divmod(number, columns)
+        figure.add_scatter(
+            x=cloud[-1, :, 0].values,
+            y=cloud[-1, :, 1].values,
+            mode="markers+text" if cloud.sizes["residue"] <= LABELLED_UP_TO else "markers",
+            text=[str(label) for label in colour.values],
+            textposition="top center",
+            textfont={"size": 8, "color": QUIET},
+            marker={
+                "size": 8,
+                "color": colour.values,
+                "colorscale": "HSV",
+                "showscale": number == 0,
+                "colorbar": {"title": {"text": "residue", "side": "right"}, "thickness": 12, "x": 1.02},
+            },
+            hovertemplate="residue %{text}<extra></extra>",
+            showlegend=False,
+            row=row + 1,
+            col=col + 1,
+        )
+        figure.update_xaxes(showticklabels=False, row=row + 1, col=col + 1)
+        figure.update_yaxes(showticklabels=False, row=row + 1, col=col + 1)
+    return figure.update_layout(ranges(clouds, step=-1))
+
+
+def ranges(clouds: list[xr.DataArray], step: int) -> dict[str, Any]:
+    """Square axes around the points of one step: the scale of a t-SNE means nothing, and norms shrink in training."""
+    axes = {}
+    for number, cloud in enumerate(clouds):
+        reach = 1.15 * float(abs(cloud[step]).max()) or 1.0
+        axes |= {f"{axis}axis{number + 1 if number else ''}": {"range": [-reach, reach]} for axis in "xy"}
+    return axes
+
+
+def step_slider(figure: go.Figure, clouds: list[xr.DataArray], captions: list[str]) -> go.Figure:
+    """Let the panels of `planes` move through the steps, with a caption for each, a play and a stop button."""
+    at_once = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
+    playing = {"fromcurrent": True, "frame": {"duration": 180, "redraw": True}, "transition": {"duration": 0}}
+    figure.frames = [
+        go.Frame(
+            name=str(index),
+            data=[go.Scatter(x=cloud[index, :, 0].values, y=cloud[index, :, 1].values) for cloud in clouds],
+            traces=list(range(len(clouds))),
+            layout=ranges(clouds, index),
+        )
+        for index in range(len(captions))
+    ]
+    figure.update_layout(
+        height=figure.layout.height + 40,
+        margin={"b": 110, "t": 110},
+        sliders=[
+            {
+                "active": len(captions) - 1,
+                "currentvalue": {"prefix": "", "xanchor": "left", "font": {"size": 13, "color": INK}},
+                "font": {"size": 1, "color": "rgba(0,0,0,0)"},
+                "ticklen": 3,
+                "pad": {"t": 25},
+                "steps": [
+                    {"label": html.escape(text), "method": "animate", "args": [[str(index)], at_once]}
+                    for index, text in enumerate(captions)
+                ],
+            }
+        ],
+        updatemenus=[
+            {
+                "type": "buttons",
+                "direction": "right",
+                "x": 1,
+                "y": 1,
+                "xanchor": "right",
+                "yanchor": "bottom",
+                "pad": {"b": 30},
+                "font": {"size": 11},
+                "buttons": [
+                    {"label": "▶ play", "method": "animate", "args": [None, playing]},
+                    {"label": "❚❚ stop", "method": "animate", "args": [[None], at_once]},
+                ],
+            }
+        ],
+    )
+    return figure

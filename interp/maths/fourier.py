@@ -1,0 +1,98 @@
+"""Waves on the residues of p: the basis, how a matrix's power is spread over it, and which frequencies are key.
+
+Leading axes ("...") are carried along, so that one call serves a stack of checkpoints.
+"""
+
+import math
+
+import torch
+from einops import einsum, rearrange, reduce
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def real_fourier_basis(p: int) -> Float[Tensor, "p p"]:
+    """Orthonormal waves on 0 … p−1, one a row: the constant, then cos and sin of 2πkx/p for k = 1, 2, …, in float64.
+
+    For even p the last row is cos(πx) = ±1; its sine is zero and left out.
+    """
+    k, x = torch.arange(1, p // 2 + 1), torch.arange(p)
+    angle = 2 * math.pi / p * ((k[:, None] * x) % p).double()  # reduced first: exact for any k·x
+    waves = rearrange([angle.cos(), angle.sin()], "cos_sin freq x -> (freq cos_sin) x")[: p - 1]
+    basis = torch.cat([torch.ones(1, p, dtype=torch.float64), waves])
+    return basis / basis.norm(dim=-1, keepdim=True)
+
+
+def n_frequencies(p: int) -> int:
+    """Frequencies k = 1 … ⌊p/2⌋ that waves on p residues can have."""
+    return p // 2
+
+
+def wave_directions(matrix: Float[Tensor, "... p d"]) -> Float[Tensor, "... wave d"]:
+    """What each non-constant wave becomes in the d dimensions: F·M without the constant row, in float64.
+
+    For an embedding these are the directions of its 2⌊p/2⌋ (one fewer for even p) Fourier features.
+    """
+    p = matrix.shape[-2]
+    return einsum(real_fourier_basis(p)[1:].to(matrix.device), matrix.double(), "wave p, ... p d -> ... wave d")
+
+
+def frequency_norms(matrix: Float[Tensor, "... p d"]) -> Float[Tensor, "... freq"]:
+    """√(‖F_cos,k·M‖² + ‖F_sin,k·M‖²) for each frequency k = 1 … ⌊p/2⌋: the size of M at that frequency."""
+    squares = wave_directions(matrix).square().sum(dim=-1)
+    if squares.shape[-1] % 2:  # even p: the last frequency has no sine
+        squares = torch.nn.functional.pad(squares, (0, 1))
+    return reduce(squares, "... (freq cos_sin) -> ... freq", "sum", cos_sin=2).sqrt()
+
+
+def frequency_power(matrix: Float[Tensor, "... p d"]) -> Float[Tensor, "... freq"]:
+    """Share of the matrix's power, constant left out, at each frequency k = 1 … ⌊p/2⌋. Sums to 1.
+
+    A grokked adder concentrates it on a handful of k (Nanda et al. 2023, section 4.1); a memoriser spreads it.
+    Rows are the residues in the order of the group: pass the number tokens only, since the row of "=" is not a
+    function on Z_p. A matrix without any non-constant part has no shares: NaN.
+    """
+    power = frequency_norms(matrix).square()
+    return power / power.sum(dim=-1, keepdim=True)
+
+
+def component_norms(matrix: Float[Tensor, "... p d"]) -> Float[Tensor, "... wave"]:
+    """‖F_w·M‖ of every non-constant wave w, cosines and sines apart."""
+    return wave_directions(matrix).norm(dim=-1)
+
+
+def gini(sizes: Float[Tensor, "... n"]) -> Float[Tensor, "..."]:
+    """Inequality of non-negative sizes, 0 (all equal) to 1 − 1/n (one has all); of all zeros it is NaN.
+
+    Hurley & Rickard (2009), as used on Fourier components by Nanda et al. (2023), section 5.1: with s ascending,
+    1 − 2 Σ_i s_i/‖s‖₁ · (n − i + 1/2)/n.
+    """
+    ascending, n = sizes.double().sort(dim=-1).values, sizes.shape[-1]
+    weight = (n - torch.arange(1, n + 1, device=sizes.device) + 0.5) / n
+    return 1 - 2 * (ascending * weight).sum(dim=-1) / ascending.sum(dim=-1)
+
+
+def inverse_participation_ratio(shares: Float[Tensor, "... n"]) -> Float[Tensor, "..."]:
+    """Σ s² of shares that sum to 1: 1 when one has all, 1/n when all are equal (Gromov 2023, r = 2)."""
+    return shares.square().sum(dim=-1)
+
+
+def above_quarter_of_largest(norms: Float[Tensor, "... freq"]) -> Bool[Tensor, "... freq"]:
+    """Key are the frequencies whose norm exceeds a quarter of the largest (TransformerLens' grokking demo)."""
+    return norms > norms.amax(dim=-1, keepdim=True) / 4
+
+
+def above_largest_gap(norms: Float[Tensor, "... freq"]) -> Bool[Tensor, "... freq"]:
+    """Key are the frequencies above the largest gap between neighbours in the sorted powers; no parameter to choose."""
+    power = norms.square()
+    descending = power.sort(dim=-1, descending=True).values
+    gap_at = (descending[..., :-1] - descending[..., 1:]).argmax(dim=-1, keepdim=True)
+    return power >= descending.gather(-1, gap_at)
+
+
+def fewest_with_share(norms: Float[Tensor, "... freq"], share: float = 0.9) -> Bool[Tensor, "... freq"]:
+    """Key are the strongest frequencies that together first hold `share` of the power."""
+    power = norms.square()
+    descending, order = power.sort(dim=-1, descending=True)
+    before = descending.cumsum(dim=-1) - descending
+    return torch.zeros_like(power, dtype=torch.bool).scatter(-1, order, before < share * power.sum(dim=-1, keepdim=True))

@@ -1,0 +1,44 @@
+"""Point clouds in the plane: projections, and laying one frame onto the next."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.maths.fourier import real_fourier_basis
+
+
+def principal_components(points: Float[Tensor, "n d"], k: int = 2) -> tuple[Float[Tensor, "n k"], Float[Tensor, " k"]]:
+    """Coordinates along the k directions of largest variance, and each direction's share of the variance.
+
+    Signs of components are arbitrary: align frames before comparing them.
+    """
+    centred = points.double() - points.double().mean(dim=0)
+    U, S, _ = torch.linalg.svd(centred, full_matrices=False)
+    return U[:, :k] * S[:k], S[:k].square() / S.square().sum()
+
+
+def aligned(points: Float[Tensor, "n d"], target: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """`points`, centred and turned (rotation or reflection, no scaling) to lie as near `target` as can be.
+
+    Orthogonal Procrustes (Schönemann 1966). Distances between points do not change.
+    """
+    centred, goal = points - points.mean(dim=0), target - target.mean(dim=0)
+    U, _, Vt = torch.linalg.svd(centred.mT @ goal)
+    return centred @ (U @ Vt)
+
+
+def circle(matrix: Float[Tensor, "p d"], k: int) -> Float[Tensor, "p 2"]:
+    """Rows of the matrix projected on the plane of its frequency k, axes orthonormal.
+
+    A network that uses k lays the residues on an ellipse there, x at angle 2πkx/p; the plane is spanned by the two
+    directions F_cos,k·M and F_sin,k·M. For even p, frequency p/2 has no sine and the second axis reads 0.
+    """
+    p = matrix.shape[0]
+    waves = real_fourier_basis(p)[2 * k - 1 : 2 * k + 1].to(matrix.device)
+    directions = waves @ matrix.double()
+    if len(directions) == 1:
+        unit = directions / directions.norm()
+        return torch.cat([matrix.double() @ unit.mT, torch.zeros(p, 1, dtype=torch.float64)], dim=1)
+    # Symmetric orthonormalisation: neither axis is favoured, so the circle does not jump between frames.
+    U, _, Vt = torch.linalg.svd(directions, full_matrices=False)
+    return (matrix.double() - matrix.double().mean(dim=0)) @ (U @ Vt).mT

@@ -1,0 +1,72 @@
+"""How many features share how many dimensions. Rows of V [features, dimensions] are the features' directions.
+
+Nothing here forms a features × features matrix: with G = VᵀV [dimensions, dimensions] all follows from V and G.
+Leading axes ("...") are carried along.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def gram(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... d d"]:
+    """VᵀV in float64."""
+    return V.double().mT @ V.double()
+
+
+def overlaps(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... n"]:
+    """Σ_j (v̂_i·v_j)² for each feature i: how much of all features' mass lies along its direction. NaN for v_i = 0."""
+    V = V.double()
+    unit = V / V.norm(dim=-1, keepdim=True)
+    return ((unit @ gram(V)) * unit).sum(dim=-1)
+
+
+def feature_dimensionality(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... n"]:
+    """D_i = ‖v_i‖² / Σ_j (v̂_i·v_j)², in (0, 1] (Elhage et al. 2022, "Toy Models of Superposition"); NaN for v_i = 0.
+
+    1 alone in its dimension, 1/2 one of an antipodal pair, 2/3 of a triangle, 2/5 of a pentagon.
+    """
+    return V.double().square().sum(dim=-1) / overlaps(V)
+
+
+def interference(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... n"]:
+    """Σ_{j≠i} (v̂_i·v_j)²: 0 for a feature with dimensions of its own (Elhage et al. 2022); NaN for v_i = 0."""
+    return overlaps(V) - V.double().square().sum(dim=-1)
+
+
+def exp_entropy(shares: Float[Tensor, "... n"]) -> Float[Tensor, "..."]:
+    """Effective number behind shares that sum to 1: n when all are equal, 1 when one has all (Hill number, order 1)."""
+    return torch.special.entr(shares).sum(dim=-1).exp()
+
+
+def participation(shares: Float[Tensor, "... n"]) -> Float[Tensor, "..."]:
+    """Effective number behind shares that sum to 1, by the inverse of Σ s² (Hill number, order 2)."""
+    return 1 / shares.square().sum(dim=-1)
+
+
+def feature_shares(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... n"]:
+    """s_i = ‖v_i‖² / Σ_j ‖v_j‖²: each feature's share of the mass."""
+    mass = V.double().square().sum(dim=-1)
+    return mass / mass.sum(dim=-1, keepdim=True)
+
+
+def dimension_shares(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... d"]:
+    """Eigenvalues of VᵀV divided by their sum: each principal dimension's share of the mass."""
+    eigenvalues = torch.linalg.eigvalsh(gram(V)).clamp(min=0)  # rounding can leave −1e-17
+    return eigenvalues / eigenvalues.sum(dim=-1, keepdim=True)
+
+
+def superposition_ratio(V: Float[Tensor, "... n d"], order: int = 1) -> Float[Tensor, "..."]:
+    """Features represented ÷ dimensions used: exp H(s) / exp H(λ), at least 1, whatever the scale of V.
+
+    s are the feature shares, λ the dimension shares: the diagonal and the spectrum of one matrix VVᵀ/tr VVᵀ, so
+    H(s) ≥ H(λ) by Schur–Horn, with equality exactly when the features are orthogonal, of whatever sizes. 2 when pairs
+    share a dimension, 2.5 for a pentagon in the plane. `order=2` takes participation ratios instead of entropies.
+    """
+    effective = {1: exp_entropy, 2: participation}[order]
+    return effective(feature_shares(V)) / effective(dimension_shares(V))
+
+
+def features_per_dimension(V: Float[Tensor, "... n d"]) -> Float[Tensor, "..."]:
+    """‖V‖_F² / d, which is 1/D* of Elhage et al. (2022). Misleads when the ‖v_i‖ are far from 1: read it with others."""
+    return V.double().square().sum(dim=(-2, -1)) / V.shape[-1]

@@ -1,0 +1,43 @@
+"""The only file that imports transformer_lens: HookedTransformers made from a spec and weights."""
+
+import warnings
+
+from torch import Tensor
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+from interp.base import TaskShape
+from interp.models.initialise import initial_weights
+from interp.models.transformer import TransformerSpec
+
+
+def build(spec: TransformerSpec, shape: TaskShape, seed: int) -> HookedTransformer:
+    """A freshly initialised model in train mode, its frozen biases marked so."""
+    model = load(spec, shape, initial_weights(spec, shape, seed)).train()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(spec.learns(name))
+    return model
+
+
+def load(spec: TransformerSpec, shape: TaskShape, weights: dict[str, Tensor]) -> HookedTransformer:
+    """A model on the CPU in eval mode with exactly these weights; a missing, unknown or misshapen one is an error."""
+    model = empty(spec, shape)
+    parameters = dict(model.named_parameters())
+    buffers = {name: buffer for name, buffer in model.state_dict().items() if name not in parameters}
+    model.load_state_dict({**buffers, **weights}, strict=True)
+    return model.eval()
+
+
+def empty(spec: TransformerSpec, shape: TaskShape) -> HookedTransformer:
+    """The model with unset parameters, on the CPU in float32."""
+    config = HookedTransformerConfig(
+        **spec.model_dump(include={"n_layers", "n_heads", "d_model", "d_head", "d_mlp", "act_fn"}),
+        **shape.model_dump(exclude={"kind"}),
+        normalization_type=None if spec.normalization == "none" else spec.normalization,
+        attention_dir=spec.attention,
+        init_weights=False,
+        device="cpu",
+    )
+    with warnings.catch_warnings():
+        # docs/decisions/0001: 3.9 is the last release that has HookedTransformer, and says so at every construction.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return HookedTransformer(config, move_to_device=False)

@@ -1,0 +1,116 @@
+"""Files that are whole or absent, and tensors that are what was written or an error."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from interp.base import UserError
+
+Tensors = dict[str, Tensor]
+
+
+class CheckpointError(UserError):
+    """A file of a run that cannot be trusted: which one, and why."""
+
+
+@contextmanager
+def told_in_a_sentence(path: Path) -> Iterator[None]:
+    """Turn a refusal of the operating system (read-only, full, not ours) into a UserError that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {(error.strerror or str(error)).lower()}; choose another place with --out") from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put `content` at `path` so that a reader, also after a crash, sees the old file or the new one and no mixture.
+
+    A temporary file in the same directory (rename is atomic within a filesystem only), flushed to the disk, renamed,
+    and the directory flushed, without which the rename itself may be lost.
+    """
+    with told_in_a_sentence(path):
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide the run from colleagues
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        flush_directory(path.parent)
+
+
+def flush_directory(path: Path) -> None:
+    """Have the disk remember which files the directory holds."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: dict[str, str]) -> None:
+    """Write one safetensors file with `header` and a digest of the tensors in its metadata, whole or not at all."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_whole(path, save(plain, metadata={**header, "sha256": digest(plain)}))
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file, without its tensors."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise damaged(path, error) from error
+
+
+def read_tensors(path: Path, shapes: dict[str, tuple[int, ...]] | None = None) -> Tensors:
+    """The tensors of a file written by `write_tensors`; CheckpointError when it is not what was written.
+
+    `shapes`, where given, is compared with the file's own table before any memory is taken.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+            if shapes is not None and found != shapes:
+                odd = sorted(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name))
+                raise CheckpointError(
+                    f"{path} does not fit its run: {odd[0]} has shape {found.get(odd[0], 'none')}, "
+                    f"and {shapes.get(odd[0], 'none')} is expected"
+                )
+            tensors = {name: file.get_tensor(name) for name in sorted(names)}
+            expected = (file.metadata() or {}).get("sha256")
+    except (SafetensorError, OSError) as error:
+        raise damaged(path, error) from error
+    if digest(tensors) != expected:
+        raise CheckpointError(f"{path} is damaged: its content does not match its digest; restore or delete it")
+    return tensors
+
+
+def damaged(path: Path, error: Exception) -> CheckpointError:
+    """The error for a file that cannot even be parsed."""
+    if isinstance(error, FileNotFoundError):
+        return CheckpointError(f"{path} is missing; restore it, or leave it out with --skip-broken")
+    return CheckpointError(f"{path} is damaged ({error}); restore or delete it, or leave it out with --skip-broken")
+
+
+def digest(tensors: Tensors) -> str:
+    """SHA-256 over names, types, shapes and bytes, in the order of the names."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()

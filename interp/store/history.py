@@ -1,0 +1,52 @@
+"""history.csv: train and test loss and accuracy at every logged step, appended row by row."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interp.store.files import CheckpointError, write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy")
+"""Losses in nats per prompt, accuracies as shares."""
+
+Row = dict[str, float]
+
+
+def header() -> str:
+    """The first line of the file."""
+    return ",".join(COLUMNS) + "\n"
+
+
+def line(row: Row) -> str:
+    """One row as text, in the fewest digits that read back exactly."""
+    return ",".join(repr(row[column]) for column in COLUMNS) + "\n"
+
+
+def read_history(path: Path) -> "pd.DataFrame":
+    """The history as a table with one row per logged step, indexed by step; a torn last line is left out."""
+    import io
+
+    import pandas as pd
+
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
+    whole = text[: text.rfind("\n") + 1]
+    try:
+        table = pd.read_csv(io.StringIO(whole or header()), float_precision="round_trip")
+    except (pd.errors.ParserError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    if tuple(table.columns) != COLUMNS:
+        raise CheckpointError(f"{path} is damaged: its columns are {', '.join(table.columns)}")
+    return table.set_index("step")
+
+
+def cut_history(path: Path, last_step: int) -> None:
+    """Drop every row after `last_step`, and a torn last line: a resumed run writes them again."""
+    whole = path.read_text()
+    rows = whole[: whole.rfind("\n") + 1].splitlines(keepends=True)[1:]
+    kept = [row for row in rows if int(row.split(",")[0]) <= last_step]
+    write_whole(path, "".join([header(), *kept]).encode())

@@ -1,0 +1,213 @@
+"""Reading a run directory: runs and their checkpoints."""
+
+import html
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interp.base import UserError, near_miss
+from interp.config import RunConfig
+from interp.store.files import CheckpointError, Tensors, read_tensors
+from interp.store.history import read_history
+from interp.store.layout import HISTORY, RECORD, checkpoint_file, checkpoint_steps
+from interp.store.record import Record, read_record
+from interp.tasks import Split, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformer_lens import ActivationCache, HookedTransformer
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The network after `step` optimiser updates. Nothing is read before it is asked for, and nothing is kept."""
+
+    run: "Run" = field(repr=False)
+    step: int
+
+    @property
+    def path(self) -> Path:
+        """The safetensors file."""
+        return checkpoint_file(self.run.path, self.step)
+
+    @property
+    def weights(self) -> Tensors:
+        """Every parameter by HookedTransformer's name, checked against digest and configuration.
+
+        Raises:
+            CheckpointError: the file is missing, truncated, altered or of another model.
+        """
+        return read_tensors(self.path, self.run.tensor_shapes)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Train and test loss (nats) and accuracy at this step; empty when the history has no such row."""
+        history = self.run.history
+        return history.loc[self.step].to_dict() if self.step in history.index else {}
+
+    @property
+    def model(self) -> "HookedTransformer":
+        """A HookedTransformer in eval mode with these weights, ready for run_with_cache."""
+        return self.run.config.model.load(self.run.task.shape, self.weights)
+
+    def cache(self, names: Callable[[str], bool] | Sequence[str] | None = None) -> "ActivationCache":
+        """Activations over the task's whole table, in its order; `names` keeps only those hooks."""
+        import torch
+
+        tokens = torch.from_numpy(self.run.task.table().inputs)
+        with torch.inference_mode():
+            return self.model.run_with_cache(tokens, names_filter=names)[1]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A directory that training wrote: what was asked for, how it went, and every checkpoint."""
+
+    path: Path
+    record: Record
+    steps: tuple[int, ...]
+    """Steps of the checkpoints in view, ascending."""
+
+    @property
+    def config(self) -> RunConfig:
+        """The hyperparameters that were really used."""
+        return self.record.config
+
+    @property
+    def name(self) -> str:
+        """What the run is called."""
+        return self.config.name
+
+    @property
+    def task(self) -> Task:
+        """What was learned."""
+        return self.config.task
+
+    @cached_property
+    def split(self) -> Split:
+        """Which prompts were trained on and which tested."""
+        return self.task.split(self.config.seeds.split)
+
+    @cached_property
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter of the run's model."""
+        return self.config.model.tensor_shapes(self.task.shape)
+
+    @property
+    def history(self) -> "pd.DataFrame":
+        """Train and test loss and accuracy at every logged step, indexed by step."""
+        return read_history(self.path / HISTORY)
+
+    @property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """The checkpoints in view, by ascending step."""
+        return tuple(Checkpoint(self, step) for step in self.steps)
+
+    @property
+    def final(self) -> Checkpoint:
+        """The last checkpoint in view."""
+        return Checkpoint(self, self.steps[-1])
+
+    def at(self, step: int) -> Checkpoint:
+        """The checkpoint of exactly that step; UserError naming the nearest ones when there is none."""
+        if step not in self.steps:
+            nearest = sorted(sorted(self.steps, key=lambda known: abs(known - step))[:2])
+            raise UserError(f"{self.path} has no checkpoint at step {step}; the nearest are at {' and '.join(map(str, nearest))}")
+        return Checkpoint(self, step)
+
+    def __iter__(self) -> Iterator[Checkpoint]:
+        return iter(self.checkpoints)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def select(self, *, every: int = 1, last: int | None = None, steps: Sequence[int] | None = None) -> "Run":
+        """The same run with fewer checkpoints in view: every n-th counted from the first, then the last so many.
+
+        `steps` names them one by one instead; a step without a checkpoint is a UserError.
+        """
+        if every < 1 or (last is not None and last < 1):
+            raise UserError(f"--every {every} and --last {last} must be at least 1")
+        chosen = tuple(self.at(step).step for step in sorted(set(steps))) if steps else self.steps[::every]
+        return replace(self, steps=chosen[-last:] if last else chosen)
+
+    def without_broken(self) -> tuple["Run", list[CheckpointError]]:
+        """The run with only the readable checkpoints in view, and what was wrong with the others."""
+        readable, faults = [], []
+        for checkpoint in self.checkpoints:
+            try:
+                checkpoint.weights
+                readable.append(checkpoint.step)
+            except CheckpointError as error:
+                faults.append(error)
+        if not readable:
+            raise CheckpointError(f"{self.path} has no readable checkpoint: {faults[0]}")
+        return replace(self, steps=tuple(readable)), faults
+
+    def summary(self) -> dict[str, str]:
+        """The run in a few words, as shown by IPython and `python -m interp.probe`."""
+        task, model, train = self.config.task, self.config.model, self.config.train
+        history = self.history
+        last = history.iloc[-1] if len(history) else None
+        return {
+            "run": f"{self.name} ({self.path})",
+            "task": f"{task.rule.formula} mod {task.p}, {task.train_fraction:.0%} of {task.n_prompts:,} prompts",
+            "model": f"{model.n_layers} layer{'s' * (model.n_layers > 1)}, {model.n_heads} heads, d_model {model.d_model}, "
+            f"d_mlp {model.d_mlp}, {model.act_fn}",
+            "training": f"{train.optimizer}, lr {train.lr:g}, weight decay {train.weight_decay:g}, "
+            f"{self.steps[-1]:,} of {train.steps:,} steps",
+            "checkpoints": f"{len(self)}, steps {self.steps[0]:,} to {self.steps[-1]:,}",
+            **({} if last is None else {
+                "loss": f"train {last.train_loss:.3g}, test {last.test_loss:.3g} nats at step {last.name:,}",
+                "accuracy": f"train {last.train_accuracy:.1%}, test {last.test_accuracy:.1%}",
+            }),
+        }  # fmt: skip
+
+    def __repr__(self) -> str:
+        rows = self.summary()
+        width = max(map(len, rows))
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
+
+    def _repr_html_(self) -> str:
+        cells = (
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th><td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for name, value in self.summary().items()
+        )
+        return f"<table>{''.join(cells)}</table>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
+
+
+def open_run(path: str | Path) -> Run:
+    """The run in a directory.
+
+    Raises:
+        UserError: the directory is missing or empty, holds no run, or has no checkpoint yet.
+        CheckpointError: its run.json is damaged.
+    """
+    path, record = Path(path), open_record(path)
+    steps = checkpoint_steps(path)
+    if not steps:
+        raise UserError(f"{path} has no checkpoint yet; let it train, or go on with it by --resume")
+    return Run(path, record, tuple(steps))
+
+
+def open_record(path: str | Path) -> Record:
+    """The run.json of a directory; UserError when there is no such directory, or no run in it."""
+    path, train_one = Path(path), "train one with: python -m interp.train quick"
+    if not path.is_dir():
+        siblings = [str(run) for run in find_runs(path.parent)]
+        raise UserError(f"{path} is no directory" + (near_miss(str(path), siblings) if siblings else f"; {train_one}"))
+    if not (path / RECORD).exists():
+        inside = ", ".join(map(str, find_runs(path)))
+        what = "has no run.json, so it is no run" if any(path.iterdir()) else "is empty"
+        raise UserError(f"{path} {what}; " + (f"the runs in it are {inside}" if inside else train_one))
+    return read_record(path / RECORD)
+
+
+def find_runs(path: str | Path) -> list[Path]:
+    """Directories of runs directly below `path`, by name."""
+    return sorted(file.parent for file in Path(path).glob(f"*/{RECORD}"))

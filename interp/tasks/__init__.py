@@ -1,0 +1,9 @@
+"""What is learned: data, split and loss. A task is its hyperparameters; work happens when asked. Never a model."""
+
+from interp.tasks.modular import OPERATIONS, ModularTask
+from interp.tasks.split import Examples, Split
+
+Task = ModularTask
+"""Every kind of task that a run can name; a new one joins by `|`."""
+
+__all__ = ["OPERATIONS", "Examples", "ModularTask", "Split", "Task"]

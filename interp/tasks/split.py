@@ -1,0 +1,42 @@
+"""Examples, and their division into those a network trains on and those it is tested on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Prompts and their right answers, one row each."""
+
+    inputs: Int[np.ndarray, "n n_ctx"]
+    targets: Int[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, rows: Int[np.ndarray, " m"]) -> "Examples":
+        return Examples(self.inputs[rows], self.targets[rows])
+
+
+@dataclass(frozen=True)
+class Split:
+    """A task's table divided in two."""
+
+    train: Examples
+    test: Examples
+    train_index: Int[np.ndarray, " n_train"]
+    """Rows of the full table that are trained on, ascending: Fourier and excluded loss need to know which."""
+
+
+def split_examples(table: Examples, train_fraction: float, seed: int) -> Split:
+    """Draw floor(train_fraction · n) rows of the table to train on, without replacement; the rest is the test.
+
+    `ceil` or `round` would differ from the published splits by one row: Nanda et al. (2023) train on 3,830 of
+    12,769 prompts at 30 %, which is the floor.
+    """
+    n_train = int(train_fraction * len(table))
+    order = np.random.default_rng(seed).permutation(len(table))
+    train, test = np.sort(order[:n_train]), np.sort(order[n_train:])
+    return Split(table[train], table[test], train)

@@ -1,0 +1,119 @@
+"""`python -m interp.train PRESET [options]`: train a model with checkpoint saving."""
+
+import dataclasses
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from interp.base import UserError, one_sentence
+from interp.config import RunConfig
+from interp.train.presets import PRESETS, preset
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What to compute on; no part of what is computed."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes a GPU when there is one."""
+    threads: int | None = None
+    """CPU threads (default: torch's choice). Another number gives other roundings, so resume with the same."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """What to train, where to keep it, and what to compute on."""
+
+    config: Annotated[RunConfig, tyro.conf.arg(name="")]
+    machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine()
+    out: Path | None = None
+    """Directory of the run (default: checkpoints/NAME)."""
+    resume: bool = False
+    """Go on where the run in that directory stopped; start it if it is not there."""
+    overwrite: bool = False
+    """Replace the run in that directory."""
+
+
+def overview() -> str:
+    """The help text without a preset."""
+    width = max(map(len, PRESETS))
+    rows = [f"  {name:<{width}}  {entry.about} (about {entry.minutes:g} min)" for name, entry in PRESETS.items()]
+    return "\n".join(
+        [
+            "usage: python -m interp.train PRESET [options]",
+            "       python -m interp.train --resume DIR",
+            "",
+            "Train a model, saving checkpoints throughout.",
+            "",
+            "presets (minutes on 2 CPU cores):",
+            *rows,
+            "",
+            "Every hyperparameter is an option: python -m interp.train quick --help",
+            "For example: python -m interp.train quick --train.weight-decay 0.5 --out checkpoints/mine",
+        ]
+    )
+
+
+def parse(words: list[str]) -> Arguments:
+    """The command line as values; UserError for an unknown preset or a directory that holds no run."""
+    if words[0] == "--resume" and len(words) > 1:
+        from interp.store import open_record
+
+        path = Path(words[1])
+        machine = tyro.cli(Machine, args=words[2:], prog="python -m interp.train --resume DIR")
+        return Arguments(config=open_record(path).config, machine=machine, out=path, resume=True)
+    chosen = preset(words[0])
+    return tyro.cli(
+        Arguments,
+        default=Arguments(config=chosen.config),
+        args=words[1:],
+        prog=f"python -m interp.train {words[0]}",
+        description=f"{chosen.about}; about {chosen.minutes:g} minutes on 2 CPU cores.",
+    )
+
+
+def run(arguments: Arguments) -> int:
+    """Train; the exit code."""
+    import torch
+
+    from interp.train.loop import Interrupted, train
+    from interp.train.progress import watch
+
+    machine = arguments.machine
+    if machine.threads is not None:
+        if machine.threads < 1:
+            raise UserError(f"--threads is {machine.threads}; it should be at least 1")
+        torch.set_num_threads(machine.threads)
+    if machine.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device is cuda, and torch finds no GPU here; take --device cpu")
+    device = machine.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    out = arguments.out or Path("checkpoints") / arguments.config.name
+    try:
+        done = train(
+            arguments.config, out, resume=arguments.resume, overwrite=arguments.overwrite, device=device, watcher=watch
+        )
+    except Interrupted as stop:
+        again = shlex.join(["python", "-m", "interp.train", "--resume", str(stop.path)])
+        print(f"stopped at step {stop.step:,}, everything is saved; go on with: {again}", file=sys.stderr)
+        return 130
+    print(f"{len(done)} checkpoints up to step {done.steps[-1]:,} in {done.path}")
+    print(f"look at them with: python -m interp.analyze all {shlex.quote(str(done.path))}")
+    return 0
+
+
+def main(words: list[str]) -> int:
+    """The command; returns its exit code."""
+    if not words or words[0] in ("-h", "--help"):
+        print(overview())
+        return 0 if words else 2
+    with one_sentence():
+        return run(parse(words))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,45 @@
+"""Named starting points for a run, each with how long it takes."""
+
+from dataclasses import dataclass
+
+from interp.base import UserError, near_miss
+from interp.config import RunConfig, TrainConfig
+from interp.models import TransformerSpec
+from interp.tasks import ModularTask
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A configuration worth a name."""
+
+    about: str
+    minutes: float
+    """Expected on 2 CPU cores."""
+    config: RunConfig
+
+
+PRESETS = {
+    "quick": Preset(
+        about="x + y mod 53, half a minute: memorises by step 60, generalises around step 1,000",
+        minutes=0.5,
+        config=RunConfig(
+            name="quick",
+            task=ModularTask(operation="add", p=53, train_fraction=0.4),
+            model=TransformerSpec(d_mlp=256),
+            train=TrainConfig(steps=2000, lr=3e-3, weight_decay=2.0, checkpoint_every=25),
+        ),
+    ),
+    "nanda": Preset(
+        about="x + y mod 113 from 30 % of the table, the main run of Nanda et al. (2023)",
+        minutes=60,
+        config=RunConfig(name="nanda"),
+    ),
+}
+"""Every preset by its name on the command line."""
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name; UserError with the nearest name when there is none."""
+    if name not in PRESETS:
+        raise UserError(f'no preset "{name}"{near_miss(name, PRESETS)}')
+    return PRESETS[name]

@@ -1,0 +1,45 @@
+"""When something happens: learning rates, logged steps, checkpoints, mini-batches. Pure functions of the step."""
+
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Int
+
+from interp.config import TrainConfig
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """The rate of the update that follows `step` updates: lr · min(step / warmup_steps, 1)."""
+    return config.lr * min(step / config.warmup_steps, 1.0) if config.warmup_steps else config.lr
+
+
+def checkpoint_steps(config: TrainConfig) -> list[int]:
+    """Steps with a checkpoint: logarithmic until the gaps reach `checkpoint_every`, then linear; always 0 and the last."""
+    every, total = config.checkpoint_every, config.steps
+    n_early = int(config.checkpoints_per_decade * np.log10(max(total, 1))) + 1
+    early = [round(10 ** (i / config.checkpoints_per_decade)) for i in range(n_early + 1)]
+    close = [step for step, following in zip(early, early[1:], strict=False) if following - step < every]
+    linear_from = close[-1] if close else 0
+    linear = range((linear_from // every + 1) * every, total, every)
+    return sorted({0, total, *(step for step in close if step < total), *linear})
+
+
+def logged_steps(config: TrainConfig) -> set[int]:
+    """Steps with a row in the history: every `log_every`-th, and those with a checkpoint."""
+    return {*range(0, config.steps + 1, config.log_every), *checkpoint_steps(config)}
+
+
+def batch_rows(step: int, n: int, batch_size: int, seed: int) -> Int[np.ndarray, " batch"]:
+    """Rows of the training set for the update after `step` updates.
+
+    Each epoch is a fresh permutation drawn from (seed, epoch), so that any step can be recomputed without the steps
+    before it; the last batch of an epoch holds what is left.
+    """
+    epoch, position = divmod(step, -(-n // batch_size))
+    return permutation(n, seed, epoch)[position * batch_size : (position + 1) * batch_size]
+
+
+@lru_cache(maxsize=1)
+def permutation(n: int, seed: int, epoch: int) -> Int[np.ndarray, " n"]:
+    """The order of the training set in one epoch."""
+    return np.random.default_rng([seed, epoch]).permutation(n)
