@@ -1,1 +1,48 @@
-"""Train small networks with checkpoints throughout, and measure when and how they come to understand."""
+"""Train small networks with checkpoints throughout, and measure when and how they come to understand.
+
+    run = interp.train_run(interp.preset("quick").config, "checkpoints/quick")
+    run = interp.open_run("checkpoints/quick")
+    run.at(900).model                   # a HookedTransformer
+    run.measure("fourier")              # an xarray.Dataset; run.measure.<tab> lists the analyses
+    run.plot("fourier")                 # a plotly figure
+
+Names are loaded when first used: `import interp` itself costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interp.analyze import analyses, draw, measure, summarise
+    from interp.base import UserError
+    from interp.config import RunConfig, Seeds, TrainConfig
+    from interp.models import TransformerSpec
+    from interp.probe import open_run, open_runs, train_run
+    from interp.tasks import ModularTask
+    from interp.train.presets import PRESETS, preset
+
+_HOME = {
+    "interp.analyze": ("analyses", "draw", "measure", "summarise"),
+    "interp.base": ("UserError",),
+    "interp.config": ("RunConfig", "Seeds", "TrainConfig"),
+    "interp.models": ("TransformerSpec",),
+    "interp.probe": ("open_run", "open_runs", "train_run"),
+    "interp.tasks": ("ModularTask",),
+    "interp.train.presets": ("PRESETS", "preset"),
+}
+
+__all__ = [
+    "PRESETS", "ModularTask", "RunConfig", "Seeds", "TrainConfig", "TransformerSpec", "UserError", "analyses", "draw",
+    "measure", "open_run", "open_runs", "preset", "summarise", "train_run",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
+    raise AttributeError(f"module 'interp' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

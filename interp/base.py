@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -51,7 +51,7 @@ class Frozen(BaseModel):
         except ValidationError as error:
             raise UserError(explain(error, self.section)) from None
 
-    def but(self, **changes: Any) -> "Frozen":
+    def but(self, **changes: Any) -> Self:
         """A copy with some fields changed, validated like a new one."""
         return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
 
@@ -65,7 +65,9 @@ def explain(error: ValidationError, section: str = "") -> str:
     if fault["type"] == "value_error" and not fault["loc"]:
         return fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "literal_error":
-        return f"{where} is {fault['input']!r}{near_miss(str(fault['input']), literals(fault['ctx']['expected']))}"
+        return (
+            f"{where} is {fault['input']!r}{near_miss(str(fault['input']), literals(fault.get('ctx', {})['expected']))}"
+        )
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ").strip()
     return f"{where} is {fault['input']!r}; it {message}"
 

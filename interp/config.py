@@ -1,9 +1,10 @@
 """What a run is: its task, model, training and seeds. Validated, frozen, JSON in and out; costs no torch."""
 
 import hashlib
+import re
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from interp.base import Frozen
 from interp.models import Model, TransformerSpec
@@ -15,30 +16,30 @@ class TrainConfig(Frozen):
 
     section: ClassVar[str] = "train"
 
-    steps: int = Field(25_000, ge=0)
+    steps: int = Field(default=25_000, ge=0)
     """Optimiser updates in all."""
     batch_size: int | Literal["full"] = "full"
     """Prompts an update; `full` is the whole training set every time."""
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     """AdamW (Loshchilov & Hutter 2019), Adam (Kingma & Ba 2015), or stochastic gradient descent with momentum."""
-    lr: float = Field(1e-3, ge=0)
+    lr: float = Field(default=1e-3, ge=0)
     """Learning rate after the warm-up."""
-    weight_decay: float = Field(1.0, ge=0)
+    weight_decay: float = Field(default=1.0, ge=0)
     """Decay toward the origin: decoupled (a share lr·weight-decay of every parameter each update) for adamw, added to
     the gradient (L2) for adam and sgd."""
     betas: tuple[float, float] = (0.9, 0.98)
     """Averaging of gradient and of squared gradient, each in [0, 1); adamw and adam only."""
-    eps: float = Field(1e-8, gt=0)
+    eps: float = Field(default=1e-8, gt=0)
     """Added to the root of the squared-gradient average; adamw and adam only."""
-    momentum: float = Field(0.9, ge=0, lt=1)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
     """Share of the last update that is kept, in [0, 1); sgd only."""
-    warmup_steps: int = Field(10, ge=0)
+    warmup_steps: int = Field(default=10, ge=0)
     """Updates over which the learning rate rises linearly from 0; the first has rate 0, as in Nanda et al. (2023)."""
-    log_every: int = Field(10, ge=1)
+    log_every: int = Field(default=10, ge=1)
     """Steps between rows of the history; steps with a checkpoint get a row as well."""
-    checkpoint_every: int = Field(100, ge=1)
+    checkpoint_every: int = Field(default=100, ge=1)
     """Steps between checkpoints, once the early, logarithmic ones lie that far apart."""
-    checkpoints_per_decade: int = Field(10, ge=1)
+    checkpoints_per_decade: int = Field(default=10, ge=1)
     """Early checkpoints, evenly spaced in the logarithm of the step."""
 
     @model_validator(mode="after")
@@ -55,23 +56,30 @@ class Seeds(Frozen):
 
     section: ClassVar[str] = "seeds"
 
-    split: int = Field(0, ge=0, lt=2**63)
+    split: int = Field(default=0, ge=0, lt=2**63)
     """Which prompts are trained on."""
-    model: int = Field(0, ge=0, lt=2**63)
+    model: int = Field(default=0, ge=0, lt=2**63)
     """Initial weights."""
-    order: int = Field(0, ge=0, lt=2**63)
+    order: int = Field(default=0, ge=0, lt=2**63)
     """Order of the prompts in mini-batches."""
 
 
 class RunConfig(Frozen):
     """Everything that decides the outcome of a run, save the machine."""
 
-    name: str = Field("run", min_length=1, max_length=100, pattern=r"^[\w.+=@-]+$")
-    """What to call the run, in letters, digits and ._+=@-; the directory is checkpoints/NAME unless --out is given."""
+    name: str = Field(default="run", min_length=1, max_length=100)
+    """What to call the run, in letters, digits and ._+=@-."""
     task: Task = ModularTask()
     model: Model = TransformerSpec()
     train: TrainConfig = TrainConfig()
     seeds: Seeds = Seeds()
+
+    @field_validator("name")
+    @classmethod
+    def _is_plain(cls, name: str) -> str:
+        if not re.fullmatch(r"[\w.+=@-]+", name):
+            raise ValueError("may have letters, digits and ._+=@- only")
+        return name
 
     @property
     def digest(self) -> str:

@@ -39,16 +39,28 @@ def panels(titles: list[str], heights: list[float], title: str, columns: int = 1
         hovermode="x" if over_steps else "closest",
     )
     for row in range(1, rows + 1):
-        panel = figure.get_subplot(row, 1).xaxis.domain[0], figure.get_subplot(row, 1).yaxis.domain[1]
-        figure.update_layout({legend_of(row): {"x": 1.02, "y": panel[1], "xanchor": "left", "yanchor": "top", "font": {"size": 12}}})
-        for annotation in figure.select_annotations(selector={"text": html.escape(titles[row - 1])}) if over_steps else ():
-            annotation.update(x=panel[0], xanchor="left")
+        left, top = domain(figure, "x", row)[0], domain(figure, "y", row)[1]
+        figure.update_layout(
+            {legend_of(row): {"x": 1.02, "y": top, "xanchor": "left", "yanchor": "top", "font": {"size": 12}}}
+        )
+        for annotation in (
+            figure.select_annotations(selector={"text": html.escape(titles[row - 1])}) if over_steps else ()
+        ):
+            annotation.update(x=left, xanchor="left")
     figure.update_annotations(font_size=13)
     figure.update_xaxes(gridcolor="#e9edf1", zeroline=False).update_yaxes(gridcolor="#e9edf1", zeroline=False)
     if over_steps:
         figure.update_xaxes(title_text="step (optimiser updates)", row=rows, col=1)
         figure.update_layout(updatemenus=[step_axis_buttons(rows)])
     return figure
+
+
+def domain(figure: go.Figure, axis: str, row: int) -> tuple[float, float]:
+    """From where to where, in shares of the figure, an axis of the first panel of a row reaches."""
+    begin, end = next(
+        iter(figure.select_xaxes(row=row, col=1) if axis == "x" else figure.select_yaxes(row=row, col=1))
+    ).domain
+    return begin, end
 
 
 def legend_of(row: int) -> str:
@@ -70,7 +82,11 @@ def step_axis_buttons(rows: int) -> dict[str, Any]:
         "pad": {"b": 28},
         "font": {"size": 11},
         "buttons": [
-            {"label": f"{scale} steps", "method": "relayout", "args": [{f"{axis}.type": scale for axis in axes} | {f"{axis}.autorange": True for axis in axes}]}
+            {
+                "label": f"{scale} steps",
+                "method": "relayout",
+                "args": [{f"{axis}.type": scale for axis in axes} | {f"{axis}.autorange": True for axis in axes}],
+            }
             for scale in scales
         ],
     }
@@ -110,7 +126,7 @@ def accuracies(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
 def heatmap(figure: go.Figure, values: xr.DataArray, row: int, colorbar: str | None = None) -> None:
     """A map over step (across) and the other dimension (up)."""
     other = next(str(dim) for dim in values.dims if dim != "step")
-    domain = figure.get_subplot(row, 1).yaxis.domain
+    bottom, top = domain(figure, "y", row)
     figure.add_heatmap(
         x=values["step"].values,
         y=values[other].values,
@@ -120,7 +136,7 @@ def heatmap(figure: go.Figure, values: xr.DataArray, row: int, colorbar: str | N
         hovertemplate=f"step %{{x}}<br>{other} %{{y}}<br>%{{z:.3f}}<extra></extra>",
         colorbar={
             "title": {"text": colorbar or "", "side": "right"},
-            "x": 1.02, "xanchor": "left", "thickness": 12, "len": domain[1] - domain[0], "y": sum(domain) / 2,
+            "x": 1.02, "xanchor": "left", "thickness": 12, "len": top - bottom, "y": (bottom + top) / 2,
         },
         row=row,
         col=1,
@@ -135,10 +151,20 @@ def mark_transition(figure: go.Figure, found: xr.Dataset) -> go.Figure:
         if math.isnan(step):
             continue
         for row in range(1, rows + 1):
-            label = {"text": f"{name} {step:,.0f}", "textposition": "start", "textangle": 0, "xanchor": "left", "yanchor": "bottom"}
+            label = {
+                "text": f"{name} {step:,.0f}",
+                "textposition": "start",
+                "textangle": 0,
+                "xanchor": "left",
+                "yanchor": "bottom",
+            }
             font = {"font": {"color": colour, "size": 11}, "padding": 4}
+            where: Any = {"row": row, "col": 1}
             figure.add_vline(
-                x=step, line={"color": colour, "dash": "dot", "width": 1.5}, label=label | font if row == 1 else {}, row=row, col=1
+                x=step,
+                line={"color": colour, "dash": "dot", "width": 1.5},
+                label=label | font if row == 1 else {},
+                **where,
             )
     return figure
 

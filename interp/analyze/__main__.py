@@ -5,7 +5,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -17,17 +17,17 @@ from interp.base import Frozen, UserError, near_miss, one_sentence
 class Arguments:
     """What to read and where to write."""
 
-    dirs: tyro.conf.Positional[tuple[Path, ...]]
+    dirs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DIR…", help_behavior_hint="")]
     """Directories of runs."""
     options: Annotated[Any, tyro.conf.arg(name="")]
-    out: Path | None = None
-    """Directory for the results (default: DIR/analysis; with several runs, one folder a run in it)."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: DIR/analysis)")] = None
+    """Directory for the results; with several runs, one folder a run in it."""
     every: int = 1
     """Take every n-th checkpoint."""
-    last: int | None = None
+    last: int | Literal["all"] = "all"
     """Take the last n checkpoints only."""
     steps: tuple[int, ...] = ()
-    """Take the checkpoints of these steps only."""
+    """Take the checkpoints of these steps only, such as 0 100 900."""
     skip_broken: bool = False
     """Leave damaged checkpoints out, naming them, and go on with the rest."""
     json: bool = False
@@ -62,12 +62,20 @@ def parse(name: str, words: list[str]) -> Arguments:
         raise UserError(f'no analysis "{name}"{near_miss(name, [*analyze.analyses(), "all"])}')
     options = NoOptions if name == "all" else analyze.find(name).Options
     arguments = dataclasses.make_dataclass(
-        "Arguments", [("options", Annotated[options, tyro.conf.arg(name="")], options())], bases=(Arguments,), frozen=True, kw_only=True
+        "Arguments",
+        [("options", Annotated[options, tyro.conf.arg(name="")], options())],
+        bases=(Arguments,),
+        frozen=True,
+        kw_only=True,
     )
     arguments.__doc__ = Arguments.__doc__
     about = overview_line(name)
     return tyro.cli(
-        arguments, args=words, prog=f"python -m interp.analyze {name}", description=about, config=(tyro.conf.FlagCreatePairsOff,)
+        arguments,
+        args=words,
+        prog=f"python -m interp.analyze {name}",
+        description=about,
+        config=(tyro.conf.FlagCreatePairsOff,),
     )
 
 

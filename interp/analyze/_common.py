@@ -34,7 +34,9 @@ class DoesNotApply(UserError):
 
 
 def over_checkpoints(
-    run: Run, measure: Callable[[dict[str, Tensor]], Mapping[str, Tensor]], names: Callable[[str], bool] = lambda name: True
+    run: Run,
+    measure: Callable[[dict[str, Tensor]], Mapping[str, Tensor]],
+    names: Callable[[str], bool] = lambda name: True,
 ) -> dict[str, np.ndarray]:
     """Apply `measure` to the weights of all checkpoints in view, stacked along a leading step axis.
 
@@ -66,11 +68,17 @@ def dataset(
     history = run.history
     at_steps = history.reindex(run.steps)
     learning = {name: (("step",), at_steps[name].to_numpy(), units) for name, units in LEARNING.items()}
+    every = learning | dict(variables)
     found = xr.Dataset(
-        {name: xr.Variable(dims, values, dict(attrs)) for name, (dims, values, attrs) in (learning | dict(variables)).items()},
+        {name: xr.Variable(dims, values, dict(attrs)) for name, (dims, values, attrs) in every.items()},
         coords={"step": xr.Variable("step", list(run.steps), {"units": "optimiser updates"}), **coords},
     )
     return found.assign_attrs(provenance(run, options), definition=definition, source=source, **landmarks(history))
+
+
+def by_step(found: xr.Dataset) -> pd.DataFrame:
+    """An empty table with a row for each step."""
+    return pd.DataFrame(index=pd.Index(found["step"].values, name="step"))
 
 
 LEARNING = {
@@ -108,7 +116,8 @@ def needs_numbers(run: Run, analysis: str, at_least: int = 5) -> ModularTask:
         raise DoesNotApply(f'{run.path} was trained on "{task.kind}"; analysis "{analysis}" needs a modular task')
     if len(task.residues()) < at_least:
         raise DoesNotApply(
-            f'{run.path} has p = {task.p}; analysis "{analysis}" needs at least {at_least} residues to tell frequencies apart'
+            f'{run.path} has p = {task.p}; analysis "{analysis}" needs at least {at_least} residues '
+            "to tell frequencies apart"
         )
     return task
 

@@ -19,7 +19,9 @@ from interp.store.files import told_in_a_sentence, write_whole
 PNG_SECONDS = 60
 """Longest wait for the browser that draws a PNG: kaleido can hang when it meets a broken one."""
 
-NO_BROWSER = "no .png: the exporter needs Chrome or Chromium (Debian: apt install chromium; anywhere: plotly_get_chrome)"
+NO_BROWSER = (
+    "no .png: the exporter needs Chrome or Chromium (Debian: apt install chromium; anywhere: plotly_get_chrome)"
+)
 
 
 def write_netcdf(found: xr.Dataset, path: Path) -> None:
@@ -62,15 +64,15 @@ def write_pngs(figures: dict[Path, go.Figure]) -> str | None:
     """Draw figures as pictures, in a process of its own with a time limit; a sentence when that was not possible."""
     if browser() is None:
         return NO_BROWSER
-    script = (
-        "import json, sys, kaleido\n"
-        "work = [dict(path=path, fig=json.loads(figure), opts=dict(format='png', width=1000, scale=2)) for path, figure in json.load(sys.stdin)]\n"
-        "for item in work: item['opts']['height'] = item['fig']['layout']['height']\n"
-        "kaleido.write_fig_from_object_sync(work, kopts=dict(mathjax=False))\n"  # MathJax would be fetched from the network
-    )
     work = json.dumps([[str(path), figure.to_json()] for path, figure in figures.items()])
     try:
-        done = subprocess.run([sys.executable, "-c", script], input=work, text=True, capture_output=True, timeout=PNG_SECONDS + 5 * len(figures))
+        done = subprocess.run(
+            [sys.executable, "-m", "interp.analyze._png"],
+            input=work,
+            text=True,
+            capture_output=True,
+            timeout=PNG_SECONDS + 5 * len(figures),
+        )
     except subprocess.TimeoutExpired:
         return f"no .png: the browser {browser()} did not answer in time"
     if done.returncode != 0:

@@ -23,7 +23,9 @@ summary { cursor: pointer; color: #2563ab; font-size: .9rem; } nav a { margin-ri
 """
 
 
-def write_page(run: Run, measured: dict[str, tuple[xr.Dataset, go.Figure]], left_out: dict[str, str], path: Path) -> None:
+def write_page(
+    run: Run, measured: dict[str, tuple[xr.Dataset, go.Figure]], left_out: dict[str, str], path: Path
+) -> None:
     """Write the page to `path`: self-contained, no network, text from the run escaped."""
     sections = [section(run, name, found, figure, path.parent) for name, (found, figure) in measured.items()]
     absent = "".join(f"<li><code>{html.escape(name)}</code>: {html.escape(why)}</li>" for name, why in left_out.items())
@@ -32,14 +34,20 @@ def write_page(run: Run, measured: dict[str, tuple[xr.Dataset, go.Figure]], left
     page = (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title} – interp</title><style>{STYLE}</style>"
         f"<script>{get_plotlyjs()}</script></head><body><h1>{title}</h1>{run._repr_html_()}<p><nav>{links}</nav></p>"
-        f"{''.join(sections)}" + (f"<h2>Left out</h2><ul class='note'>{absent}</ul>" if absent else "") + "</body></html>"
+        f"{''.join(sections)}"
+        + (f"<h2>Left out</h2><ul class='note'>{absent}</ul>" if absent else "")
+        + "</body></html>"
     )
     write_whole(path, page.encode())
 
 
 def section(run: Run, name: str, found: xr.Dataset, figure: go.Figure, directory: Path) -> str:
     """One analysis: its question, figure, table and provenance."""
-    files = " ".join(f'<a href="{name}.{kind}">.{kind}</a>' for kind in ("csv", "nc", "png") if (directory / f"{name}.{kind}").exists())
+    files = " ".join(
+        f'<a href="{name}.{kind}">.{kind}</a>'
+        for kind in ("csv", "nc", "png")
+        if (directory / f"{name}.{kind}").exists()
+    )
     return (
         f"<h2 id='{name}'>{html.escape(analyze.analyses()[name])}</h2>"
         f"{figure.to_html(full_html=False, include_plotlyjs=False, include_mathjax=False)}"

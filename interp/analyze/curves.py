@@ -13,7 +13,9 @@ from interp.store import Run
 
 
 class Options(AnalysisOptions):
-    threshold: float = Field(0.99, gt=0, le=1)
+    """What counts as reached."""
+
+    threshold: float = Field(default=0.99, gt=0, le=1)
     """Accuracy that counts as having memorised (train) or generalised (test), from which it must not fall again."""
 
 
@@ -23,7 +25,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
     A step that was not reached is NaN: censored at the last step, not equal to it.
     """
     history = run.history
-    history = history[history.index <= run.steps[-1]]
+    history = history.loc[: run.steps[-1]]
     reached = landmarks(history, options.threshold)
     found = xr.Dataset(
         {name: ("step", history[name].to_numpy(), units) for name, units in LEARNING.items()},

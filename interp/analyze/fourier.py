@@ -10,7 +10,16 @@ import xarray as xr
 from torch import Tensor
 
 from interp import figures
-from interp.analyze._common import AnalysisOptions, answer_rows, dataset, last_mlp, needs_numbers, number_rows, over_checkpoints
+from interp.analyze._common import (
+    AnalysisOptions,
+    answer_rows,
+    by_step,
+    dataset,
+    last_mlp,
+    needs_numbers,
+    number_rows,
+    over_checkpoints,
+)
 from interp.maths import fourier
 from interp.store import Run
 
@@ -23,6 +32,8 @@ RULES = {
 
 
 class Options(AnalysisOptions):
+    """Which frequencies are named."""
+
     rule: Literal["quarter_of_largest", "largest_gap", "share_of_power"] = "largest_gap"
     """Whose key frequencies the summary and the figure name: norm above a quarter of the largest, power above the
     largest gap, or the fewest that hold 90 % of the power. The measurement has all three."""
@@ -61,7 +72,11 @@ def measure(run: Run, options: Options) -> xr.Dataset:
         },
         coords={
             "matrix": ["W_E", "W_L"],
-            "freq": ("freq", np.arange(1, found["power"].shape[-1] + 1), {"units": f"cycles per {len(task.residues())} residues"}),
+            "freq": (
+                "freq",
+                np.arange(1, found["power"].shape[-1] + 1),
+                {"units": f"cycles per {len(task.residues())} residues"},
+            ),
             "rule": list(RULES),
         },
         definition="real Fourier basis over the residues, constant left out; W_L = W_out·W_U of the last layer",
@@ -89,7 +104,7 @@ def draw(found: xr.Dataset) -> go.Figure:
 def summarise(found: xr.Dataset) -> pd.DataFrame:
     """Concentration and key frequencies at each step."""
     rule = Options.model_validate_json(found.attrs["options"]).rule
-    table = found["step"].to_dataframe()[[]]
+    table = by_step(found)
     for matrix in found["matrix"].values:
         here = found.sel(matrix=matrix)
         table[f"Gini {matrix}"] = here["gini"].values

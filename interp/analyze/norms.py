@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor
 
 from interp import figures
-from interp.analyze._common import AnalysisOptions, dataset, over_checkpoints
+from interp.analyze._common import AnalysisOptions, by_step, dataset, over_checkpoints
 from interp.maths import norms
 from interp.models.transformer import is_bias
 from interp.store import Run
@@ -34,7 +34,7 @@ RANKS = {
 
 
 class Options(AnalysisOptions):
-    pass
+    """There is nothing to choose."""
 
 
 def measure(run: Run, options: Options) -> xr.Dataset:
@@ -58,7 +58,12 @@ def measure(run: Run, options: Options) -> xr.Dataset:
     groups = [group_of(name) for name in tensors]
     kinds = ["biases" if is_bias(name) else "weights" for name in tensors]
     present = [group for group in GROUPS if group in groups]
-    members = np.array([[[g == group and k == kind for g, k in zip(groups, kinds, strict=True)] for kind in KINDS] for group in present])
+    members = np.array(
+        [
+            [[g == group and k == kind for g, k in zip(groups, kinds, strict=True)] for kind in KINDS]
+            for group in present
+        ]
+    )
     by_group = np.einsum("st,gkt->sgk", squares, members)
     return dataset(
         run,
@@ -69,7 +74,11 @@ def measure(run: Run, options: Options) -> xr.Dataset:
             "linf": (("step", "tensor"), found["linf"], {"long_name": "largest absolute entry of a tensor"}),
             "rms": (("step", "tensor"), found["rms"], {"long_name": "root mean square of a tensor"}),
             "group_l2": (("step", "group", "kind"), np.sqrt(by_group), {"long_name": "L2 norm of a group"}),
-            "l2_ratio": (("step", "tensor"), ratio_to_first(np.sqrt(squares)), {"long_name": "L2 norm ÷ that of the first step"}),
+            "l2_ratio": (
+                ("step", "tensor"),
+                ratio_to_first(np.sqrt(squares)),
+                {"long_name": "L2 norm ÷ that of the first step"},
+            ),
             "total_l2": (("step", "kind"), np.sqrt(by_group.sum(axis=1)), {"long_name": "L2 norm of all"}),
             "total_sum_of_squares": (("step",), squares.sum(axis=1), {"long_name": "Σw² of all parameters"}),
             **{name: (("step", "weight_matrix"), found[name], {"long_name": name.replace("_", " ")}) for name in RANKS},
@@ -136,10 +145,10 @@ def draw(found: xr.Dataset) -> go.Figure:
 
 def summarise(found: xr.Dataset) -> pd.DataFrame:
     """Norm of all weights and of all biases, Σw² of both, and the largest entry, at each step."""
-    table = found["step"].to_dataframe()[[]]
+    table = by_step(found)
     for kind in KINDS:
         table[f"L2 {kind}"] = found["total_l2"].sel(kind=kind).values
     table["Σw²"] = found["total_sum_of_squares"].values
     table["L∞"] = found["linf"].max("tensor").values
-    table["L2 weights ÷ first"] = ratio_to_first(table["L2 weights"].to_numpy())
+    table["L2 weights ÷ first"] = ratio_to_first(found["total_l2"].sel(kind="weights").values)
     return table

@@ -10,7 +10,17 @@ from pydantic import Field
 from torch import Tensor
 
 from interp import figures
-from interp.analyze._common import AnalysisOptions, answer_rows, dataset, from_activations, last_mlp, needs_numbers, number_rows, over_checkpoints
+from interp.analyze._common import (
+    AnalysisOptions,
+    answer_rows,
+    by_step,
+    dataset,
+    from_activations,
+    last_mlp,
+    needs_numbers,
+    number_rows,
+    over_checkpoints,
+)
 from interp.maths import superposition
 from interp.maths.fourier import wave_directions
 from interp.store import Run
@@ -26,11 +36,13 @@ FEATURES = {
 
 
 class Options(AnalysisOptions):
-    represented_above: float = Field(0.1, gt=0, lt=1)
+    """What counts as represented, and what is compared with."""
+
+    represented_above: float = Field(default=0.1, gt=0, lt=1)
     """Feature dimensionality D from which a feature counts as represented."""
-    random_draws: int = Field(8, ge=1, le=1000)
+    random_draws: int = Field(default=8, ge=1, le=1000)
     """Gaussian matrices of the same shape that are averaged for comparison."""
-    random_seed: int = Field(0, ge=0)
+    random_seed: int = Field(default=0, ge=0)
     """Seed of those matrices."""
 
 
@@ -117,7 +129,7 @@ def ratios(V: Float[Tensor, "step n d"], options: Options) -> dict[str, Float[Te
     """Every definition of the ratio, for one kind of feature."""
     D, disturbance = superposition.feature_dimensionality(V), superposition.interference(V)
     s, eigenvalues = superposition.feature_shares(V), superposition.dimension_shares(V)
-    represented = (D > options.represented_above).sum(dim=-1).double()
+    represented = (options.represented_above < D).sum(dim=-1).double()
     return {
         "ratio": superposition.superposition_ratio(V),
         "features_represented": superposition.exp_entropy(s),
@@ -145,7 +157,12 @@ def random_ratio(name: str, shape: torch.Size, options: Options) -> float:
 def draw(found: xr.Dataset) -> go.Figure:
     """Accuracy above the ratio and its two parts."""
     figure = figures.panels(
-        ["accuracy", "superposition ratio (dotted: a random matrix of the same shape)", "features represented, exp H(s)", "dimensions used, exp H(λ)"],
+        [
+            "accuracy",
+            "superposition ratio (dotted: a random matrix of the same shape)",
+            "features represented, exp H(s)",
+            "dimensions used, exp H(λ)",
+        ],
         heights=[3, 5, 4, 4],
         title="Superposition across training",
     )
@@ -165,7 +182,7 @@ def draw(found: xr.Dataset) -> go.Figure:
 
 def summarise(found: xr.Dataset) -> pd.DataFrame:
     """The ratio, and features in dimensions, for each kind of feature at each step."""
-    table = found["step"].to_dataframe()[[]]
+    table = by_step(found)
     for name in found["features"].values:
         here = found.sel(features=name)
         table[name] = here["ratio"].values

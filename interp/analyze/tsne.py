@@ -1,7 +1,7 @@
-"""t-SNE, principal components and circles of the embedding and unembedding, step by step: do the residues form a ring?"""
+"""t-SNE, principal components and circles of embedding and unembedding: do the residues form a ring?"""
 
 import warnings
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from interp import figures
-from interp.analyze._common import AnalysisOptions, answer_rows, dataset, needs_numbers, number_rows
+from interp.analyze._common import AnalysisOptions, answer_rows, by_step, dataset, needs_numbers, number_rows
 from interp.base import UserError
 from interp.maths import geometry
 from interp.maths.fourier import frequency_norms
@@ -27,15 +27,17 @@ EXACT_UP_TO = 2000
 
 
 class Options(AnalysisOptions):
-    frames: int = Field(60, ge=1)
+    """How the planes are found."""
+
+    frames: int = Field(default=60, ge=1)
     """At most so many steps, evenly chosen among those in view."""
-    perplexity: float = Field(15.0, gt=0)
+    perplexity: float = Field(default=15.0, gt=0)
     """Effective number of neighbours of a point, in t-SNE; capped at a third of the points."""
     learning_rate: float | Literal["auto"] = "auto"
     """Of t-SNE's gradient descent; auto is the number of points over 48, at least 50."""
-    iterations: int = Field(1000, ge=300)
+    iterations: int = Field(default=1000, ge=300)
     """Gradient steps of the first frame; later ones start from the frame before and take 300."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     """Of t-SNE, and of the random matrix for comparison."""
     frequency: int | Literal["strongest"] = "strongest"
     """Frequency k whose circle is shown; strongest is that of the largest power in the last frame."""
@@ -65,11 +67,23 @@ def measure(run: Run, options: Options) -> xr.Dataset:
         options,
         {
             "tsne": (plane, stacked["tsne"], {"long_name": "t-SNE of the residues, aligned to the frame before"}),
-            "pca": (plane, stacked["pca"], {"long_name": "first two principal components, aligned to the frame before"}),
+            "pca": (
+                plane,
+                stacked["pca"],
+                {"long_name": "first two principal components, aligned to the frame before"},
+            ),
             "circle": (plane, stacked["circle"], {"long_name": "projection on the plane of one frequency"}),
-            "pca_share": (("step", "matrix"), stacked["pca_share"], {"long_name": "share of variance of two components"}),
+            "pca_share": (
+                ("step", "matrix"),
+                stacked["pca_share"],
+                {"long_name": "share of variance of two components"},
+            ),
             "kl": (("step", "matrix"), stacked["kl"], {"long_name": "divergence of t-SNE", "units": "nats"}),
-            "trustworthiness": (("step", "matrix"), stacked["trustworthiness"], {"long_name": "trustworthiness of t-SNE"}),
+            "trustworthiness": (
+                ("step", "matrix"),
+                stacked["trustworthiness"],
+                {"long_name": "trustworthiness of t-SNE"},
+            ),
         },
         coords={
             "matrix": ["W_E", "W_U"],
@@ -77,11 +91,13 @@ def measure(run: Run, options: Options) -> xr.Dataset:
             "residue": task.residues(),
             "axis": ["x", "y"],
         },
-        definition=f"exact t-SNE, PCA start, then each frame from the one before and orthogonal Procrustes onto it; {neighbours(period)} neighbours "
-        "for trustworthiness",
+        definition="exact t-SNE, PCA start, then each frame from the one before and orthogonal Procrustes onto it; "
+        f"{neighbours(period)} neighbours for trustworthiness",
         source="van der Maaten & Hinton 2008; unembedding ring: Power et al. 2022, figure 3; circles: Nanda et al. 2023",
     ).assign_attrs(
-        perplexity=perplexity(options, period), random_kl=float(random["kl"][0]), random_trustworthiness=float(random["trustworthiness"][0])
+        perplexity=perplexity(options, period),
+        random_kl=float(random["kl"][0]),
+        random_trustworthiness=float(random["trustworthiness"][0]),
     )
 
 
@@ -123,22 +139,25 @@ def project(cloud: Float[Tensor, "step period d"], k: int, options: Options) -> 
     return {name: np.stack([np.asarray(frame) for frame in values]) for name, values in frames.items()}
 
 
-def tsne(points: Float[Tensor, "n d"], start: Float[Tensor, "n 2"] | None, options: Options) -> tuple[Float[Tensor, "n 2"], float]:
+def tsne(
+    points: Float[Tensor, "n d"], start: Float[Tensor, "n 2"] | None, options: Options
+) -> tuple[Float[Tensor, "n 2"], float]:
     """The points in the plane, and the Kullback–Leibler divergence that is left (nats)."""
     from sklearn.manifold import TSNE  # here: importing scikit-learn takes seconds
 
-    init = "pca" if start is None else start.numpy()
-    mapper = TSNE(
-        perplexity=perplexity(options, len(points)),
-        learning_rate=options.learning_rate,
-        max_iter=options.iterations if start is None else LATER_ITERATIONS,
-        early_exaggeration=12.0 if start is None else 1.0,  # exaggeration would tear the previous frame apart
-        init=init,
-        method="exact" if len(points) <= EXACT_UP_TO else "barnes_hut",
-        random_state=options.seed,
-    )
+    settings: dict[str, Any] = {
+        "perplexity": perplexity(options, len(points)),
+        "learning_rate": options.learning_rate,
+        "method": "exact" if len(points) <= EXACT_UP_TO else "barnes_hut",
+        "random_state": options.seed,
+    }
+    if start is None:
+        settings |= {"init": "pca", "max_iter": options.iterations}
+    else:  # without the early exaggeration, which would tear the frame before apart
+        settings |= {"init": start.numpy(), "max_iter": LATER_ITERATIONS, "early_exaggeration": 1.0}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # PCA start of points that all coincide divides by zero
+        mapper = TSNE(**settings)
         embedded = mapper.fit_transform(points.double().numpy())
     return torch.from_numpy(embedded).double(), float(mapper.kl_divergence_)
 
@@ -175,7 +194,10 @@ def draw(found: xr.Dataset) -> go.Figure:
 def caption(found: xr.Dataset, index: int) -> str:
     """What the slider says of one frame."""
     here = found.isel(step=index)
-    trust = ", ".join(f"{name} {value:.2f}" for name, value in zip(found["matrix"].values, here["trustworthiness"].values, strict=True))
+    trust = ", ".join(
+        f"{name} {value:.2f}"
+        for name, value in zip(found["matrix"].values, here["trustworthiness"].values, strict=True)
+    )
     return (
         f"step {here['step'].item():,} · test accuracy {here['test_accuracy'].item():.0%} · "
         f"trustworthiness of t-SNE: {trust} (random matrix {found.attrs['random_trustworthiness']:.2f})"
@@ -184,7 +206,7 @@ def caption(found: xr.Dataset, index: int) -> str:
 
 def summarise(found: xr.Dataset) -> pd.DataFrame:
     """Divergence, trustworthiness and share of two components at each step."""
-    table = found["step"].to_dataframe()[[]]
+    table = by_step(found)
     for matrix in found["matrix"].values:
         here = found.sel(matrix=matrix)
         table[f"{matrix} KL"] = here["kl"].values

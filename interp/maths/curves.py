@@ -4,9 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 
-def first_lasting(
-    steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], threshold: float
-) -> float:
+def first_lasting(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], threshold: float) -> float:
     """The first step from which `values` stays at or above `threshold` to the end; NaN when it never does.
 
     NaN means "not reached by the last step", a censored value: treat it so over runs (Kaplan–Meier), never as the

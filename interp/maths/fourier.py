@@ -95,4 +95,6 @@ def fewest_with_share(norms: Float[Tensor, "... freq"], share: float = 0.9) -> B
     power = norms.square()
     descending, order = power.sort(dim=-1, descending=True)
     before = descending.cumsum(dim=-1) - descending
-    return torch.zeros_like(power, dtype=torch.bool).scatter(-1, order, before < share * power.sum(dim=-1, keepdim=True))
+    return torch.zeros_like(power, dtype=torch.bool).scatter(
+        -1, order, before < share * power.sum(dim=-1, keepdim=True)
+    )

@@ -5,9 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def cross_entropy(
-    logits: Float[Tensor, "batch d_vocab_out"], targets: Int[Tensor, " batch"]
-) -> Float[Tensor, ""]:
+def cross_entropy(logits: Float[Tensor, "batch d_vocab_out"], targets: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
     """Mean cross-entropy in nats, in float64.
 
     float64 because late in training the right answer has probability 1 in float32: the loss would read 0 and its

@@ -29,17 +29,17 @@ PAIR_TABLE_LIMIT = 2
 """A table of all (query, key) scores is used while it has at most so many entries for each score that is asked for."""
 
 
-Rows = Int[Tensor, " rows"]
-"""Indices into the rows of a layer's input."""
+Rows = Int[Tensor, " out"]
+"""For each output row, a row of the layer's input."""
 
 
 @dataclass(frozen=True)
 class PairTable:
     """A way to score (query, key) pairs: all distinct queries against all distinct keys, each output row its entry."""
 
-    queries: Rows
-    keys: Rows
-    entry: Rows
+    queries: Int[Tensor, " q"]
+    keys: Int[Tensor, " k"]
+    entry: Int[Tensor, " out"]
     """Of the flattened table, for each output row."""
 
 
@@ -59,8 +59,8 @@ class Reads:
 class Plan:
     """Which rows exist at each layer, found in a table of tokens."""
 
-    tokens: Rows
-    positions: Rows
+    tokens: Int[Tensor, " rows"]
+    positions: Int[Tensor, " rows"]
     """Of the rows of layer 0."""
     layers: tuple[tuple[Reads, ...], ...]
     """For each layer, the reads of its output rows, a group for each position; the rows of all groups in order are the
@@ -86,7 +86,9 @@ def make_plan(tokens: Int[Tensor, "n n_ctx"], n_layers: int, causal: bool) -> Pl
         seen = {j: j + 1 if causal else n_ctx for j in positions}
         kept = {j: (every, every) if last else distinct(tokens[:, : seen[j]]) for j in positions}
         layers.append(tuple(reads(index[first], j, seen[j]) for j, (first, _) in kept.items()))
-        index = torch.stack(running([inverse for _, inverse in kept.values()], [len(first) for first, _ in kept.values()]), dim=1)
+        index = torch.stack(
+            running([inverse for _, inverse in kept.values()], [len(first) for first, _ in kept.values()]), dim=1
+        )
     return Plan(rows_tokens, rows_positions, tuple(layers))
 
 
@@ -178,7 +180,9 @@ class Block:
         self.keep(self.prefix + name, value)
         return value
 
-    def __call__(self, states: Float[Tensor, "rows d_model"], groups: tuple[Reads, ...]) -> Float[Tensor, "out d_model"]:
+    def __call__(
+        self, states: Float[Tensor, "rows d_model"], groups: tuple[Reads, ...]
+    ) -> Float[Tensor, "out d_model"]:
         """The residual stream after the layer, for the output rows of all groups in order."""
         residual = self.show("hook_resid_pre", joined([select(states, group.queries) for group in groups]))
         return self.think(residual + self.attend(states, groups))
@@ -187,7 +191,8 @@ class Block:
         """What attention adds to the residual stream."""
         normal = normalise(states, self.spec, self.weights, self.prefix + "ln1")
         query, key, value = (
-            einsum(normal, self[f"attn.W_{kind}"], "row d_model, head d_model d_head -> row head d_head") + self[f"attn.b_{kind}"]
+            einsum(normal, self[f"attn.W_{kind}"], "row d_model, head d_model d_head -> row head d_head")
+            + self[f"attn.b_{kind}"]
             for kind in "QKV"
         )
         z = self.show("attn.hook_z", joined([self.mix(query, key, value, group) for group in groups]))
@@ -207,7 +212,8 @@ class Block:
         """The residual stream after the MLP."""
         self.show("hook_resid_mid", mid)
         pre = self.show(
-            "mlp.hook_pre", normalise(mid, self.spec, self.weights, self.prefix + "ln2") @ self["mlp.W_in"] + self["mlp.b_in"]
+            "mlp.hook_pre",
+            normalise(mid, self.spec, self.weights, self.prefix + "ln2") @ self["mlp.W_in"] + self["mlp.b_in"],
         )
         post = ACTIVATIONS[self.spec.act_fn](pre)
         if self.spec.act_fn == "solu_ln":
@@ -218,7 +224,11 @@ class Block:
 
 
 def pair_scores(
-    query: Float[Tensor, "rows head d_head"], key: Float[Tensor, "rows head d_head"], queries: Rows, keys: Rows, table: PairTable | None
+    query: Float[Tensor, "rows head d_head"],
+    key: Float[Tensor, "rows head d_head"],
+    queries: Rows,
+    keys: Rows,
+    table: PairTable | None,
 ) -> Float[Tensor, "out head"]:
     """query[queries] · key[keys] for each output row and head."""
     if table is None:

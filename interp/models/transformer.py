@@ -19,15 +19,15 @@ class TransformerSpec(Frozen):
     section: ClassVar[str] = "model"
 
     kind: tyro.conf.Suppress[Literal["transformer"]] = "transformer"
-    n_layers: int = Field(1, ge=1, le=64)
+    n_layers: int = Field(default=1, ge=1, le=64)
     """Blocks of attention and MLP."""
-    n_heads: int = Field(4, ge=1, le=256)
+    n_heads: int = Field(default=4, ge=1, le=256)
     """Attention heads a layer."""
-    d_model: int = Field(128, ge=1, le=16384)
+    d_model: int = Field(default=128, ge=1, le=16384)
     """Width of the residual stream, dimensions."""
-    d_head: int = Field(32, ge=1, le=16384)
+    d_head: int = Field(default=32, ge=1, le=16384)
     """Width of a head, dimensions."""
-    d_mlp: int = Field(512, ge=1, le=65536)
+    d_mlp: int = Field(default=512, ge=1, le=65536)
     """Neurons a layer."""
     act_fn: Literal["relu", "gelu", "silu", "solu", "solu_ln"] = "relu"
     """Activation of the neurons; solu_ln is x·softmax(x) followed by a LayerNorm (Elhage et al. 2022)."""
@@ -41,7 +41,7 @@ class TransformerSpec(Frozen):
     init: Literal["nanda", "hooked"] = "nanda"
     """Initial weights: normal of variance 1/d_model, and 1/d_vocab for W_U (Nanda et al. 2023), or HookedTransformer's
     default (normal of standard deviation 0.8/√d_model)."""
-    init_scale: float = Field(1.0, gt=0)
+    init_scale: float = Field(default=1.0, gt=0)
     """Factor on every initial parameter (α of Omnigrok, Liu et al. 2023)."""
 
     def build(self, shape: TaskShape, seed: int) -> "HookedTransformer":

@@ -1,6 +1,7 @@
 """Files that are whole or absent, and tensors that are what was written or an error."""
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,10 @@ from torch import Tensor
 from interp.base import UserError
 
 Tensors = dict[str, Tensor]
+Header = dict[str, str | int]
+"""What a file says of itself, such as its step."""
+
+REMEDY = "restore or delete it, or leave it out with --skip-broken"
 
 
 class CheckpointError(UserError):
@@ -27,7 +32,9 @@ def told_in_a_sentence(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"cannot write {path}: {(error.strerror or str(error)).lower()}; choose another place with --out") from error
+        raise UserError(
+            f"cannot write {path}: {(error.strerror or str(error)).lower()}; choose another place with --out"
+        ) from error
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -60,55 +67,65 @@ def flush_directory(path: Path) -> None:
         os.close(handle)
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: dict[str, str]) -> None:
-    """Write one safetensors file with `header` and a digest of the tensors in its metadata, whole or not at all."""
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
+    """Write one safetensors file, whole or not at all, with `header` and a digest of both in its metadata."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, save(plain, metadata={**header, "sha256": digest(plain)}))
+    signed = header | {"sha256": digest(plain, header)}
+    # One entry: safetensors writes several in an order that changes from call to call, and equal runs are equal bytes.
+    write_whole(path, save(plain, metadata={"interp": json.dumps(signed)}))
 
 
-def read_header(path: Path) -> dict[str, str]:
-    """The metadata of a safetensors file, without its tensors."""
+def read_header(path: Path) -> Header:
+    """The header of a file written by `write_tensors`, without its tensors and not yet checked against the digest."""
     try:
         with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+            return json.loads((file.metadata() or {})["interp"])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise damaged(path, error) from error
 
 
-def read_tensors(path: Path, shapes: dict[str, tuple[int, ...]] | None = None) -> Tensors:
-    """The tensors of a file written by `write_tensors`; CheckpointError when it is not what was written.
+def read_tensors(path: Path, header: Header, shapes: dict[str, tuple[int, ...]] | None = None) -> Tensors:
+    """The tensors of a file written by `write_tensors` with this header.
 
-    `shapes`, where given, is compared with the file's own table before any memory is taken.
+    `shapes`, where given, are compared with the file's own table before any memory is taken.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or another than the one that is expected here.
     """
+    signed = read_header(path)
+    expected = signed.pop("sha256", None)
+    if signed != header:
+        odd = next(name for name in header.keys() | signed.keys() if header.get(name) != signed.get(name))
+        raise CheckpointError(
+            f"{path} is out of place: its {odd} is {signed.get(odd)!r}, and {header.get(odd)!r} is expected"
+        )
     try:
         with safe_open(path, framework="pt") as file:
-            names = set(file.keys())
-            found = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  not a dict
             if shapes is not None and found != shapes:
-                odd = sorted(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name))
+                odd = min(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name))
                 raise CheckpointError(
-                    f"{path} does not fit its run: {odd[0]} has shape {found.get(odd[0], 'none')}, "
-                    f"and {shapes.get(odd[0], 'none')} is expected"
+                    f"{path} does not fit its run: {odd} has shape {found.get(odd, 'none')}, "
+                    f"and {shapes.get(odd, 'none')} is expected"
                 )
-            tensors = {name: file.get_tensor(name) for name in sorted(names)}
-            expected = (file.metadata() or {}).get("sha256")
+            tensors = {name: file.get_tensor(name) for name in sorted(found)}
     except (SafetensorError, OSError) as error:
         raise damaged(path, error) from error
-    if digest(tensors) != expected:
-        raise CheckpointError(f"{path} is damaged: its content does not match its digest; restore or delete it")
+    if digest(tensors, header) != expected:
+        raise CheckpointError(f"{path} is damaged: its content does not match its digest; {REMEDY}")
     return tensors
 
 
 def damaged(path: Path, error: Exception) -> CheckpointError:
     """The error for a file that cannot even be parsed."""
     if isinstance(error, FileNotFoundError):
-        return CheckpointError(f"{path} is missing; restore it, or leave it out with --skip-broken")
-    return CheckpointError(f"{path} is damaged ({error}); restore or delete it, or leave it out with --skip-broken")
+        return CheckpointError(f"{path} is missing; {REMEDY}")
+    return CheckpointError(f"{path} is damaged ({error}); {REMEDY}")
 
 
-def digest(tensors: Tensors) -> str:
-    """SHA-256 over names, types, shapes and bytes, in the order of the names."""
-    total = hashlib.sha256()
+def digest(tensors: Tensors, header: Header) -> str:
+    """SHA-256 over the header, and over names, types, shapes and bytes in the order of the names."""
+    total = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

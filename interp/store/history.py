@@ -37,10 +37,11 @@ def read_history(path: Path) -> "pd.DataFrame":
     whole = text[: text.rfind("\n") + 1]
     try:
         table = pd.read_csv(io.StringIO(whole or header()), float_precision="round_trip")
+        if tuple(table.columns) != COLUMNS:
+            raise ValueError(f"its columns are {', '.join(table.columns)}")
+        table = table.astype({column: "int64" if column == "step" else "float64" for column in COLUMNS})
     except (pd.errors.ParserError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
-    if tuple(table.columns) != COLUMNS:
-        raise CheckpointError(f"{path} is damaged: its columns are {', '.join(table.columns)}")
+        raise CheckpointError(f"{path} is damaged: {error}; restore it") from error
     return table.set_index("step")
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from interp.base import Frozen, explain
+from interp.base import Frozen, UserError, explain
 from interp.config import RunConfig
 from interp.store.files import CheckpointError
 
@@ -66,13 +66,18 @@ class Record(Frozen):
 def read_record(path: Path) -> Record:
     """run.json, checked; CheckpointError naming file and field when it is not what this version writes."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise CheckpointError(f"{path} is larger than {MAX_BYTES:,} bytes: this is no run.json of ours")
-        return Record.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise CheckpointError(f"{path} is damaged: {explain(error)}") from error
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+    if len(content) > MAX_BYTES:
+        raise CheckpointError(f"{path} has more than {MAX_BYTES:,} bytes, so it is no run.json of ours; restore it")
+    try:
+        return Record.model_validate_json(content)
+    except ValidationError as error:
+        raise CheckpointError(f"{path} is damaged: {explain(error)}; restore it") from error
+    except UserError as error:  # from a part of the configuration that already speaks in sentences
+        raise CheckpointError(f"{path} is damaged: {error}; restore it") from error
 
 
 def git_commit() -> str:

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from interp.base import UserError, near_miss
 from interp.config import RunConfig
 from interp.store.files import CheckpointError, Tensors, read_tensors
 from interp.store.history import read_history
-from interp.store.layout import HISTORY, RECORD, checkpoint_file, checkpoint_steps
+from interp.store.layout import HISTORY, RECORD, checkpoint_file, checkpoint_header, checkpoint_steps
 from interp.store.record import Record, read_record
 from interp.tasks import Split, Task
 
@@ -39,7 +39,7 @@ class Checkpoint:
         Raises:
             CheckpointError: the file is missing, truncated, altered or of another model.
         """
-        return read_tensors(self.path, self.run.tensor_shapes)
+        return read_tensors(self.path, checkpoint_header(self.run.config, self.step), self.run.tensor_shapes)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -114,7 +114,9 @@ class Run:
         """The checkpoint of exactly that step; UserError naming the nearest ones when there is none."""
         if step not in self.steps:
             nearest = sorted(sorted(self.steps, key=lambda known: abs(known - step))[:2])
-            raise UserError(f"{self.path} has no checkpoint at step {step}; the nearest are at {' and '.join(map(str, nearest))}")
+            raise UserError(
+                f"{self.path} has no checkpoint at step {step}; the nearest are at {' and '.join(map(str, nearest))}"
+            )
         return Checkpoint(self, step)
 
     def __iter__(self) -> Iterator[Checkpoint]:
@@ -123,22 +125,24 @@ class Run:
     def __len__(self) -> int:
         return len(self.steps)
 
-    def select(self, *, every: int = 1, last: int | None = None, steps: Sequence[int] | None = None) -> "Run":
+    def select(self, *, every: int = 1, last: int | Literal["all"] = "all", steps: Sequence[int] = ()) -> "Run":
         """The same run with fewer checkpoints in view: every n-th counted from the first, then the last so many.
 
         `steps` names them one by one instead; a step without a checkpoint is a UserError.
         """
-        if every < 1 or (last is not None and last < 1):
-            raise UserError(f"--every {every} and --last {last} must be at least 1")
+        if every < 1:
+            raise UserError(f"--every is {every}; it should be at least 1")
+        if last != "all" and last < 1:
+            raise UserError(f'--last is {last}; it should be at least 1, or "all"')
         chosen = tuple(self.at(step).step for step in sorted(set(steps))) if steps else self.steps[::every]
-        return replace(self, steps=chosen[-last:] if last else chosen)
+        return replace(self, steps=chosen if last == "all" else chosen[-last:])
 
     def without_broken(self) -> tuple["Run", list[CheckpointError]]:
         """The run with only the readable checkpoints in view, and what was wrong with the others."""
         readable, faults = [], []
         for checkpoint in self.checkpoints:
             try:
-                checkpoint.weights
+                _ = checkpoint.weights
                 readable.append(checkpoint.step)
             except CheckpointError as error:
                 faults.append(error)

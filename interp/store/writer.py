@@ -12,7 +12,17 @@ from interp.base import UserError
 from interp.config import RunConfig, differences
 from interp.store import history
 from interp.store.files import Tensors, read_header, read_tensors, told_in_a_sentence, write_tensors, write_whole
-from interp.store.layout import HISTORY, LOCK, RECORD, RESUME, STEPS, checkpoint_file, owned
+from interp.store.layout import (
+    HISTORY,
+    LOCK,
+    RECORD,
+    RESUME,
+    STEPS,
+    checkpoint_file,
+    checkpoint_header,
+    owned,
+    resume_header,
+)
 from interp.store.record import Record, Session, read_record
 
 
@@ -61,7 +71,9 @@ class RunWriter:
             self.record = read_record(self.path / RECORD)
             odd = differences(self.config, self.record.config)
             if odd:
-                raise UserError(f"{self.path} holds another run: {'; '.join(odd)}; resume it as it was, or choose another --out")
+                raise UserError(
+                    f"{self.path} holds another run: {'; '.join(odd)}; resume it as it was, or choose another --out"
+                )
             if (self.path / RESUME).exists():
                 step = int(read_header(self.path / RESUME)["step"])
                 history.cut_history(self._history, step)
@@ -84,16 +96,17 @@ class RunWriter:
     def checkpoint(self, step: int, weights: Mapping[str, Tensor]) -> Path:
         """Commit the weights after `step` updates; when this returns they are on the disk."""
         path = checkpoint_file(self.path, step)
-        write_tensors(path, weights, {"format": "interp checkpoint 1", "step": str(step), "config": self.config.digest})
+        write_tensors(path, weights, checkpoint_header(self.config, step))
         return path
 
     def save_resume(self, step: int, state: Tensors) -> None:
         """Commit what training needs to go on from `step` as if it had never stopped."""
-        write_tensors(self.path / RESUME, state, {"format": "interp resume 1", "step": str(step), "config": self.config.digest})
+        write_tensors(self.path / RESUME, state, resume_header(self.config, step))
 
     def resume_state(self) -> Tensors:
         """What `save_resume` wrote."""
-        return read_tensors(self.path / RESUME)
+        assert self.resume_step is not None
+        return read_tensors(self.path / RESUME, resume_header(self.config, self.resume_step))
 
     def __enter__(self) -> "RunWriter":
         return self

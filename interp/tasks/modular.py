@@ -129,14 +129,14 @@ class ModularTask(Frozen):
     ] = "add"  # fmt: skip
     """x ∘ y, modulo p: `divide` is by the modular inverse (y ≠ 0), `divide_if_odd` is x/y if y is odd else x−y,
     x2_xy_y2 is x²+xy+y² and so on, `random` is a table drawn from task.table-seed."""
-    p: int = Field(113, ge=3, le=4096)
+    p: int = Field(default=113, ge=3, le=4096)
     """Modulus, 3 to 4096; division needs a prime."""
     prompt: Literal["ab=", "ab", "aob="] = "ab="
     """Tokens of a prompt: `ab=` as in Nanda et al., `ab` as in Zhong et al., `aob=` with a token for ∘ as in Power et
     al.; the answer is read at the last one."""
-    train_fraction: float = Field(0.3, gt=0, lt=1)
+    train_fraction: float = Field(default=0.3, gt=0, lt=1)
     """Share of the table that is trained on, between 0 and 1."""
-    table_seed: int = Field(0, ge=0)
+    table_seed: int = Field(default=0, ge=0)
     """Which random table, for `random` only."""
 
     @model_validator(mode="after")

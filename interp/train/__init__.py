@@ -1,6 +1,2 @@
-"""How a model learns: the loop, its optimiser, its schedules and the presets."""
-
-from interp.train.loop import train
-from interp.train.presets import PRESETS, preset
-
-__all__ = ["PRESETS", "preset", "train"]
+"""How a model learns: the loop, its optimiser, its schedules and the presets. Import from the modules, as help does
+without loading torch; `interp.train_run` is the one public function."""

@@ -19,8 +19,8 @@ class Machine:
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes a GPU when there is one."""
-    threads: int | None = None
-    """CPU threads (default: torch's choice). Another number gives other roundings, so resume with the same."""
+    threads: int | Literal["auto"] = "auto"
+    """CPU threads; auto is torch's choice. Another number gives other roundings, so resume with the same."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Arguments:
     """What to train, where to keep it, and what to compute on."""
 
     config: Annotated[RunConfig, tyro.conf.arg(name="")]
+    out: Path
+    """Directory of the run."""
     machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine()
-    out: Path | None = None
-    """Directory of the run (default: checkpoints/NAME)."""
     resume: bool = False
     """Go on where the run in that directory stopped; start it if it is not there."""
     overwrite: bool = False
@@ -64,14 +64,15 @@ def parse(words: list[str]) -> Arguments:
 
         path = Path(words[1])
         machine = tyro.cli(Machine, args=words[2:], prog="python -m interp.train --resume DIR")
-        return Arguments(config=open_record(path).config, machine=machine, out=path, resume=True)
+        return Arguments(open_record(path).config, path, machine, resume=True)
     chosen = preset(words[0])
     return tyro.cli(
         Arguments,
-        default=Arguments(config=chosen.config),
+        default=Arguments(chosen.config, Path("checkpoints") / words[0]),
         args=words[1:],
         prog=f"python -m interp.train {words[0]}",
         description=f"{chosen.about}; about {chosen.minutes:g} minutes on 2 CPU cores.",
+        config=(tyro.conf.FlagCreatePairsOff,),
     )
 
 
@@ -83,7 +84,7 @@ def run(arguments: Arguments) -> int:
     from interp.train.progress import watch
 
     machine = arguments.machine
-    if machine.threads is not None:
+    if machine.threads != "auto":
         if machine.threads < 1:
             raise UserError(f"--threads is {machine.threads}; it should be at least 1")
         torch.set_num_threads(machine.threads)
@@ -92,10 +93,14 @@ def run(arguments: Arguments) -> int:
     device = machine.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    out = arguments.out or Path("checkpoints") / arguments.config.name
     try:
         done = train(
-            arguments.config, out, resume=arguments.resume, overwrite=arguments.overwrite, device=device, watcher=watch
+            arguments.config,
+            arguments.out,
+            resume=arguments.resume,
+            overwrite=arguments.overwrite,
+            device=device,
+            watcher=watch,
         )
     except Interrupted as stop:
         again = shlex.join(["python", "-m", "interp.train", "--resume", str(stop.path)])

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ from interp.tasks import Examples
 from interp.train.optimise import make_optimizer, optimizer_tensors, restore_optimizer
 from interp.train.progress import Silent, Watcher
 from interp.train.schedule import batch_rows, checkpoint_steps, learning_rate, logged_steps
+
+RESUME_SECONDS = 5
+"""Training that a kill can cost, at most. A save with every checkpoint would cost the quick preset a tenth of its time."""
+
 
 class Interrupted(Exception):
     """Training stopped on request after `step` updates; its state is saved."""
@@ -67,7 +72,7 @@ def _run(learner: "Learner", writer: RunWriter, interrupted: threading.Event, wa
     """Step from where the writer says to the end, committing what the schedules ask for."""
     config = learner.config
     with_checkpoint, with_row = set(checkpoint_steps(config.train)), logged_steps(config.train)
-    first = writer.resume_step
+    first, saved_at = writer.resume_step, time.monotonic()
     if first is not None:
         learner.restore(writer.resume_state())
     with watcher(config.train.steps, first or 0) if watcher else silently() as watching:
@@ -80,8 +85,9 @@ def _run(learner: "Learner", writer: RunWriter, interrupted: threading.Event, wa
                     watching.row(row)
                 if step in with_checkpoint:
                     writer.checkpoint(step, learner.parameters)
-                if step in with_checkpoint or stopping:
+                if stopping or step == config.train.steps or time.monotonic() - saved_at > RESUME_SECONDS:
                     writer.save_resume(step, learner.state())
+                    saved_at = time.monotonic()
             if step == config.train.steps:
                 break
             if stopping:
@@ -106,7 +112,8 @@ class Learner:
         """A learner before its first step."""
         weights = config.model.initial_weights(config.task.shape, config.seeds.model)
         parameters = {
-            name: nn.Parameter(tensor.to(device), requires_grad=config.model.learns(name)) for name, tensor in weights.items()
+            name: nn.Parameter(tensor.to(device), requires_grad=config.model.learns(name))
+            for name, tensor in weights.items()
         }
         learned = {name: parameter for name, parameter in parameters.items() if parameter.requires_grad}
         split = config.task.split(config.seeds.split)

@@ -16,9 +16,7 @@ def make_optimizer(config: TrainConfig, parameters: Mapping[str, nn.Parameter]) 
             weights, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
         )
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
-    return kind(
-        weights, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=True
-    )
+    return kind(weights, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=True)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:

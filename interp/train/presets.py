@@ -26,7 +26,7 @@ PRESETS = {
             name="quick",
             task=ModularTask(operation="add", p=53, train_fraction=0.4),
             model=TransformerSpec(d_mlp=256),
-            train=TrainConfig(steps=2000, lr=3e-3, weight_decay=2.0, checkpoint_every=25),
+            train=TrainConfig(steps=1600, lr=3e-3, weight_decay=2.0, checkpoint_every=10),
         ),
     ),
     "nanda": Preset(

@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a bar in a terminal, plain lines elsewhere; on stderr, results go to stdout."""
+"""What a person sees while a run trains: a bar in a terminal, plain lines elsewhere; on stderr, not stdout."""
 
 import sys
 import time

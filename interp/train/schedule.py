@@ -1,6 +1,7 @@
 """When something happens: learning rates, logged steps, checkpoints, mini-batches. Pure functions of the step."""
 
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Int
@@ -14,14 +15,18 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 
 
 def checkpoint_steps(config: TrainConfig) -> list[int]:
-    """Steps with a checkpoint: logarithmic until the gaps reach `checkpoint_every`, then linear; always 0 and the last."""
+    """Steps with a checkpoint: logarithmic until the gaps reach `checkpoint_every`, then linear; 0 and the last too."""
     every, total = config.checkpoint_every, config.steps
-    n_early = int(config.checkpoints_per_decade * np.log10(max(total, 1))) + 1
-    early = [round(10 ** (i / config.checkpoints_per_decade)) for i in range(n_early + 1)]
-    close = [step for step, following in zip(early, early[1:], strict=False) if following - step < every]
-    linear_from = close[-1] if close else 0
-    linear = range((linear_from // every + 1) * every, total, every)
-    return sorted({0, total, *(step for step in close if step < total), *linear})
+    n_decades = np.log10(max(total, 1))
+    early = sorted(
+        {
+            round(10 ** (i / config.checkpoints_per_decade))
+            for i in range(int(config.checkpoints_per_decade * n_decades) + 2)
+        }
+    )
+    last_dense = next((step for step, following in pairwise([0, *early]) if following - step >= every), early[-1])
+    linear = range((last_dense // every + 1) * every, total, every)
+    return sorted({0, total, *(step for step in early if step <= min(last_dense, total)), *linear})
 
 
 def logged_steps(config: TrainConfig) -> set[int]:

@@ -1,0 +1,47 @@
+# Two commands for a newcomer: make demo, make test. Both set up .venv by themselves.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := checkpoints/quick
+
+.PHONY: demo test test-slow check lint lock clean
+
+demo: .venv/base  ## Train the quick preset, run every analysis, print where the page is
+	$(BIN)/python -m interp.train quick --out $(DEMO) --resume
+	$(BIN)/python -m interp.analyze all $(DEMO)
+
+test: .venv/dev  ## The tests that every change must pass
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-slow: .venv/dev  ## The tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+check: test lint  ## The tests, then the linter, the formatter and the type checker
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# torch first and alone, so that a CPU build that pip already has is taken and not replaced.
+.venv/base: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[probe]'
+	touch $@
+
+.venv/dev: .venv/base
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+lock:  ## Renew constraints.txt from what a fresh environment resolves to
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet torch==2.13.0
+	.venv-lock/bin/python -m pip install --quiet '.[probe,dev]'
+	(echo '# Every version that the project is tested with. Renew with: make lock'; \
+	 .venv-lock/bin/python -m pip freeze --exclude interp | sed 's/+cpu$$//') > constraints.txt
+	rm -rf .venv-lock
+
+clean:  ## Remove what make made
+	rm -rf .venv .venv-lock $(DEMO)

@@ -1,0 +1,41 @@
+"""`python -m interp`: the map of what there is."""
+
+from interp.analyze import analyses
+from interp.models import TransformerSpec
+from interp.tasks import OPERATIONS
+from interp.train.presets import PRESETS
+
+
+def first_line(thing: object) -> str:
+    """What a docstring says first."""
+    return (thing.__doc__ or "").split("\n")[0]
+
+
+def chart() -> dict[str, dict[str, str]]:
+    """Every kind of thing, the names of its members, and a line on each."""
+    return {
+        "tasks (--task.operation), modulo p": {name: operation.formula for name, operation in OPERATIONS.items()},
+        "models (--model.…)": {"transformer": first_line(TransformerSpec)},
+        "presets: python -m interp.train PRESET": {
+            name: f"{preset.about} (about {preset.minutes:g} min)" for name, preset in PRESETS.items()
+        },
+        "analyses: python -m interp.analyze NAME DIR": analyses(),
+        "and": {
+            "python -m interp.analyze all DIR": "Every analysis that fits, and one page with all figures.",
+            "python -m interp.probe DIR": "IPython with the run at hand.",
+        },
+    }
+
+
+def main() -> None:
+    """Print the map."""
+    for heading, members in chart().items():
+        width = max(map(len, members))
+        print(heading)
+        for name, line in members.items():
+            print(f"  {name:<{width}}  {line}")
+        print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Draws figures as pictures; run as a process of its own, since the browser behind it can hang.
+
+Reads a JSON list of [path, figure] on stdin, each figure as plotly's JSON text.
+"""
+
+import json
+import sys
+
+import kaleido
+
+WIDTH, SCALE = 1000, 2
+"""Pixels, and how many dots of the file each of them has."""
+
+
+def main() -> None:
+    """Draw what stdin says."""
+    work = []
+    for path, text in json.load(sys.stdin):
+        figure = json.loads(text)
+        size = {"width": WIDTH, "height": figure["layout"]["height"], "scale": SCALE}
+        work.append({"path": path, "fig": figure, "opts": {"format": "png", **size}})
+    kaleido.write_fig_from_object_sync(work, kopts={"mathjax": False})  # MathJax would come from the network
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+from math import exp, fsum, log
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from interp.maths.losses import accuracy, cross_entropy
+
+examples = settings(max_examples=40, deadline=None, derandomize=True)
+batches = st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(0, 99))
+
+
+def drawn(n, answers, seed):
+    generator = torch.Generator().manual_seed(seed)
+    logits = 5 * torch.randn((n, answers), generator=generator)
+    return logits, torch.randint(answers, (n,), generator=generator)
+
+
+@examples
+@given(size=batches)
+def test_cross_entropy_is_the_mean_surprise_at_the_right_answers(size):
+    logits, targets = drawn(*size)
+    surprises = [
+        log(fsum(exp(other) for other in row)) - row[target]
+        for row, target in zip(logits.double().tolist(), targets.tolist(), strict=True)
+    ]
+    assert cross_entropy(logits, targets) == pytest.approx(fsum(surprises) / len(surprises), abs=1e-12)
+
+
+def test_cross_entropy_of_equal_logits_is_the_log_of_their_number():
+    assert cross_entropy(torch.zeros(4, 7), torch.arange(4)) == pytest.approx(log(7), abs=1e-12)
+
+
+@examples
+@given(size=batches, shift=st.floats(-100, 100))
+def test_cross_entropy_does_not_change_when_all_logits_rise_alike(size, shift):
+    logits, targets = drawn(*size)
+    logits = logits.double()
+    assert cross_entropy(logits + shift, targets) == pytest.approx(float(cross_entropy(logits, targets)), abs=1e-12)
+
+
+def test_a_loss_too_small_for_float32_is_still_read():
+    logits, targets = torch.tensor([[20.0, 0.0, 0.0]], requires_grad=True), torch.tensor([0])
+    in_float32 = torch.nn.functional.cross_entropy(logits, targets)
+    loss = cross_entropy(logits, targets)
+    assert in_float32 == 0
+    assert float(loss.detach()) == pytest.approx(2 * exp(-20), rel=1e-6)  # float64 has 1 + 4e-9 to eight digits
+    (gradient,) = torch.autograd.grad(loss, logits)
+    torch.testing.assert_close(gradient, torch.tensor([[-2.0, 1.0, 1.0]]) * exp(-20), rtol=1e-6, atol=0)
+
+
+@examples
+@given(size=batches)
+def test_the_gradient_is_the_probabilities_less_the_right_answers(size):
+    logits, targets = drawn(*size)
+    logits = logits.double().requires_grad_()
+    (gradient,) = torch.autograd.grad(cross_entropy(logits, targets), logits)
+    right = torch.nn.functional.one_hot(targets, logits.shape[1])
+    expected = (logits.detach().softmax(dim=1) - right) / len(logits)
+    torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-14)
+
+
+@examples
+@given(n=st.integers(1, 8), data=st.data())
+def test_accuracy_counts_the_prompts_answered_rightly(n, data):
+    right = data.draw(st.lists(st.booleans(), min_size=n, max_size=n))
+    targets = torch.arange(n) % 3
+    answers = torch.where(torch.tensor(right), targets, (targets + 1) % 3)
+    logits = torch.nn.functional.one_hot(answers, 3).float() - 5  # the largest counts, not its sign
+    assert accuracy(logits, targets) == pytest.approx(sum(right) / n)

@@ -1,0 +1,188 @@
+from contextlib import redirect_stdout
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from interp.maths.losses import cross_entropy
+from interp.models import TransformerSpec, shared
+from interp.models.shared import SharedForward, make_plan
+from interp.tasks import ModularTask
+
+SMALL = TransformerSpec(n_heads=2, d_model=8, d_head=4, d_mlp=12)
+examples = settings(max_examples=60, deadline=None, derandomize=True)
+
+specs = st.builds(
+    TransformerSpec,
+    n_layers=st.integers(1, 3),
+    n_heads=st.integers(1, 3),
+    d_model=st.sampled_from([12, 16]),
+    d_head=st.sampled_from([1, 4]),
+    d_mlp=st.sampled_from([12, 20]),
+    act_fn=st.sampled_from(["relu", "gelu", "silu", "solu", "solu_ln"]),
+    normalization=st.sampled_from(["none", "LN", "LNPre"]),
+    attention=st.sampled_from(["causal", "bidirectional"]),
+)
+tasks = st.builds(
+    ModularTask,
+    p=st.integers(3, 7),
+    prompt=st.sampled_from(["ab=", "ab", "aob="]),
+    train_fraction=st.just(0.5),
+)
+
+
+@st.composite
+def prompts(draw):
+    """A shape and prompts for it: the table in random order, or some of it with repetitions, or any tokens at all."""
+    task = draw(tasks)
+    table, kind = torch.from_numpy(task.table().inputs), draw(st.sampled_from(["whole", "part", "any"]))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
+    n = draw(st.integers(1, 30))
+    if kind == "whole":
+        return task.shape, table[torch.randperm(len(table), generator=generator)]
+    if kind == "part":
+        return task.shape, table[torch.randint(len(table), (n,), generator=generator)]
+    return task.shape, torch.randint(task.shape.d_vocab, (n, task.shape.n_ctx), generator=generator)
+
+
+def perturbed_weights(spec, shape, seed):
+    """Weights in float64, none of them, biases included, 0 or 1; near the initial ones, so well-conditioned."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: tensor.double() + 0.1 * torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+        for name, tensor in spec.initial_weights(shape, seed).items()
+    }
+
+
+def hooked_model(spec, shape, weights, dtype):
+    """The HookedTransformer with these weights, at that precision."""
+    model = spec.load(shape, weights)
+    with redirect_stdout(None):  # it announces the cast
+        model.to(dtype)
+    model.load_state_dict(weights, strict=False)  # once more: on the way through float32 they were rounded
+    return model
+
+
+def with_gradients(logits, parameters):
+    """Logits, then the gradient of the loss that is trained on by each parameter; the right answers are 0, 1, 2, …"""
+    loss = cross_entropy(logits, torch.arange(len(logits)) % logits.shape[1])
+    gradients = torch.autograd.grad(loss, list(parameters.values()))
+    return {"logits": logits.detach(), **dict(zip(parameters, gradients, strict=True))}
+
+
+def assert_equal_to_rounding(found, expected, tolerance):
+    """Equal by name, within `tolerance` of the largest entry: entries that cancel keep the rounding of their terms."""
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        size = max(1.0, float(tensor.abs().max()))
+        torch.testing.assert_close(
+            found[name], tensor, rtol=0, atol=tolerance * size, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+@pytest.mark.parametrize(
+    "dtype, tolerance", [(torch.float64, 1e-10), (torch.float32, 1e-5)], ids=["float64", "float32"]
+)
+@examples
+@given(spec=specs, shape_and_tokens=prompts(), seed=st.integers(0, 99))
+def test_logits_and_gradients_are_those_of_hookedtransformer_at_the_last_position(
+    dtype, tolerance, spec, shape_and_tokens, seed
+):
+    shape, tokens = shape_and_tokens
+    model = hooked_model(spec, shape, perturbed_weights(spec, shape, seed), dtype)
+    weights = dict(model.named_parameters())
+    expected = with_gradients(model(tokens)[:, -1], weights)
+    assert_equal_to_rounding(with_gradients(SharedForward(spec, tokens)(weights), weights), expected, tolerance)
+
+
+@examples
+@given(spec=specs, shape_and_tokens=prompts(), seed=st.integers(0, 99))
+@torch.no_grad()
+def test_kept_activations_are_those_of_run_with_cache_at_the_last_position(spec, shape_and_tokens, seed):
+    shape, tokens = shape_and_tokens
+    weights = perturbed_weights(spec, shape, seed)
+    _, cache = hooked_model(spec, shape, weights, torch.float64).run_with_cache(tokens)
+    block = f"blocks.{spec.n_layers - 1}."
+    expected = {block + name: cache[block + name][:, -1] for name in hook_names(spec)}
+    expected[block + "attn.hook_pattern"] = cache[block + "attn.hook_pattern"][:, :, -1]
+    found = SharedForward(spec, tokens).cache(weights)
+    logits = found.pop("unembed.hook_out")
+    torch.testing.assert_close(logits, SharedForward(spec, tokens)(weights), rtol=0, atol=0)
+    assert_equal_to_rounding(found, expected, 1e-10)
+
+
+def hook_names(spec):
+    """The activations of a layer that are kept, attention's pattern apart."""
+    return [
+        "hook_resid_pre",
+        "attn.hook_z",
+        "hook_attn_out",
+        "hook_resid_mid",
+        "mlp.hook_pre",
+        *(["mlp.hook_mid"] if spec.act_fn == "solu_ln" else []),
+        "mlp.hook_post",
+        "hook_mlp_out",
+        "hook_resid_post",
+    ]
+
+
+def test_only_the_activations_that_are_asked_for_are_kept():
+    task = ModularTask(p=5)
+    forward = SharedForward(SMALL, torch.from_numpy(task.table().inputs))
+    kept = forward.cache(SMALL.initial_weights(task.shape, seed=0), lambda name: name.endswith("hook_post"))
+    assert list(kept) == ["blocks.0.mlp.hook_post"]
+    assert kept["blocks.0.mlp.hook_post"].shape == (25, SMALL.d_mlp)
+
+
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_a_prompt_is_answered_alike_in_any_company(n_layers):
+    spec, task = SMALL.but(n_layers=n_layers), ModularTask(p=5)
+    tokens = torch.from_numpy(task.table().inputs)
+    weights = perturbed_weights(spec, task.shape, seed=0)
+    alone = torch.cat([SharedForward(spec, tokens[i : i + 1])(weights) for i in range(len(tokens))])
+    torch.testing.assert_close(SharedForward(spec, tokens)(weights), alone, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("attention", ["causal", "bidirectional"])
+@pytest.mark.parametrize("kind", ["whole table", "diagonal"])
+def test_scores_from_a_table_and_row_by_row_are_the_same(attention, kind, monkeypatch):
+    spec, task = SMALL.but(n_layers=2, attention=attention), ModularTask(p=7)
+    tokens = torch.from_numpy(task.table().inputs)[:: 1 if kind == "whole table" else 8]
+    weights = perturbed_weights(spec, task.shape, seed=0)
+    logits = []
+    for limit in (0, float("inf")):  # never a table, always one
+        monkeypatch.setattr(shared, "PAIR_TABLE_LIMIT", limit)
+        forward = SharedForward(spec, tokens)
+        tables = [table for groups in forward.plan.layers for group in groups for table in group.tables]
+        assert all((table is not None) == (limit > 0) for table in tables)
+        logits.append(forward(weights))
+    torch.testing.assert_close(logits[0], logits[1], rtol=0, atol=1e-10)
+
+
+def test_a_table_is_used_where_pairs_recur_and_not_where_they_do_not():
+    tokens = torch.from_numpy(ModularTask(p=7, prompt="ab").table().inputs)
+    for chosen, used in [(tokens, True), (tokens[::8], False)]:  # all 49 pairs, or the 7 of the diagonal
+        (((reads,),),) = [make_plan(chosen, n_layers=1, causal=True).layers]
+        assert [table is not None for table in reads.tables] == [used, used]
+
+
+def rows_by_layer(tokens, n_layers, causal):
+    """How many states are computed before each layer and after the last."""
+    plan = make_plan(tokens, n_layers, causal)
+    return [len(plan.tokens), *(sum(len(reads.queries) for reads in groups) for groups in plan.layers)]
+
+
+def test_every_distinct_prefix_is_computed_once():
+    p = 5
+    tokens = torch.from_numpy(ModularTask(p=p).table().inputs)
+    by_token = p + p + 1  # a, b and "="
+    assert rows_by_layer(tokens, 1, causal=True) == [by_token, p * p]
+    assert rows_by_layer(tokens, 2, causal=True) == [by_token, p + 2 * p * p, p * p]  # prefixes a, ab and ab=
+    assert rows_by_layer(tokens, 2, causal=False) == [by_token, 3 * p * p, p * p]  # whole prompts, thrice
+
+
+def test_prompts_that_recur_are_computed_once_before_the_last_layer():
+    tokens = torch.from_numpy(ModularTask(p=5).table().inputs)
+    once, thrice = rows_by_layer(tokens, 2, causal=False), rows_by_layer(tokens.repeat(3, 1), 2, causal=False)
+    assert thrice == [*once[:-1], 3 * once[-1]]

@@ -1,0 +1,153 @@
+from itertools import product
+
+import pytest
+import torch
+from transformer_lens import HookedTransformer
+
+from interp.base import TaskShape, UserError
+from interp.models import TransformerSpec, hooked
+from interp.models.transformer import is_bias
+
+SHAPE = TaskShape(n_ctx=3, d_vocab=6, d_vocab_out=5)
+SMALL = TransformerSpec(n_heads=2, d_model=6, d_head=3, d_mlp=8)
+GRID = [
+    SMALL.but(n_layers=n_layers, n_heads=n_heads, act_fn=act_fn, normalization=normalization)
+    for n_layers, n_heads, act_fn, normalization in product(
+        [1, 2], [1, 3], ["relu", "gelu", "silu", "solu", "solu_ln"], ["none", "LN", "LNPre"]
+    )
+]
+
+
+def in_words(spec):
+    return f"{spec.n_layers}-{spec.n_heads}-{spec.act_fn}-{spec.normalization}"
+
+
+@pytest.mark.parametrize("spec", GRID, ids=in_words)
+def test_the_tensors_are_those_of_hookedtransformer_in_name_order_and_shape(spec):
+    model = hooked.empty(spec, SHAPE)
+    expected = [(name, tuple(parameter.shape)) for name, parameter in model.named_parameters()]
+    assert list(spec.tensor_shapes(SHAPE).items()) == expected
+
+
+@pytest.mark.parametrize("n_ctx, d_vocab, d_vocab_out", [(2, 7, 7), (4, 9, 7)])
+def test_the_tensors_follow_the_shape_of_the_task(n_ctx, d_vocab, d_vocab_out):
+    shape = TaskShape(n_ctx=n_ctx, d_vocab=d_vocab, d_vocab_out=d_vocab_out)
+    parameters = hooked.empty(SMALL, shape).named_parameters()
+    assert SMALL.tensor_shapes(shape) == {name: tuple(parameter.shape) for name, parameter in parameters}
+
+
+def test_the_default_is_the_network_of_nanda_et_al():
+    shapes = TransformerSpec().tensor_shapes(TaskShape(n_ctx=3, d_vocab=114, d_vocab_out=113))
+    assert shapes["embed.W_E"] == (114, 128)
+    assert shapes["blocks.0.attn.W_Q"] == (4, 128, 32)
+    assert shapes["blocks.0.mlp.W_in"] == (128, 512)
+    assert shapes["unembed.W_U"] == (128, 113)
+    assert not any(name.startswith("blocks.1") or ".ln" in name for name in shapes)
+
+
+WITH_EVERY_TENSOR = SMALL.but(act_fn="solu_ln", normalization="LN")
+MLP_BIASES = {"blocks.0.mlp.b_in", "blocks.0.mlp.b_out"}
+OTHER_BIASES = {
+    *(f"blocks.0.attn.b_{kind}" for kind in "QKVO"),
+    *(f"blocks.0.{norm}.b" for norm in ("ln1", "ln2", "mlp.ln")),
+    "ln_final.b",
+    "unembed.b_U",
+}
+
+
+def test_a_bias_is_what_is_added():
+    shapes = WITH_EVERY_TENSOR.tensor_shapes(SHAPE)
+    assert {name for name in shapes if is_bias(name)} == MLP_BIASES | OTHER_BIASES
+
+
+@pytest.mark.parametrize(
+    "biases, frozen",
+    [("frozen", MLP_BIASES | OTHER_BIASES), ("mlp", OTHER_BIASES), ("trained", set())],
+)
+def test_all_learns_but_the_biases_that_the_option_freezes(biases, frozen):
+    spec = WITH_EVERY_TENSOR.but(biases=biases)
+    assert {name for name in spec.tensor_shapes(SHAPE) if not spec.learns(name)} == frozen
+    model = spec.build(SHAPE, seed=0)
+    assert {name for name, parameter in model.named_parameters() if not parameter.requires_grad} == frozen
+
+
+def test_a_built_model_is_a_hookedtransformer_ready_to_train_and_a_loaded_one_ready_to_run():
+    built = SMALL.build(SHAPE, seed=0)
+    loaded = SMALL.load(SHAPE, SMALL.initial_weights(SHAPE, seed=0))
+    assert isinstance(built, HookedTransformer) and isinstance(loaded, HookedTransformer)
+    assert built.training and not loaded.training
+    assert built(torch.tensor([[0, 1, 5]])).shape == (1, 3, 5)
+
+
+@pytest.mark.parametrize("attention, sees_ahead", [("causal", False), ("bidirectional", True)])
+def test_attention_sees_ahead_only_when_bidirectional(attention, sees_ahead):
+    model = SMALL.but(attention=attention).build(SHAPE, seed=0)
+    first, second = model(torch.tensor([[0, 1, 5], [0, 2, 5]]))[:, 0]
+    # What is seen moves the logits by tenths; 1e-5 is the rounding of sums of a few float32 numbers near 1.
+    assert torch.allclose(first, second, rtol=0, atol=1e-5) != sees_ahead
+
+
+@pytest.mark.parametrize("spec", GRID[::4], ids=in_words)
+def test_a_model_comes_back_from_its_state_unchanged(spec):
+    model = spec.build(SHAPE, seed=3)
+    state = model.state_dict()
+    loaded = spec.load(SHAPE, state)
+    assert loaded.state_dict().keys() == state.keys()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in loaded.state_dict().items())
+    tokens = torch.tensor([[0, 1, 5], [4, 4, 5]])
+    assert torch.equal(loaded(tokens), model(tokens))
+
+
+def test_the_parameters_alone_are_enough_to_load():
+    model = SMALL.build(SHAPE, seed=3)
+    loaded = SMALL.load(SHAPE, {name: parameter.detach() for name, parameter in model.named_parameters()})
+    assert torch.equal(loaded(torch.tensor([[0, 1, 5]])), model(torch.tensor([[0, 1, 5]])))
+
+
+@pytest.mark.parametrize("name", SMALL.tensor_shapes(SHAPE))
+def test_a_missing_tensor_is_an_error(name):
+    weights = SMALL.initial_weights(SHAPE, seed=0)
+    del weights[name]
+    with pytest.raises(RuntimeError, match=name):
+        SMALL.load(SHAPE, weights)
+
+
+def test_an_unknown_tensor_is_an_error():
+    weights = SMALL.initial_weights(SHAPE, seed=0)
+    with pytest.raises(RuntimeError, match="blocks.1.mlp.W_in"):
+        SMALL.load(SHAPE, {**weights, "blocks.1.mlp.W_in": weights["blocks.0.mlp.W_in"]})
+
+
+def test_a_misshapen_tensor_is_an_error():
+    weights = SMALL.initial_weights(SHAPE, seed=0)
+    with pytest.raises(RuntimeError, match="unembed.W_U"):
+        SMALL.load(SHAPE, {**weights, "unembed.W_U": weights["unembed.W_U"][:, :-1]})
+
+
+def test_a_loaded_model_keeps_its_own_copy_of_the_weights():
+    weights = SMALL.initial_weights(SHAPE, seed=0)
+    model = SMALL.load(SHAPE, weights)
+    before = model.embed.W_E.clone()
+    weights["embed.W_E"].zero_()
+    assert torch.equal(model.embed.W_E, before)
+
+
+@pytest.mark.parametrize("spec", GRID[::7], ids=in_words)
+def test_a_specification_comes_back_from_json_unchanged(spec):
+    assert TransformerSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ({"layers": 2}, ["model.layers", "not a known field"]),
+        ({"n_layers": 0}, ["model.n_layers", "0", "greater than or equal to 1"]),
+        ({"act_fn": "rellu"}, ["model.act_fn", 'did you mean "relu"?']),
+        ({"init_scale": 0.0}, ["model.init_scale", "0.0", "greater than 0"]),
+    ],
+    ids=lambda fields: "-".join(fields) if isinstance(fields, dict) else "",
+)
+def test_what_is_not_allowed_is_named_with_its_value(fields, words):
+    with pytest.raises(UserError) as error:
+        TransformerSpec(**fields)
+    assert all(word in str(error.value) for word in words), str(error.value)

@@ -1,0 +1,121 @@
+"""interp/store/run.py: opening, choosing checkpoints, and saying what is wrong."""
+
+import json
+
+import pytest
+import torch
+
+from interp.base import UserError
+from interp.store import CheckpointError, find_runs, open_run
+
+
+def test_a_run_knows_its_checkpoints_in_order(tiny):
+    assert tiny.steps == tuple(sorted(tiny.steps))
+    assert [checkpoint.step for checkpoint in tiny] == list(tiny.steps)
+    assert len(tiny) == len(tiny.steps)
+    assert tiny.final.step == 40
+
+
+def test_weights_are_those_that_the_model_has(tiny):
+    weights = tiny.final.weights
+    model = tiny.final.model
+    assert not model.training
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, weights[name])
+
+
+def test_the_cache_is_that_of_the_whole_table(tiny):
+    hook = "blocks.0.mlp.hook_post"
+    cache = tiny.final.cache([hook])
+    assert cache[hook].shape == (121, 3, 24)
+    assert list(cache.keys()) == [hook]
+
+
+def test_metrics_are_the_history_at_that_step(tiny):
+    assert tiny.at(10).metrics["test_loss"] == tiny.history.loc[10, "test_loss"]
+
+
+def test_checkpoints_are_chosen_by_every_last_and_steps(tiny):
+    assert tiny.select(every=2).steps == tiny.steps[::2]
+    assert tiny.select(last=3).steps == tiny.steps[-3:]
+    assert tiny.select(steps=[40, 0]).steps == (0, 40)
+    assert tiny.select(every=2).select(last=1).steps == tiny.steps[::2][-1:]
+
+
+@pytest.mark.parametrize("wrong", [{"every": 0}, {"last": 0}, {"steps": [39]}])
+def test_an_impossible_choice_is_a_sentence(tiny, wrong):
+    with pytest.raises(UserError):
+        tiny.select(**wrong)
+
+
+def test_a_missing_step_names_the_nearest(tiny):
+    with pytest.raises(UserError, match="no checkpoint at step 39; the nearest are at 30 and 40"):
+        tiny.at(39)
+
+
+def test_a_broken_checkpoint_can_be_left_out(tiny_copy):
+    broken = tiny_copy.at(20).path
+    broken.write_bytes(broken.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"00000020\.safetensors"):
+        _ = tiny_copy.at(20).weights
+    whole, faults = tiny_copy.without_broken()
+    assert set(tiny_copy.steps) - set(whole.steps) == {20}
+    assert len(faults) == 1
+
+
+def test_two_whole_files_exchanged_are_noticed(tiny_copy):
+    first, second = tiny_copy.at(10).path, tiny_copy.at(20).path
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+    with pytest.raises(CheckpointError, match="out of place: its step is 20"):
+        _ = tiny_copy.at(10).weights
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format_version": 99}', b"\xff\xfe", b"[" * 100_000])
+def test_a_damaged_run_json_is_named(tiny_copy, content):
+    (tiny_copy.path / "run.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"run\.json"):
+        open_run(tiny_copy.path)
+
+
+def test_an_unknown_field_in_run_json_is_named(tiny_copy):
+    record = json.loads((tiny_copy.path / "run.json").read_text())
+    record["config"]["train"]["learning_rat"] = 1
+    (tiny_copy.path / "run.json").write_text(json.dumps(record))
+    with pytest.raises(CheckpointError, match=r"train\.learning_rat is not a known field"):
+        open_run(tiny_copy.path)
+
+
+def test_a_torn_last_line_of_the_history_is_left_out(tiny_copy):
+    path = tiny_copy.path / "history.csv"
+    rows = len(tiny_copy.history)
+    path.write_text(path.read_text() + "45,0.12,0.")
+    assert len(tiny_copy.history) == rows
+
+
+def test_a_history_with_nonsense_is_named(tiny_copy):
+    (tiny_copy.path / "history.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(CheckpointError, match=r"history\.csv"):
+        _ = tiny_copy.history
+
+
+def test_opening_what_is_no_run_says_what_to_do(tmp_path, tiny):
+    with pytest.raises(UserError, match="is no directory"):
+        open_run(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"is empty; train one with"):
+        open_run(tmp_path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match=r"has no run\.json"):
+        open_run(tmp_path)
+    with pytest.raises(UserError, match="tiny"):
+        open_run(tiny.path.parent)
+    assert find_runs(tiny.path.parent) == [tiny.path]
+
+
+def test_the_table_in_a_notebook_escapes_what_a_run_says(tiny, tmp_path):
+    from dataclasses import replace
+
+    odd = tmp_path / "<b>x"
+    odd.symlink_to(tiny.path)
+    assert "<b>" not in replace(tiny, path=odd)._repr_html_()

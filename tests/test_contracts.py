@@ -1,0 +1,106 @@
+"""What every task and every analysis keeps, found and tried without being listed."""
+
+import json
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+import xarray as xr
+
+from interp import analyze
+from interp.analyze import _export
+from interp.analyze._common import AnalysisOptions
+from interp.tasks import OPERATIONS, ModularTask
+
+
+@pytest.fixture(scope="session", params=list(analyze.analyses()))
+def measured(request, tiny) -> xr.Dataset:
+    return analyze.measure(tiny, request.param)
+
+
+def test_an_analysis_has_a_question_options_and_three_functions(measured):
+    module = analyze.find(measured.attrs["analysis"])
+    assert analyze.analyses()[measured.attrs["analysis"]].endswith(("?", "."))
+    assert issubclass(module.Options, AnalysisOptions)
+    assert all(module.Options.model_fields[name].description for name in module.Options.model_fields)
+    assert module.measure.__doc__
+    assert module.draw.__doc__
+    assert module.summarise.__doc__
+
+
+def test_step_is_the_first_dimension_of_every_variable(measured, tiny):
+    for name, variable in measured.data_vars.items():
+        assert variable.dims[0] == "step", name
+    assert measured["step"].attrs["units"] == "optimiser updates"
+    assert set(measured["step"].values) <= {*tiny.steps, *tiny.history.index}
+
+
+def test_values_are_finite_where_they_are_defined(measured):
+    for name, variable in measured.data_vars.items():
+        undefined = {"l2_ratio"}  # of a bias that starts at 0
+        if name not in undefined:
+            assert np.isfinite(variable.values.astype(float)).all(), name
+
+
+def test_a_measurement_says_where_it_comes_from(measured, tiny):
+    assert measured.attrs["run"] == tiny.name
+    assert json.loads(measured.attrs["config"]) == json.loads(tiny.config.model_dump_json())
+    assert measured.attrs["definition"]
+    assert measured.attrs["source"]
+
+
+def test_a_saved_measurement_reopens_equal(measured, tmp_path):
+    _export.write_netcdf(measured, tmp_path / "found.nc")
+    with xr.open_dataset(tmp_path / "found.nc") as reopened:
+        xr.testing.assert_equal(reopened.load(), measured)
+        assert {name: value for name, value in reopened.attrs.items() if value == value} == {
+            name: value for name, value in measured.attrs.items() if value == value
+        }
+
+
+def test_the_table_has_every_number(measured):
+    table = _export.long_form(measured)
+    assert len(table) == sum(variable.size for variable in measured.data_vars.values())
+    name = str(next(iter(measured.data_vars)))
+    assert np.array_equal(
+        table[table.variable == name]["value"].to_numpy(float), measured[name].values.ravel().astype(float)
+    )
+
+
+def test_measuring_twice_gives_the_same(measured, tiny):
+    again = analyze.measure(tiny, measured.attrs["analysis"])
+    xr.testing.assert_identical(again, measured)
+
+
+def test_fewer_checkpoints_give_the_same_numbers_at_those(tiny):
+    part = tiny.select(every=2)
+    for name in ("fourier", "norms", "superposition"):
+        whole, fewer = analyze.measure(tiny, name), analyze.measure(part, name)
+        for variable in set(fewer.data_vars) - {"l2_ratio"}:
+            np.testing.assert_allclose(fewer[variable], whole[variable].sel(step=list(part.steps)), rtol=1e-12)
+
+
+def test_drawing_gives_a_figure_and_a_table_by_step(measured):
+    figure, table = analyze.draw(measured), analyze.summarise(measured)
+    assert isinstance(figure, go.Figure)
+    assert len(figure.data) > 0
+    assert table.index.name == "step"
+    assert len(table) >= 1
+
+
+def test_json_has_no_value_that_json_does_not_know(measured):
+    json.dumps(_export.as_json(measured), allow_nan=False)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_operation_trains_and_is_measured(operation, tmp_path):
+    from helpers import tiny_config
+
+    from interp.config import TrainConfig
+    from interp.train.loop import train
+
+    task = ModularTask(p=7, operation=operation, train_fraction=0.5)
+    run = train(tiny_config(task=task, train=TrainConfig(steps=2)), tmp_path / operation)
+    for name in ("fourier", "superposition"):
+        found = analyze.measure(run, name)
+        assert np.isfinite(found[list(found.data_vars)[-1]].values.astype(float)).all()

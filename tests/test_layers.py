@@ -1,0 +1,69 @@
+"""The import staircase: a module imports only from rows below its own, or from its own folder."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROWS = [
+    {"base"},
+    {"maths", "figures"},
+    {"tasks", "models"},
+    {"config"},
+    {"store"},
+    {"train", "analyze"},
+    {"study", "probe", "convert", "app"},
+    {"__main__", "__init__"},
+]
+FILES = sorted((ROOT / "interp").rglob("*.py"))
+
+
+def place(file: Path) -> str:
+    """The top-level name under interp/ that a file belongs to; commands of a package may import everything."""
+    parts = file.relative_to(ROOT / "interp").with_suffix("").parts
+    return parts[-1] if parts[-1] == "__main__" or parts == ("__init__",) else parts[0]
+
+
+def row(name: str) -> int:
+    return next(number for number, members in enumerate(ROWS) if name in members)
+
+
+def imported(file: Path) -> set[str]:
+    """Every module that a file imports anywhere in it, as written: with what stands after `from interp import`."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} imports relatively; write the whole name"
+            found |= {f"interp.{alias.name}" for alias in node.names} if node.module == "interp" else {node.module}
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_module_imports_only_from_below(file):
+    mine = place(file)
+    for module in imported(file):
+        if not module.startswith("interp."):
+            continue
+        theirs = module.split(".")[1]
+        assert theirs == mine or row(theirs) < row(mine), (
+            f"{file.relative_to(ROOT)} (row {row(mine)}) imports {module} (row {row(theirs)}): "
+            "import from a lower row, or move what both need down"
+        )
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_one_file_imports_transformer_lens(file):
+    at_run_time = {module for module in imported(file) if module.split(".")[0] == "transformer_lens"}
+    if file.name in ("transformer.py", "run.py"):
+        assert "if TYPE_CHECKING:" in file.read_text()  # names the type only
+        return
+    assert not at_run_time or file.relative_to(ROOT) == Path("interp/models/hooked.py")
+
+
+def test_base_and_config_describe_without_torch():
+    for file in FILES:
+        if place(file) in ("base", "config"):
+            assert "torch" not in imported(file)

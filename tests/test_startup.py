@@ -1,0 +1,40 @@
+"""What a command loads before it has something to do."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "transformer_lens", "pandas", "xarray", "sklearn", "plotly")
+
+
+def loaded_after(code: str) -> set[str]:
+    """Top-level modules that are loaded once the code has run."""
+    script = f"import sys\ntry:\n    {code}\nexcept SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in done.stderr.split()}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import interp",
+        "import interp.config",
+        "import interp.__main__ as m; m.main()",
+        "import interp.train.__main__ as m; m.main(['--help'])",
+        "import interp.train.__main__ as m; m.main(['quick', '--help'])",
+        "import interp.analyze.__main__ as m; m.main(['--help'])",
+    ],
+)
+def test_help_loads_nothing_heavy(code):
+    assert not loaded_after(code) & set(HEAVY)
+
+
+def test_training_and_analysing_load_no_transformer_lens(tiny, tmp_path):
+    code = f"import interp.analyze.__main__ as m; m.main(['superposition', {str(tiny.path)!r}, '--out', {str(tmp_path)!r}])"
+    assert "transformer_lens" not in loaded_after(code)
+    assert "transformer_lens" not in loaded_after("import interp.train.loop")
+
+
+def test_import_interp_loads_no_third_party_module():
+    assert not loaded_after("import interp") & {"numpy", "pydantic", "tyro", *HEAVY}

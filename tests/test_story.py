@@ -1,0 +1,89 @@
+"""The story a newcomer lives: train, interrupt nothing, analyse all, reopen; by the commands themselves."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import xarray as xr
+
+import interp
+
+TRAIN = [
+    "--task.p", "11", "--task.train-fraction", "0.5", "--model.d-model", "16", "--model.d-head", "8", "--model.n-heads",
+    "2", "--model.d-mlp", "24", "--train.steps", "30", "--train.checkpoint-every", "10",
+]  # fmt: skip
+
+
+def command(*words: str, cwd, expect: int = 0) -> subprocess.CompletedProcess:
+    done = subprocess.run([sys.executable, "-m", *words], cwd=cwd, capture_output=True, text=True, timeout=240)
+    assert done.returncode == expect, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder in which the commands were typed."""
+    home = tmp_path_factory.mktemp("home")
+    command("interp.train", "quick", *TRAIN, "--out", "checkpoints/mine", cwd=home)
+    command("interp.analyze", "all", "checkpoints/mine", cwd=home)
+    return home
+
+
+def test_training_leaves_a_run_that_opens(home):
+    run = interp.open_run(home / "checkpoints/mine")
+    assert run.steps[0] == 0
+    assert run.steps[-1] == 30
+    assert run.config.task.p == 11
+    assert run.final.metrics["train_loss"] < run.at(0).metrics["train_loss"]
+    assert "x + y mod 11" in repr(run)
+    assert "<table>" in run._repr_html_()
+
+
+def test_every_analysis_left_its_files(home):
+    out = home / "checkpoints/mine/analysis"
+    for name in interp.analyses():
+        for kind in ("html", "csv", "nc"):
+            assert (out / f"{name}.{kind}").stat().st_size > 0
+    with xr.open_dataset(out / "fourier.nc") as found:
+        assert list(found["power"].dims) == ["step", "matrix", "freq"]
+
+
+def test_the_page_stands_alone(home):
+    page = (home / "checkpoints/mine/analysis/index.html").read_text()
+    assert page.count("plotly-graph-div") >= len(interp.analyses())
+    assert 'src="http' not in page
+    assert "src='http" not in page
+
+
+def test_json_on_stdout_is_only_json(home):
+    done = command("interp.analyze", "curves", "checkpoints/mine", "--json", cwd=home)
+    found = json.loads(done.stdout)["curves"]
+    assert found["coords"]["step"]["data"][0] == 0
+    assert found["attrs"]["generalised"] is None  # not reached in 30 steps: a value, no error
+
+
+def test_a_second_training_does_not_overwrite_the_first(home):
+    before = (home / "checkpoints/mine/run.json").read_bytes()
+    done = command("interp.train", "quick", *TRAIN, "--out", "checkpoints/mine", cwd=home, expect=2)
+    assert "--resume" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (home / "checkpoints/mine/run.json").read_bytes() == before
+
+
+def test_resuming_a_finished_run_changes_nothing(home):
+    before = (home / "checkpoints/mine/run.json").read_bytes()
+    command("interp.train", "--resume", "checkpoints/mine", cwd=home)
+    assert (home / "checkpoints/mine/run.json").read_bytes() == before
+
+
+def test_a_model_of_a_checkpoint_is_a_hooked_transformer(home):
+    run = interp.open_run(home / "checkpoints/mine")
+    tokens = interp.ModularTask(p=11).table().inputs
+    import torch
+
+    logits, cache = run.final.model.run_with_cache(torch.from_numpy(tokens))
+    assert logits.shape == (121, 3, 11)
+    assert cache["blocks.0.mlp.hook_post"].shape == (121, 3, 24)
+    accuracy = (logits[:, -1].argmax(-1).numpy() == run.task.table().targets)[run.split.train_index].mean()
+    assert accuracy == pytest.approx(run.final.metrics["train_accuracy"])

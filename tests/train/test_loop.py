@@ -1,0 +1,188 @@
+"""interp/train/loop.py: the same steps whether a run goes through, or stops and is resumed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from helpers import tiny_config
+
+from interp.config import RunConfig, Seeds, TrainConfig
+from interp.models import TransformerSpec
+from interp.store import open_run
+from interp.tasks import ModularTask
+from interp.train.loop import Interrupted, Learner, train
+
+SHORT = TrainConfig(steps=24, log_every=4, checkpoint_every=8)
+HOW = {
+    "full batch, adamw": SHORT,
+    "mini-batch, adam": SHORT.but(optimizer="adam", batch_size=7, weight_decay=1e-3),
+    "mini-batch, sgd with momentum": SHORT.but(optimizer="sgd", lr=0.1, batch_size=16, weight_decay=0.0),
+}  # fmt: skip
+
+
+class StopAt:
+    """A watcher that sends this process a Ctrl-C at one step."""
+
+    def __init__(self, step):
+        self.at = step
+
+    def __call__(self, total, start):
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def step(self, step):
+        if step == self.at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def row(self, row):
+        pass
+
+
+def files(run) -> dict[str, bytes]:
+    """Everything that training decides; run.json also says when and where."""
+    return {
+        str(file.relative_to(run.path)): file.read_bytes()
+        for file in run.path.rglob("*")
+        if file.is_file() and file.name not in ("run.json", ".lock")
+    }
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("stop", [1, 8, 13])
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(how, stop, tmp_path):
+    config = tiny_config(train=HOW[how])
+    whole = train(config, tmp_path / "whole")
+    with pytest.raises(Interrupted) as stopped:
+        train(config, tmp_path / "stopped", watcher=StopAt(stop))
+    assert stopped.value.step == stop
+    resumed = train(config, tmp_path / "stopped", resume=True)
+    assert files(resumed) == files(whole)  # bit for bit: history, every checkpoint, the resume state
+    assert [session.from_step for session in resumed.record.sessions] == [0, stop]
+
+
+def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path):
+    """SIGKILL gives no chance to save: what was announced is enough."""
+    config = tiny_config(train=TrainConfig(steps=400, log_every=4, checkpoint_every=8))
+    script = (
+        "import sys, torch; torch.set_num_threads(1); import interp.train.loop as loop; from interp.config import RunConfig; "
+        "loop.RESUME_SECONDS = 0; loop.train(RunConfig.model_validate_json(sys.argv[1]), sys.argv[2])"
+    )
+    killed = subprocess.Popen([sys.executable, "-c", script, config.model_dump_json(), str(tmp_path / "killed")])
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "killed/steps/00000048.safetensors").exists():
+        assert killed.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    resumed = train(config, tmp_path / "killed", resume=True)
+    for file in list(resumed.path.rglob(".*.tmp")):
+        file.unlink()
+    assert files(resumed) == files(train(config, tmp_path / "whole"))
+
+
+def test_the_same_command_gives_the_same_bytes(tmp_path):
+    config = tiny_config(train=HOW["mini-batch, adam"])
+    assert files(train(config, tmp_path / "a")) == files(train(config, tmp_path / "b"))
+
+
+@pytest.mark.parametrize("which", ["split", "model", "order"])
+def test_every_seed_decides_something_of_its_own(which, tmp_path):
+    how = HOW["mini-batch, sgd with momentum"]
+    base = train(tiny_config(train=how), tmp_path / "base")
+    other = train(tiny_config(train=how, seeds=Seeds(**{which: 5})), tmp_path / "other")
+    assert (base.split.train_index != other.split.train_index).any() == (which == "split")
+    same_start = torch.equal(base.at(0).weights["embed.W_E"], other.at(0).weights["embed.W_E"])
+    assert same_start == (which != "model")
+    assert not torch.equal(base.final.weights["embed.W_E"], other.final.weights["embed.W_E"])
+
+
+def test_training_equals_the_plain_transformer_lens_loop(tmp_path):
+    """The loop of TransformerLens' grokking demo: a HookedTransformer, full batch, loss in float64."""
+    config = tiny_config(
+        train=TrainConfig(steps=20, lr=1e-2, warmup_steps=0, log_every=1),
+        model=TransformerSpec(d_model=16, d_head=8, n_heads=2, d_mlp=24, biases="frozen"),
+    )
+    run = train(config, tmp_path / "run")
+    model = config.model.build(config.task.shape, config.seeds.model)
+    split = config.task.split(config.seeds.split)
+    tokens, targets = torch.from_numpy(split.train.inputs), torch.from_numpy(split.train.targets)
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=1e-2, weight_decay=1.0, betas=(0.9, 0.98))
+    losses = []
+    for _ in range(20):
+        loss = torch.nn.functional.cross_entropy(model(tokens)[:, -1].double(), targets)
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    # float32 rounding in another order of work; the loss falls by a factor of some hundred meanwhile
+    assert run.history["train_loss"].to_numpy()[:20] == pytest.approx(losses, rel=2e-3)
+
+
+def test_frozen_biases_stay_zero_and_trained_ones_move(tmp_path):
+    def biases(kind):
+        model = TransformerSpec(n_heads=2, d_model=16, d_head=8, d_mlp=24, biases=kind)
+        weights = train(tiny_config(model=model, train=TrainConfig(steps=15)), tmp_path / kind).final.weights
+        return {
+            name
+            for name, tensor in weights.items()
+            if name.rsplit(".", 1)[-1].startswith("b_") and tensor.abs().max() > 0
+        }
+
+    assert biases("frozen") == set()
+    assert biases("mlp") == {"blocks.0.mlp.b_in", "blocks.0.mlp.b_out"}
+    # softmax is blind to a constant on all keys, so b_K learns nothing but rounding
+    assert biases("trained") >= {"blocks.0.mlp.b_in", "blocks.0.attn.b_V", "blocks.0.attn.b_O", "unembed.b_U"}
+
+
+def test_weight_decay_alone_shrinks_by_the_decoupled_law():
+    """No gradient reaches a token that no prompt has; AdamW then multiplies it by 1 − lr·wd an update."""
+    config = RunConfig(
+        task=ModularTask(p=11, prompt="aob="),
+        train=TrainConfig(steps=3, lr=0.1, weight_decay=0.5, warmup_steps=0),
+        model=TransformerSpec(d_model=8, n_heads=1, d_head=8, d_mlp=8),
+    )
+    learner = Learner.make(config, "cpu")
+    used = torch.unique(learner.train.inputs)
+    untouched = (
+        next(token for token in range(config.task.shape.d_vocab) if token not in used)
+        if len(used) < config.task.shape.d_vocab
+        else None
+    )
+    if untouched is None:  # every token occurs: take the one position embedding's gradient away instead
+        learner.parameters["embed.W_E"].register_hook(lambda gradient: gradient * 0)
+        untouched = 0
+    before = learner.parameters["embed.W_E"][untouched].detach().clone()
+    for step in range(3):
+        learner.update(step)
+    torch.testing.assert_close(learner.parameters["embed.W_E"][untouched].detach(), before * (1 - 0.05) ** 3)
+
+
+def test_run_json_is_there_before_step_0(tmp_path, monkeypatch):
+    def fail(*_):
+        record = json.loads((tmp_path / "run/run.json").read_text())
+        assert record["config"]["task"]["p"] == 11
+        assert record["sessions"][0]["threads"] == torch.get_num_threads()
+        assert record["sessions"][0]["versions"]["torch"].startswith("2.13.0")
+        raise RuntimeError("step 0")
+
+    monkeypatch.setattr(Learner, "row", fail)
+    with pytest.raises(RuntimeError, match="step 0"):
+        train(tiny_config(), tmp_path / "run")
+
+
+def test_a_run_of_no_steps_has_its_initial_weights(tmp_path):
+    run = train(tiny_config(train=TrainConfig(steps=0)), tmp_path / "run")
+    assert run.steps == (0,)
+    assert open_run(run.path).final.metrics["train_accuracy"] <= 1
