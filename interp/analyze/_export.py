@@ -19,6 +19,9 @@ from interp.store.files import told_in_a_sentence, write_whole
 PNG_SECONDS = 60
 """Longest wait for the browser that draws a PNG: kaleido can hang when it meets a broken one."""
 
+QUIET = {"displaylogo": False}
+"""Settings of a figure on a page."""
+
 NO_BROWSER = (
     "no .png: the exporter needs Chrome or Chromium (Debian: apt install chromium; anywhere: plotly_get_chrome)"
 )
@@ -49,7 +52,7 @@ def write_html(figure: go.Figure, path: Path) -> None:
     script = path.parent / "plotly.min.js"
     if not script.exists():
         write_whole(script, get_plotlyjs().encode())
-    write_whole(path, figure.to_html(include_plotlyjs="directory", include_mathjax=False).encode())
+    write_whole(path, figure.to_html(include_plotlyjs="directory", include_mathjax=False, config=QUIET).encode())
 
 
 def browser() -> str | None:

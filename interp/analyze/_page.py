@@ -8,7 +8,7 @@ import xarray as xr
 from plotly.offline import get_plotlyjs
 
 from interp import analyze
-from interp.analyze._export import table_text
+from interp.analyze._export import QUIET, table_text
 from interp.store import Run
 from interp.store.files import write_whole
 
@@ -50,7 +50,7 @@ def section(run: Run, name: str, found: xr.Dataset, figure: go.Figure, directory
     )
     return (
         f"<h2 id='{name}'>{html.escape(analyze.analyses()[name])}</h2>"
-        f"{figure.to_html(full_html=False, include_plotlyjs=False, include_mathjax=False)}"
+        f"{figure.to_html(full_html=False, include_plotlyjs=False, include_mathjax=False, config=QUIET)}"
         f"<details><summary>numbers</summary><pre>{html.escape(table_text(analyze.summarise(found), rows=25))}</pre></details>"
         f"<p class='note'>{html.escape(found.attrs['definition'])}. Source: {html.escape(found.attrs['source'])}.<br>"
         f"<code>python -m interp.analyze {name} {html.escape(str(run.path))}</code> {files}</p>"

@@ -33,8 +33,8 @@ def wave_directions(matrix: Float[Tensor, "... p d"]) -> Float[Tensor, "... wave
 
     For an embedding these are the directions of its 2⌊p/2⌋ (one fewer for even p) Fourier features.
     """
-    p = matrix.shape[-2]
-    return einsum(real_fourier_basis(p)[1:].to(matrix.device), matrix.double(), "wave p, ... p d -> ... wave d")
+    p, moved = matrix.shape[-2], matrix.double() - matrix[..., :1, :]  # so that a constant matrix is exactly nothing
+    return einsum(real_fourier_basis(p)[1:].to(matrix.device), moved, "wave p, ... p d -> ... wave d")
 
 
 def frequency_norms(matrix: Float[Tensor, "... p d"]) -> Float[Tensor, "... freq"]:
@@ -68,7 +68,7 @@ def gini(sizes: Float[Tensor, "... n"]) -> Float[Tensor, "..."]:
     1 − 2 Σ_i s_i/‖s‖₁ · (n − i + 1/2)/n.
     """
     ascending, n = sizes.double().sort(dim=-1).values, sizes.shape[-1]
-    weight = (n - torch.arange(1, n + 1, device=sizes.device) + 0.5) / n
+    weight = (n - torch.arange(1, n + 1, dtype=torch.float64, device=sizes.device) + 0.5) / n
     return 1 - 2 * (ascending * weight).sum(dim=-1) / ascending.sum(dim=-1)
 
 
@@ -85,6 +85,8 @@ def above_quarter_of_largest(norms: Float[Tensor, "... freq"]) -> Bool[Tensor, "
 def above_largest_gap(norms: Float[Tensor, "... freq"]) -> Bool[Tensor, "... freq"]:
     """Key are the frequencies above the largest gap between neighbours in the sorted powers; no parameter to choose."""
     power = norms.square()
+    if power.shape[-1] == 1:  # p = 2 and 3 have one frequency and no gap
+        return torch.ones_like(power, dtype=torch.bool)
     descending = power.sort(dim=-1, descending=True).values
     gap_at = (descending[..., :-1] - descending[..., 1:]).argmax(dim=-1, keepdim=True)
     return power >= descending.gather(-1, gap_at)

@@ -33,12 +33,9 @@ def circle(matrix: Float[Tensor, "p d"], k: int) -> Float[Tensor, "p 2"]:
     A network that uses k lays the residues on an ellipse there, x at angle 2πkx/p; the plane is spanned by the two
     directions F_cos,k·M and F_sin,k·M. For even p, frequency p/2 has no sine and the second axis reads 0.
     """
-    p = matrix.shape[0]
-    waves = real_fourier_basis(p)[2 * k - 1 : 2 * k + 1].to(matrix.device)
-    directions = waves @ matrix.double()
-    if len(directions) == 1:
-        unit = directions / directions.norm()
-        return torch.cat([matrix.double() @ unit.mT, torch.zeros(p, 1, dtype=torch.float64)], dim=1)
+    p, centred = matrix.shape[0], matrix.double() - matrix.double().mean(dim=0)
+    directions = real_fourier_basis(p)[2 * k - 1 : 2 * k + 1].to(matrix.device) @ centred
     # Symmetric orthonormalisation: neither axis is favoured, so the circle does not jump between frames.
     U, _, Vt = torch.linalg.svd(directions, full_matrices=False)
-    return (matrix.double() - matrix.double().mean(dim=0)) @ (U @ Vt).mT
+    plane = centred @ (U @ Vt).mT
+    return torch.nn.functional.pad(plane, (0, 2 - plane.shape[1]))

@@ -79,9 +79,13 @@ def read_header(path: Path) -> Header:
     """The header of a file written by `write_tensors`, without its tensors and not yet checked against the digest."""
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {})["interp"])
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+            signed = (file.metadata() or {}).get("interp")
+        header = json.loads(signed or "null")
+    except (SafetensorError, OSError, ValueError) as error:
         raise damaged(path, error) from error
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path} was not written by interp: it has no header of ours; {REMEDY}")
+    return header
 
 
 def read_tensors(path: Path, header: Header, shapes: dict[str, tuple[int, ...]] | None = None) -> Tensors:

@@ -75,7 +75,7 @@ class RunWriter:
                     f"{self.path} holds another run: {'; '.join(odd)}; resume it as it was, or choose another --out"
                 )
             if (self.path / RESUME).exists():
-                step = int(read_header(self.path / RESUME)["step"])
+                step = int(read_header(self.path / RESUME).get("step", 0))
                 history.cut_history(self._history, step)
                 return step
         self.record = Record(config=self.config)

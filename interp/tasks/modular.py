@@ -150,7 +150,7 @@ class ModularTask(Frozen):
         if not 0 < int(self.train_fraction * self.n_prompts) < self.n_prompts:
             raise ValueError(
                 f"task.train_fraction {self.train_fraction} of {self.n_prompts} prompts leaves nothing to train on; "
-                f"take at least {1 / self.n_prompts:.2g}"
+                f"take at least {1.06 / self.n_prompts:.2g}"
             )
         return self
 

@@ -1,6 +1,7 @@
 """`python -m interp.train PRESET [options]`: train a model with checkpoint saving."""
 
 import dataclasses
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -76,8 +77,19 @@ def parse(words: list[str]) -> Arguments:
     )
 
 
+def share_the_processor() -> None:
+    """On a busy machine, let idle threads sleep; must come before torch is imported. The numbers stay the same.
+
+    By default a thread that is done spins until the others are. With every core its own that is a third faster than
+    sleeping; beside another process that computes it was ten times slower.
+    """
+    if os.getloadavg()[0] > (os.cpu_count() or 1) / 2:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def run(arguments: Arguments) -> int:
     """Train; the exit code."""
+    share_the_processor()
     import torch
 
     from interp.train.loop import Interrupted, train

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -64,7 +66,7 @@ def test_the_ranks_stand_in_order_between_1_and_the_rank(m, n, r, seed):
         float(rank(singular_values(matrix))) for rank in (stable_rank, participation_ratio, effective_rank)
     )
     ascending = [1, stable, participating, effective, min(m, n, r)]
-    assert all(a <= b + ROUNDING for a, b in zip(ascending, ascending[1:], strict=False))
+    assert all(a <= b + ROUNDING for a, b in pairwise(ascending))
 
 
 @pytest.mark.parametrize("rank", RANKS)

@@ -9,7 +9,7 @@ from interp.base import TaskShape
 from interp.models import TransformerSpec
 from interp.models.transformer import is_bias
 
-SHAPE = TaskShape(n_ctx=3, d_vocab=41, d_vocab_out=40)
+SHAPE = TaskShape(n_ctx=3, d_vocab=41, d_vocab_out=20)
 WIDE = TransformerSpec(n_heads=2, d_model=64, d_head=32, d_mlp=128)
 
 

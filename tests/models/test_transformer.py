@@ -114,13 +114,13 @@ def test_a_missing_tensor_is_an_error(name):
 
 def test_an_unknown_tensor_is_an_error():
     weights = SMALL.initial_weights(SHAPE, seed=0)
-    with pytest.raises(RuntimeError, match="blocks.1.mlp.W_in"):
+    with pytest.raises(RuntimeError, match=r"blocks\.1\.mlp\.W_in"):
         SMALL.load(SHAPE, {**weights, "blocks.1.mlp.W_in": weights["blocks.0.mlp.W_in"]})
 
 
 def test_a_misshapen_tensor_is_an_error():
     weights = SMALL.initial_weights(SHAPE, seed=0)
-    with pytest.raises(RuntimeError, match="unembed.W_U"):
+    with pytest.raises(RuntimeError, match=r"unembed\.W_U"):
         SMALL.load(SHAPE, {**weights, "unembed.W_U": weights["unembed.W_U"][:, :-1]})
 
 

@@ -1,0 +1,102 @@
+"""Documents name what exists: files, commands, presets, analyses; and code says what it returns."""
+
+import ast
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import interp
+from interp.analyze.__main__ import parse as parse_analyze
+from interp.train.__main__ import parse as parse_train
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [
+    file for file in sorted(ROOT.rglob("*.md")) if not {".venv", "node_modules"} & set(file.relative_to(ROOT).parts)
+]
+MADE_BY_COMMANDS = ("checkpoints/", ".venv")
+
+
+def named(file: Path) -> str:
+    return str(file.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_links_and_paths_lead_somewhere(document):
+    text = document.read_text()
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), f"{named(document)} links to {target}"
+    for path in re.findall(r"`((?:interp|docs|tests|analyses|benchmarks)/[\w./-]+)`", text):
+        assert (ROOT / path).exists(), f"{named(document)} names {path}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_commands_that_documents_show_are_understood(document):
+    for line in re.findall(r"python -m (interp\S*(?: [^`\n#&|]*)?)", document.read_text()):
+        module, *words = shlex.split(line.replace("…", ""))
+        if any(word.isupper() for word in words) or "--help" in words or not words:
+            continue  # a pattern, or the help itself
+        if module == "interp.train" and words[0] != "--resume":
+            parse_train(words)
+        elif module == "interp.analyze":
+            parse_analyze(words[0], words[1:])
+        else:
+            assert module in ("interp.train", "interp.probe"), f"{named(document)} shows python -m {line}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_make_targets_that_documents_show_exist(document):
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for target in re.findall(r"`make ([\w-]+)`", document.read_text()):
+        assert target in targets, f"{named(document)} shows make {target}"
+
+
+def test_the_readme_names_every_analysis_and_preset():
+    readme = (ROOT / "README.md").read_text()
+    for name in [*interp.analyses(), *interp.PRESETS]:
+        assert f"`{name}`" in readme
+
+
+def test_python_that_the_readme_shows_parses():
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
+        ast.parse(block)
+
+
+def test_public_names_say_what_comes_back():
+    silent = []
+    for file in (ROOT / "interp").rglob("*.py"):
+        module = ast.parse(file.read_text())
+        assert ast.get_docstring(module), f"{named(file)} has no docstring"
+        for node in module.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                silent += [] if ast.get_docstring(node) else [f"{named(file)}: {node.name}"]
+    assert not silent
+
+
+def test_every_option_says_what_it_does():
+    for part in (interp.RunConfig, interp.ModularTask, interp.TransformerSpec, interp.TrainConfig, interp.Seeds):
+        for name, field in part.model_fields.items():
+            nested = name in ("task", "model", "train", "seeds", "kind") and part in (
+                interp.RunConfig,
+                interp.ModularTask,
+                interp.TransformerSpec,
+            )
+            assert field.description or nested, f"{part.__name__}.{name}"
+
+
+def test_presets_are_what_the_papers_and_the_documents_say():
+    nanda = interp.preset("nanda").config
+    assert (nanda.task.p, nanda.task.train_fraction, nanda.task.operation) == (113, 0.3, "add")
+    assert (nanda.train.lr, nanda.train.weight_decay, nanda.train.betas) == (1e-3, 1.0, (0.9, 0.98))
+    assert (nanda.train.steps, nanda.train.batch_size, nanda.train.warmup_steps) == (25_000, "full", 10)
+    assert (nanda.model.d_model, nanda.model.n_heads, nanda.model.d_head, nanda.model.d_mlp) == (128, 4, 32, 512)
+    assert (nanda.model.init, nanda.model.biases, nanda.model.act_fn) == ("nanda", "mlp", "relu")
+    for name, preset in interp.PRESETS.items():
+        assert preset.config.name == name
+        assert preset.minutes > 0
+        assert json.loads(preset.config.model_dump_json()) == json.loads(
+            type(preset.config).model_validate_json(preset.config.model_dump_json()).model_dump_json()
+        )
