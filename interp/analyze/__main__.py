@@ -163,7 +163,8 @@ def report(run: Any, name: str, measured: dict, left_out: dict[str, str], argume
     for each, why in left_out.items():
         print(f"{each}: left out, {why}")
     if name != "all":
-        print(f"files: {shlex.quote(str(where(run.path, arguments) / name))}.html .csv .nc")
+        files = sorted(where(run.path, arguments).glob(f"{name}.*"))
+        print(f"files: {shlex.quote(str(files[0].with_suffix('')))}{' '.join(file.suffix for file in files)}")
 
 
 def main(words: list[str]) -> int:

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
@@ -94,9 +95,19 @@ def prepared(directory: Path) -> Path:
 
 
 def table_text(table: pd.DataFrame, rows: int = 9) -> str:
-    """A table for the terminal: at most so many rows, evenly chosen, first and last among them."""
-    chosen = sorted({round(index * (len(table) - 1) / max(rows - 1, 1)) for index in range(min(rows, len(table)))})
-    return table.iloc[chosen].to_string(float_format=lambda value: f"{value:.3g}", na_rep="–")
+    """A table for the terminal: at most so many rows, evenly chosen, first and last among them; one row stands upright."""
+    chosen = np.unique(np.linspace(0, len(table) - 1, min(rows, len(table))).round().astype(int))
+    shown = table.iloc[chosen].map(cell)
+    return shown.to_string() if len(table) > 1 else shown.reset_index().T.to_string(header=False)
+
+
+def cell(value: Any) -> str:
+    """A value in three digits, whole numbers whole, a dash for what is not a number."""
+    if isinstance(value, str):
+        return value
+    if math.isnan(value):
+        return "–"
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{value:.3g}"
 
 
 def as_json(found: xr.Dataset) -> dict[str, Any]:

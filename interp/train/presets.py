@@ -20,7 +20,7 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(
-        about="x + y mod 53, half a minute: memorises by step 60, generalises around step 1,000",
+        about="x + y mod 53: memorises by step 70, generalises between 530 and 1,310",
         minutes=0.5,
         config=RunConfig(
             name="quick",

@@ -36,8 +36,8 @@ class Bar:
 
     def __init__(self, total: int, start: int):
         self._progress = Progress(
-            TextColumn("step"), MofNCompleteColumn(), BarColumn(bar_width=20), TimeElapsedColumn(), TextColumn("left"),
-            TimeRemainingColumn(), TextColumn("{task.fields[numbers]}"),
+            TextColumn("step"), MofNCompleteColumn(), BarColumn(bar_width=20), TimeElapsedColumn(), TextColumn("+"),
+            TimeRemainingColumn(), TextColumn("to go  {task.fields[numbers]}"),
             console=Console(stderr=True),
         )  # fmt: skip
         self._task = self._progress.add_task("", total=total, completed=start, numbers="")

@@ -1,0 +1,68 @@
+"""interp/analyze/_export.py: pictures when there is a browser, a sentence when there is none or it hangs."""
+
+import time
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from interp.analyze import _export
+
+
+@pytest.fixture
+def figure():
+    return go.Figure(layout={"height": 300})
+
+
+def test_without_a_browser_one_line_says_how_to_get_one(figure, tmp_path, monkeypatch):
+    monkeypatch.setattr(_export, "browser", lambda: None)
+    said = _export.write_pngs({tmp_path / "x.png": figure})
+    assert "apt install chromium" in said
+    assert "\n" not in said
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_a_browser_that_hangs_is_given_up(figure, tmp_path, monkeypatch):
+    stuck = tmp_path / "chromium"
+    stuck.write_text("#!/bin/sh\nsleep 600\n")
+    stuck.chmod(0o755)
+    monkeypatch.setenv("BROWSER_PATH", str(stuck))
+    monkeypatch.setattr(_export, "PNG_SECONDS", 4)
+    monkeypatch.setattr(_export, "browser", lambda: str(stuck))
+    began = time.monotonic()
+    said = _export.write_pngs({tmp_path / "x.png": figure})
+    assert said.startswith("no .png")
+    assert str(stuck) in said
+    assert time.monotonic() - began < 60
+
+
+def test_a_browser_draws_a_picture(figure, tmp_path):
+    if _export.browser() is None:
+        pytest.skip("no Chrome or Chromium on this machine to draw with")
+    assert _export.write_pngs({tmp_path / "x.png": figure}) is None
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_figures_of_one_directory_share_one_script(figure, tmp_path):
+    for name in ("a", "b"):
+        _export.write_html(figure, tmp_path / f"{name}.html")
+    assert (tmp_path / "plotly.min.js").stat().st_size > 1_000_000
+    for name in ("a", "b"):
+        page = (tmp_path / f"{name}.html").read_text()
+        assert len(page) < 100_000
+        assert 'src="plotly.min.js"' in page
+        assert "http" not in page.split("<body>")[0]
+
+
+@pytest.mark.parametrize(("length", "lines"), [(2, 2), (3, 3), (5, 5), (50, 5)])
+def test_a_long_table_is_thinned_and_keeps_its_ends(length, lines):
+    table = pd.DataFrame({"x": range(length)}, index=pd.Index(range(0, 10 * length, 10), name="step"))
+    printed = _export.table_text(table, rows=5).splitlines()[2:]
+    assert len(printed) == lines
+    assert printed[0].split() == ["0", "0"]
+    assert printed[-1].split() == [str(10 * (length - 1)), str(length - 1)]
+
+
+def test_what_is_not_a_number_is_a_dash_and_what_was_not_reached_is_words():
+    table = pd.DataFrame([{"a": float("nan"), "b": "not reached", "c": 1e-7}], index=pd.Index([3], name="step"))
+    assert _export.table_text(table).split() == ["step", "3", "a", "–", "b", "not", "reached", "c", "1e-07"]
