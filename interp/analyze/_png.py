@@ -17,6 +17,7 @@ def main() -> None:
     work = []
     for path, text in json.load(sys.stdin):
         figure = json.loads(text)
+        figure["layout"].pop("updatemenus", None)  # buttons do nothing on paper
         size = {"width": WIDTH, "height": figure["layout"]["height"], "scale": SCALE}
         work.append({"path": path, "fig": figure, "opts": {"format": "png", **size}})
     kaleido.write_fig_from_object_sync(work, kopts={"mathjax": False})  # MathJax would come from the network
