@@ -1,6 +1,6 @@
 """`python -m interp`: the map of what there is."""
 
-from interp.analyze import analyses
+from interp.analyze import ALL, analyses
 from interp.models import TransformerSpec
 from interp.tasks import OPERATIONS
 from interp.train.presets import PRESETS
@@ -21,7 +21,7 @@ def chart() -> dict[str, dict[str, str]]:
         },
         "analyses: python -m interp.analyze NAME DIR": analyses(),
         "and": {
-            "python -m interp.analyze all DIR": "Every analysis that fits, and one page with all figures.",
+            "python -m interp.analyze all DIR": ALL,
             "python -m interp.probe DIR": "IPython with the run at hand.",
         },
     }

@@ -29,6 +29,9 @@ def one_sentence() -> Iterator[None]:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None
     except BrokenPipeError:  # `… | head` closed the pipe: not a fault of ours
         sys.stderr.close()
         raise SystemExit(0) from None
@@ -60,21 +63,29 @@ def explain(error: ValidationError, section: str = "") -> str:
     """The first fault of a pydantic report as one sentence: `task.p is 1; it should be greater than or equal to 3`."""
     fault = error.errors()[0]
     where = ".".join([section] * bool(section) + [str(part) for part in fault["loc"]])
+    where = where or "it"
+    if fault["type"] == "missing":
+        return f"{where} is missing"
     if fault["type"] == "extra_forbidden":
         return f"{where} is not a known field"
     if fault["type"] == "value_error" and not fault["loc"]:
         return fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "literal_error":
-        return (
-            f"{where} is {fault['input']!r}{near_miss(str(fault['input']), literals(fault.get('ctx', {})['expected']))}"
-        )
+        given, allowed = fault["input"], literals(fault.get("ctx", {})["expected"])
+        return f"{where} is {shortened(given)}{near_miss(str(given), allowed)}"
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ").strip()
-    return f"{where} is {fault['input']!r}; it {message}"
+    return f"{where} is {shortened(fault['input'])}; it {message[0].lower() + message[1:]}"
 
 
 def literals(expected: str) -> list[str]:
-    """The words in pydantic's `'add', 'subtract' or 'divide'`."""
-    return re.findall(r"'([^']*)'", expected)
+    """The words in pydantic's `'add', 'subtract' or 'divide'`, or its numbers."""
+    return re.findall(r"'([^']*)'", expected) or re.findall(r"\w+", expected)
+
+
+def shortened(value: Any) -> str:
+    """The value as Python writes it, cut where it would fill the screen."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
 
 
 class TaskShape(Frozen):

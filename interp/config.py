@@ -16,7 +16,7 @@ class TrainConfig(Frozen):
 
     section: ClassVar[str] = "train"
 
-    steps: int = Field(default=25_000, ge=0)
+    steps: int = Field(default=25_000, ge=0, le=100_000_000)
     """Optimiser updates in all."""
     batch_size: int | Literal["full"] = "full"
     """Prompts an update; `full` is the whole training set every time."""
@@ -39,7 +39,7 @@ class TrainConfig(Frozen):
     """Steps between rows of the history; steps with a checkpoint get a row as well."""
     checkpoint_every: int = Field(default=100, ge=1)
     """Steps between checkpoints, once the early, logarithmic ones lie that far apart."""
-    checkpoints_per_decade: int = Field(default=10, ge=1)
+    checkpoints_per_decade: int = Field(default=10, ge=1, le=1000)
     """Early checkpoints, evenly spaced in the logarithm of the step."""
 
     @model_validator(mode="after")

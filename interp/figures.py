@@ -63,6 +63,13 @@ def domain(figure: go.Figure, axis: str, row: int) -> tuple[float, float]:
     return begin, end
 
 
+def caption(figure: go.Figure, text: str) -> go.Figure:
+    """A line in small letters at the foot of the figure."""
+    shift = 18 - (figure.layout.margin.b or 80)  # plotly's default margin
+    foot = {"xref": "paper", "yref": "paper", "x": 0, "y": 0, "xanchor": "left", "yanchor": "top", "yshift": shift}
+    return figure.add_annotation(text=html.escape(text), showarrow=False, font={"size": 10, "color": QUIET}, **foot)
+
+
 def legend_of(row: int) -> str:
     """Name of the legend beside a panel."""
     return "legend" if row == 1 else f"legend{row}"
@@ -113,7 +120,7 @@ def losses(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
     """Train and test loss on a logarithmic axis."""
     for split, colour in (("train", TRAIN), ("test", TEST)):
         line(figure, found[f"{split}_loss"], f"{split} loss", colour, row)
-    figure.update_yaxes(title_text="loss (nats)", type="log", exponentformat="power", dtick=2, row=row, col=1)
+    figure.update_yaxes(title_text="loss (nats)", type="log", exponentformat="power", nticks=8, row=row, col=1)
 
 
 def accuracies(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:

@@ -37,7 +37,7 @@ def test_step_is_the_first_dimension_of_every_variable(measured, tiny):
 
 def test_values_are_finite_where_they_are_defined(measured):
     for name, variable in measured.data_vars.items():
-        undefined = {"l2_ratio"}  # of a bias that starts at 0
+        undefined = {"l2_ratio", "total_l2_ratio"}  # of a bias that starts at 0
         if name not in undefined:
             assert np.isfinite(variable.values.astype(float)).all(), name
 
@@ -76,8 +76,27 @@ def test_fewer_checkpoints_give_the_same_numbers_at_those(tiny):
     part = tiny.select(every=2)
     for name in ("fourier", "norms", "superposition"):
         whole, fewer = analyze.measure(tiny, name), analyze.measure(part, name)
-        for variable in set(fewer.data_vars) - {"l2_ratio"}:
+        for variable in set(fewer.data_vars):
             np.testing.assert_allclose(fewer[variable], whole[variable].sel(step=list(part.steps)), rtol=1e-12)
+
+
+def test_a_figure_carries_the_command_that_made_it(measured, tiny):
+    figure = analyze.draw(measured)
+    command = f"python -m interp.analyze {measured.attrs['analysis']} {tiny.path}"
+    assert any(annotation.text.startswith(command) for annotation in figure.layout.annotations)
+
+
+def test_the_command_names_the_choice_of_checkpoints_and_of_options(tiny):
+    found = analyze.measure(tiny.select(every=2).select(last=2), "curves", threshold=0.5)
+    assert found.attrs["command"].endswith("--every 2 --last 2 --threshold 0.5")
+
+
+def test_the_transition_is_marked_where_it_was_reached(measured, tiny):
+    marked = measured.assign_attrs(memorised=5.0, generalised=float("nan"))
+    figure = analyze.draw(marked)
+    over_steps = measured.attrs["analysis"] != "tsne"
+    assert any(shape.x0 == 5.0 for shape in figure.layout.shapes) == over_steps
+    assert not any(shape.x0 != shape.x0 for shape in figure.layout.shapes)
 
 
 def test_drawing_gives_a_figure_and_a_table_by_step(measured):
@@ -102,5 +121,5 @@ def test_every_operation_trains_and_is_measured(operation, tmp_path):
     task = ModularTask(p=7, operation=operation, train_fraction=0.5)
     run = train(tiny_config(task=task, train=TrainConfig(steps=2)), tmp_path / operation)
     for name in ("fourier", "superposition"):
-        found = analyze.measure(run, name)
-        assert np.isfinite(found[list(found.data_vars)[-1]].values.astype(float)).all()
+        for variable, values in analyze.measure(run, name).data_vars.items():
+            assert np.isfinite(values.values.astype(float)).all(), (name, variable)

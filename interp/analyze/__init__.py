@@ -6,11 +6,12 @@ dimension is `step`, `draw(found)` a plotly figure of it, and `summarise(found)`
 
 import ast
 import importlib
+import shlex
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from interp.base import UserError, near_miss
+from interp.base import Frozen, UserError, near_miss
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from interp.store import Run
+
+
+ALL = "Every analysis that fits the run, and one page with all figures."
+"""What `python -m interp.analyze all` does."""
 
 
 def analyses() -> dict[str, str]:
@@ -41,12 +46,22 @@ def measure(run: "Run", name: str, **options: Any) -> "xr.Dataset":
         CheckpointError: a checkpoint is damaged.
     """
     analysis = find(name)
-    return analysis.measure(run, analysis.Options(**options)).assign_attrs(analysis=name)
+    chosen = analysis.Options(**options)
+    return analysis.measure(run, chosen).assign_attrs(analysis=name, command=command(run, name, chosen))
+
+
+def command(run: "Run", name: str, options: Frozen) -> str:
+    """What to type for this measurement."""
+    changed = options.model_dump(exclude_defaults=True)
+    words = [f"--{option.replace('_', '-')} {shlex.quote(str(value))}" for option, value in changed.items()]
+    return " ".join(["python -m interp.analyze", name, shlex.quote(str(run.path)), *run.view, *words])
 
 
 def draw(found: "xr.Dataset") -> "go.Figure":
-    """The figure of a measurement."""
-    return find(found.attrs["analysis"]).draw(found)
+    """The figure of a measurement, with the command that made it."""
+    from interp import figures
+
+    return figures.caption(find(found.attrs["analysis"]).draw(found), found.attrs["command"])
 
 
 def summarise(found: "xr.Dataset") -> "pd.DataFrame":

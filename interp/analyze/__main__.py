@@ -12,6 +12,9 @@ import tyro
 from interp import analyze
 from interp.base import Frozen, UserError, near_miss, one_sentence
 
+Measured = dict[str, tuple[Any, Any]]
+"""By analysis: the measurement (xarray.Dataset) and its figure (plotly)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
@@ -40,7 +43,7 @@ class NoOptions(Frozen):
 
 def overview() -> str:
     """The help text without an analysis."""
-    known = {**analyze.analyses(), "all": "Every analysis that fits the run, and one page with all figures."}
+    known = {**analyze.analyses(), "all": analyze.ALL}
     width = max(map(len, known))
     return "\n".join(
         [
@@ -69,41 +72,59 @@ def parse(name: str, words: list[str]) -> Arguments:
         kw_only=True,
     )
     arguments.__doc__ = Arguments.__doc__
-    about = overview_line(name)
     return tyro.cli(
         arguments,
         args=words,
         prog=f"python -m interp.analyze {name}",
-        description=about,
+        description=about(name),
         config=(tyro.conf.FlagCreatePairsOff,),
     )
 
 
-def overview_line(name: str) -> str:
+def about(name: str) -> str:
     """What the analysis asks."""
-    return analyze.analyses().get(name, "Every analysis that fits the run, and one page with all figures.")
+    return analyze.analyses().get(name, analyze.ALL)
 
 
 def run_analyses(name: str, arguments: Arguments) -> int:
     """Measure every run; the exit code: 2 when one of them could not be measured."""
     if not arguments.dirs:
         raise UserError(f"no run given; write python -m interp.analyze {name} DIR")
+    targets = places(arguments)
     failed = False
-    for path in arguments.dirs:
+    for path, out in targets.items():
         try:
-            run_one(name, path, arguments)
+            run_one(name, path, out, arguments)
         except UserError as error:
-            if len(arguments.dirs) == 1:
+            if len(targets) == 1:
                 raise
             print(f"error: {error}", file=sys.stderr)
             failed = True
     return 2 if failed else 0
 
 
-def run_one(name: str, path: Path, arguments: Arguments) -> None:
-    """Measure one run and write what was found."""
+def places(arguments: Arguments) -> dict[Path, Path]:
+    """Each run once, with the directory for its results; UserError when two would share one."""
+    from interp.store.layout import ANALYSIS
+
+    runs = {path.absolute(): path for path in arguments.dirs}.values()
+    if arguments.out is None:
+        return {path: path / ANALYSIS for path in runs}
+    if len(runs) == 1:
+        return dict.fromkeys(runs, arguments.out)
+    targets = {path: arguments.out / path.absolute().name for path in runs}
+    for path, out in targets.items():
+        twin = next((other for other in targets if other != path and targets[other] == out), None)
+        if twin is not None:
+            raise UserError(
+                f"{path} and {twin} would both write to {out}; analyse them one by one, each with its --out"
+            )
+    return targets
+
+
+def run_one(name: str, path: Path, out: Path, arguments: Arguments) -> None:
+    """Measure one run, write what was found and print it."""
     from interp.analyze import _export
-    from interp.analyze._common import DoesNotApply
     from interp.analyze._page import write_page
     from interp.store import open_run
 
@@ -112,11 +133,34 @@ def run_one(name: str, path: Path, arguments: Arguments) -> None:
         run, faults = run.without_broken()
         for fault in faults:
             print(f"left out: {fault}", file=sys.stderr)
-    out = _export.prepared(where(path, arguments))
-    names = list(analyze.analyses()) if name == "all" else [name]
+    _export.prepared(out)
+    measured, left_out = measure_all(run, name, out, arguments)
+    pictures = {out / f"{each}.png": figure for each, (_, figure) in measured.items()}
+    for picture in pictures:
+        picture.unlink(missing_ok=True)  # an older one would pass for this measurement's
+    trouble = _export.write_pngs(pictures)
+    if arguments.json:
+        print(json.dumps(as_json(run, measured, left_out)))
+    else:
+        report(name, out, measured, left_out)
+    if trouble:
+        print(trouble, file=sys.stderr)
+    if name == "all":
+        page = out / "index.html"
+        write_page(run, measured, left_out, page)
+        print(f"page: {page.resolve()}", file=sys.stderr if arguments.json else sys.stdout)
+
+
+def measure_all(run: Any, name: str, out: Path, arguments: Arguments) -> tuple[Measured, dict[str, str]]:
+    """Measurements and figures by analysis, written to `out`; and why others were left out, when `all` are asked for."""
+    from interp.analyze import _export
+    from interp.analyze._common import DoesNotApply
+
+    names, options = list(analyze.analyses()), {}
+    if name != "all":
+        names, options = [name], arguments.options.model_dump()
     measured, left_out = {}, {}
     for each in names:
-        options = arguments.options.model_dump() if name != "all" else {}
         print(f"measuring {each}", file=sys.stderr)
         try:
             found = analyze.measure(run, each, **options)
@@ -130,41 +174,30 @@ def run_one(name: str, path: Path, arguments: Arguments) -> None:
         _export.write_csv(found, out / f"{each}.csv")
         _export.write_html(figure, out / f"{each}.html")
         measured[each] = (found, figure)
-    trouble = _export.write_pngs({out / f"{each}.png": figure for each, (_, figure) in measured.items()})
-    report(run, name, measured, left_out, arguments)
-    if trouble:
-        print(trouble, file=sys.stderr)
-    if name == "all":
-        page = out / "index.html"
-        write_page(run, measured, left_out, page)
-        print(f"page: {page.resolve()}", file=sys.stderr if arguments.json else sys.stdout)
+    return measured, left_out
 
 
-def where(path: Path, arguments: Arguments) -> Path:
-    """The directory for one run's results."""
-    from interp.store.layout import ANALYSIS
-
-    if arguments.out is None:
-        return path / ANALYSIS
-    return arguments.out / path.resolve().name if len(arguments.dirs) > 1 else arguments.out
-
-
-def report(run: Any, name: str, measured: dict, left_out: dict[str, str], arguments: Arguments) -> None:
-    """Print what was found: tables, or JSON."""
+def as_json(run: Any, measured: Measured, left_out: dict[str, str]) -> dict[str, Any]:
+    """One run's measurements as plain JSON values."""
     from interp.analyze import _export
 
-    if arguments.json:
-        print(json.dumps({each: _export.as_json(found) for each, (found, _) in measured.items()}))
-        return
+    found = {each: _export.as_json(measurement) for each, (measurement, _) in measured.items()}
+    return {"run": str(run.path), "analyses": found, "left_out": left_out}
+
+
+def report(name: str, out: Path, measured: Measured, left_out: dict[str, str]) -> None:
+    """Print what was found, as tables."""
+    from interp.analyze import _export
+
     for each, (found, _) in measured.items():
-        print(f"{each}: {overview_line(each)}")
+        print(f"{each}: {about(each)}")
         print(_export.table_text(analyze.summarise(found), rows=5 if name == "all" else 9))
         print()
     for each, why in left_out.items():
         print(f"{each}: left out, {why}")
     if name != "all":
-        files = sorted(where(run.path, arguments).glob(f"{name}.*"))
-        print(f"files: {shlex.quote(str(files[0].with_suffix('')))}{' '.join(file.suffix for file in files)}")
+        kinds = [kind for kind in (".html", ".csv", ".nc", ".png") if (out / f"{name}{kind}").exists()]
+        print(f"files: {shlex.quote(str(out / name))}{' '.join(kinds)}")
 
 
 def main(words: list[str]) -> int:

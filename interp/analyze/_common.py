@@ -13,7 +13,8 @@ from torch import Tensor
 from interp.base import Frozen, UserError
 from interp.maths.curves import first_lasting
 from interp.models.shared import SharedForward
-from interp.store import Run
+from interp.store import Checkpoint, Run
+from interp.store.files import Tensors
 from interp.tasks import ModularTask
 
 MEMORY = 1 << 30
@@ -47,10 +48,20 @@ def over_checkpoints(
     chunk = max(1, MEMORY // (size * WORKING_COPIES))
     parts: list[Mapping[str, Tensor]] = []
     for begin in range(0, len(run), chunk):
-        read = [checkpoint.weights for checkpoint in run.checkpoints[begin : begin + chunk]]
+        read = [finite_weights(checkpoint) for checkpoint in run.checkpoints[begin : begin + chunk]]
         stacked = {name: torch.stack([weights[name] for weights in read]) for name in read[0] if names(name)}
         parts.append(measure(stacked))
     return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]}
+
+
+def finite_weights(checkpoint: Checkpoint) -> Tensors:
+    """Weights that can be measured; DoesNotApply when training had diverged."""
+    weights = checkpoint.weights
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
+        raise DoesNotApply(
+            f"{checkpoint.path} has weights that are not finite: training had diverged; choose earlier steps by --steps"
+        )
+    return weights
 
 
 Variables = Mapping[str, tuple[tuple[str, ...], Any, Mapping[str, str]]]

@@ -86,9 +86,9 @@ def write_pngs(figures: dict[Path, go.Figure]) -> str | None:
 
 def prepared(directory: Path) -> Path:
     """The directory, made if need be; UserError when it cannot be written to."""
-    if directory.exists() and not directory.is_dir():
-        raise UserError(f"{directory} is a file; give --out a directory")
     with told_in_a_sentence(directory):
+        if directory.exists() and not directory.is_dir():
+            raise UserError(f"{directory} is a file; give --out a directory")
         directory.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=directory).close()
     return directory

@@ -53,5 +53,5 @@ def section(run: Run, name: str, found: xr.Dataset, figure: go.Figure, directory
         f"{figure.to_html(full_html=False, include_plotlyjs=False, include_mathjax=False, config=QUIET)}"
         f"<details><summary>numbers</summary><pre>{html.escape(table_text(analyze.summarise(found), rows=25))}</pre></details>"
         f"<p class='note'>{html.escape(found.attrs['definition'])}. Source: {html.escape(found.attrs['source'])}.<br>"
-        f"<code>python -m interp.analyze {name} {html.escape(str(run.path))}</code> {files}</p>"
+        f"<code>{html.escape(found.attrs['command'])}</code> {files}</p>"
     )

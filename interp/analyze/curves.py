@@ -8,7 +8,7 @@ import xarray as xr
 from pydantic import Field
 
 from interp import figures
-from interp.analyze._common import LEARNING, AnalysisOptions, landmarks, provenance
+from interp.analyze._common import LEARNING, AnalysisOptions, DoesNotApply, landmarks, provenance
 from interp.store import Run
 
 
@@ -20,12 +20,13 @@ class Options(AnalysisOptions):
 
 
 def measure(run: Run, options: Options) -> xr.Dataset:
-    """Losses and accuracies at every logged step up to the last checkpoint in view, with the steps of the transition.
+    """Losses and accuracies at every logged step, whatever checkpoints are in view, and the steps of the transition.
 
     A step that was not reached is NaN: censored at the last step, not equal to it.
     """
     history = run.history
-    history = history.loc[: run.steps[-1]]
+    if history.empty:
+        raise DoesNotApply(f'{run.path} has an empty history; analysis "curves" needs logged losses')
     reached = landmarks(history, options.threshold)
     found = xr.Dataset(
         {name: ("step", history[name].to_numpy(), units) for name, units in LEARNING.items()},
@@ -33,10 +34,12 @@ def measure(run: Run, options: Options) -> xr.Dataset:
     )
     return found.assign_attrs(
         provenance(run, options),
-        definition=f"first logged step from which accuracy stays at or above {options.threshold:.0%}; NaN: not reached",
+        definition=f"first logged step from which accuracy stays at or above {options.threshold:.4g}; NaN: not reached; "
+        "delay is their difference, ratio their quotient",
         source="Power et al. 2022 (arXiv 2201.02177)",
         **reached,
         delay=reached["generalised"] - reached["memorised"],
+        ratio=reached["generalised"] / max(reached["memorised"], 1),
     )
 
 

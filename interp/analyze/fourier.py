@@ -48,7 +48,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
         matrices = [number_rows(weights["embed.W_E"], task), answer_rows(last_mlp(weights, run), task)]
         norms = torch.stack([fourier.frequency_norms(matrix) for matrix in matrices], dim=1)
         components = torch.stack([fourier.component_norms(matrix) for matrix in matrices], dim=1)
-        power = norms.square() / norms.square().sum(dim=-1, keepdim=True)
+        power = torch.stack([fourier.frequency_power(matrix) for matrix in matrices], dim=1)
         return {
             "power": power,
             "norm": norms,

@@ -26,11 +26,12 @@ GROUPS = {
 """Parts of a transformer, by how the names of their tensors begin after the layer's prefix."""
 
 RANKS = {
+    "spectral_norm": lambda singular: singular.amax(dim=-1),
     "stable_rank": norms.stable_rank,
     "effective_rank": norms.effective_rank,
     "participation_ratio": norms.participation_ratio,
 }
-"""How many directions a matrix uses, by name."""
+"""The largest singular value, and how many directions a matrix uses, by name."""
 
 
 class Options(AnalysisOptions):
@@ -76,10 +77,20 @@ def measure(run: Run, options: Options) -> xr.Dataset:
             "group_l2": (("step", "group", "kind"), np.sqrt(by_group), {"long_name": "L2 norm of a group"}),
             "l2_ratio": (
                 ("step", "tensor"),
-                ratio_to_first(np.sqrt(squares)),
-                {"long_name": "L2 norm ÷ that of the first step"},
+                np.sqrt(squares) / first_l2(run),
+                {"long_name": "L2 norm ÷ that of the run's first checkpoint"},
             ),
             "total_l2": (("step", "kind"), np.sqrt(by_group.sum(axis=1)), {"long_name": "L2 norm of all"}),
+            "total_l2_ratio": (
+                ("step", "kind"),
+                np.sqrt(by_group.sum(axis=1)) / first_by_kind(run, kinds),
+                {"long_name": "L2 norm of all ÷ that of the run's first checkpoint"},
+            ),
+            "total_linf": (
+                ("step", "kind"),
+                np.stack([found["linf"][:, [k == kind for k in kinds]].max(axis=1) for kind in KINDS], axis=1),
+                {"long_name": "largest absolute entry of all"},
+            ),
             "total_sum_of_squares": (("step",), squares.sum(axis=1), {"long_name": "Σw² of all parameters"}),
             **{name: (("step", "weight_matrix"), found[name], {"long_name": name.replace("_", " ")}) for name in RANKS},
         },
@@ -100,10 +111,18 @@ def measure(run: Run, options: Options) -> xr.Dataset:
 KINDS = ("weights", "biases")
 
 
-def ratio_to_first(values: np.ndarray) -> np.ndarray:
-    """Values over those of the first step in view; NaN where those are 0, as of biases that start there."""
-    first = np.where(values[:1] > 0, values[:1], np.nan)
-    return values / first
+def first_l2(run: Run) -> np.ndarray:
+    """L2 of every tensor at the run's first checkpoint, step 0 if it has one, whether in view or not; NaN for 0."""
+    weights = run.first.weights
+    l2 = np.array([weights[name].double().norm().item() for name in run.tensor_shapes])
+    return np.where(l2 > 0, l2, np.nan)
+
+
+def first_by_kind(run: Run, kinds: list[str]) -> np.ndarray:
+    """L2 of all weights and of all biases at the run's first checkpoint; NaN for 0."""
+    squares = np.nan_to_num(first_l2(run)) ** 2
+    totals = np.sqrt([sum(squares[[k == kind for k in kinds]]) for kind in KINDS])
+    return np.where(totals > 0, totals, np.nan)
 
 
 def group_of(name: str) -> str:
@@ -150,5 +169,5 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
         table[f"L2 {kind}"] = found["total_l2"].sel(kind=kind).values
     table["Σw²"] = found["total_sum_of_squares"].values
     table["L∞"] = found["linf"].max("tensor").values
-    table["L2 weights ÷ first"] = ratio_to_first(found["total_l2"].sel(kind="weights").values)
+    table["L2 weights ÷ first"] = found["total_l2_ratio"].sel(kind="weights").values
     return table

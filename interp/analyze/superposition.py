@@ -42,7 +42,7 @@ class Options(AnalysisOptions):
     """Feature dimensionality D from which a feature counts as represented."""
     random_draws: int = Field(default=8, ge=1, le=1000)
     """Gaussian matrices of the same shape that are averaged for comparison."""
-    random_seed: int = Field(default=0, ge=0)
+    random_seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of those matrices."""
 
 
@@ -120,9 +120,17 @@ def neurons_by_answer(weights: dict[str, Tensor], run: Run, task: ModularTask) -
     """Mean activation of the last layer's neurons over all prompts with one answer, in the order of `residues`."""
     hook = f"blocks.{run.config.model.n_layers - 1}.mlp.hook_post"
     targets, answers = torch.from_numpy(task.table().targets), torch.from_numpy(task.residues())
-    membership = torch.nn.functional.one_hot(targets, task.p).T[answers].float()
-    share = membership / membership.sum(dim=1, keepdim=True).clamp(min=1)  # some operations never give some answers
-    return from_activations(run, weights, hook, lambda post: share @ post)
+    prompts = torch.bincount(targets, minlength=task.p)
+
+    def means(post: Float[Tensor, "prompt d_mlp"]) -> Float[Tensor, "period d_mlp"]:
+        """By answer; an answer that the operation never gives stands at the mean of the others, where it is no wave."""
+        sums = post.new_zeros(task.p, post.shape[1]).index_add_(0, targets, post)
+        given = sums[prompts > 0] / prompts[prompts > 0, None]
+        every = given.mean(dim=0).repeat(task.p, 1)
+        every[prompts > 0] = given
+        return every[answers]
+
+    return from_activations(run, weights, hook, means)
 
 
 def ratios(V: Float[Tensor, "step n d"], options: Options) -> dict[str, Float[Tensor, " step"]]:

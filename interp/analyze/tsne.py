@@ -1,7 +1,8 @@
 """t-SNE, principal components and circles of embedding and unembedding: do the residues form a ring?"""
 
 import warnings
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,15 @@ from pydantic import Field
 from torch import Tensor
 
 from interp import figures
-from interp.analyze._common import AnalysisOptions, answer_rows, by_step, dataset, needs_numbers, number_rows
+from interp.analyze._common import (
+    AnalysisOptions,
+    answer_rows,
+    by_step,
+    dataset,
+    finite_weights,
+    needs_numbers,
+    number_rows,
+)
 from interp.base import UserError
 from interp.maths import geometry
 from interp.maths.fourier import frequency_norms
@@ -33,11 +42,11 @@ class Options(AnalysisOptions):
     """At most so many steps, evenly chosen among those in view."""
     perplexity: float = Field(default=15.0, gt=0)
     """Effective number of neighbours of a point, in t-SNE; capped at a third of the points."""
-    learning_rate: float | Literal["auto"] = "auto"
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
     """Of t-SNE's gradient descent; auto is the number of points over 48, at least 50."""
     iterations: int = Field(default=1000, ge=300)
     """Gradient steps of the first frame; later ones start from the frame before and take 300."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Of t-SNE, and of the random matrix for comparison."""
     frequency: int | Literal["strongest"] = "strongest"
     """Frequency k whose circle is shown; strongest is that of the largest power in the last frame."""
@@ -104,12 +113,12 @@ def measure(run: Run, options: Options) -> xr.Dataset:
 def evenly(run: Run, frames: int) -> Run:
     """The run with at most so many checkpoints in view, evenly chosen, first and last among them."""
     chosen = np.unique(np.linspace(0, len(run) - 1, min(frames, len(run))).round().astype(int))
-    return run.select(steps=[run.steps[index] for index in chosen])
+    return replace(run, steps=tuple(run.steps[index] for index in chosen))
 
 
 def residue_clouds(run: Run) -> Float[Tensor, "2 step period d_model"]:
     """Rows of W_E and columns of W_U for the residues, in the order of the group."""
-    weights = [checkpoint.weights for checkpoint in run]
+    weights = [finite_weights(checkpoint) for checkpoint in run]
     return torch.stack(
         [
             torch.stack([number_rows(at_step["embed.W_E"], run.task) for at_step in weights]),

@@ -23,11 +23,6 @@ def real_fourier_basis(p: int) -> Float[Tensor, "p p"]:
     return basis / basis.norm(dim=-1, keepdim=True)
 
 
-def n_frequencies(p: int) -> int:
-    """Frequencies k = 1 … ⌊p/2⌋ that waves on p residues can have."""
-    return p // 2
-
-
 def wave_directions(matrix: Float[Tensor, "... p d"]) -> Float[Tensor, "... wave d"]:
     """What each non-constant wave becomes in the d dimensions: F·M without the constant row, in float64.
 

@@ -75,20 +75,22 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Header) -> 
     write_whole(path, save(plain, metadata={"interp": json.dumps(signed)}))
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, remedy: str = REMEDY) -> Header:
     """The header of a file written by `write_tensors`, without its tensors and not yet checked against the digest."""
     try:
         with safe_open(path, framework="pt") as file:
             signed = (file.metadata() or {}).get("interp")
         header = json.loads(signed or "null")
     except (SafetensorError, OSError, ValueError) as error:
-        raise damaged(path, error) from error
+        raise damaged(path, error, remedy) from error
     if not isinstance(header, dict):
-        raise CheckpointError(f"{path} was not written by interp: it has no header of ours; {REMEDY}")
+        raise CheckpointError(f"{path} was not written by interp: it has no header of ours; {remedy}")
     return header
 
 
-def read_tensors(path: Path, header: Header, shapes: dict[str, tuple[int, ...]] | None = None) -> Tensors:
+def read_tensors(
+    path: Path, header: Header, shapes: dict[str, tuple[int, ...]] | None = None, remedy: str = REMEDY
+) -> Tensors:
     """The tensors of a file written by `write_tensors` with this header.
 
     `shapes`, where given, are compared with the file's own table before any memory is taken.
@@ -96,7 +98,7 @@ def read_tensors(path: Path, header: Header, shapes: dict[str, tuple[int, ...]] 
     Raises:
         CheckpointError: the file is missing, damaged, or another than the one that is expected here.
     """
-    signed = read_header(path)
+    signed = read_header(path, remedy)
     expected = signed.pop("sha256", None)
     if signed != header:
         odd = next(name for name in header.keys() | signed.keys() if header.get(name) != signed.get(name))
@@ -114,17 +116,17 @@ def read_tensors(path: Path, header: Header, shapes: dict[str, tuple[int, ...]] 
                 )
             tensors = {name: file.get_tensor(name) for name in sorted(found)}
     except (SafetensorError, OSError) as error:
-        raise damaged(path, error) from error
+        raise damaged(path, error, remedy) from error
     if digest(tensors, header) != expected:
-        raise CheckpointError(f"{path} is damaged: its content does not match its digest; {REMEDY}")
+        raise CheckpointError(f"{path} is damaged: its content does not match its digest; {remedy}")
     return tensors
 
 
-def damaged(path: Path, error: Exception) -> CheckpointError:
+def damaged(path: Path, error: Exception, remedy: str) -> CheckpointError:
     """The error for a file that cannot even be parsed."""
     if isinstance(error, FileNotFoundError):
-        return CheckpointError(f"{path} is missing; {REMEDY}")
-    return CheckpointError(f"{path} is damaged ({error}); {REMEDY}")
+        return CheckpointError(f"{path} is missing; {remedy}")
+    return CheckpointError(f"{path} is damaged ({error}); {remedy}")
 
 
 def digest(tensors: Tensors, header: Header) -> str:

@@ -40,6 +40,8 @@ def read_history(path: Path) -> "pd.DataFrame":
         if tuple(table.columns) != COLUMNS:
             raise ValueError(f"its columns are {', '.join(table.columns)}")
         table = table.astype({column: "int64" if column == "step" else "float64" for column in COLUMNS})
+        if not table["step"].is_monotonic_increasing or table["step"].duplicated().any():
+            raise ValueError("its steps do not ascend")
     except (pd.errors.ParserError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: {error}; restore it") from error
     return table.set_index("step")
@@ -47,7 +49,6 @@ def read_history(path: Path) -> "pd.DataFrame":
 
 def cut_history(path: Path, last_step: int) -> None:
     """Drop every row after `last_step`, and a torn last line: a resumed run writes them again."""
-    whole = path.read_text()
-    rows = whole[: whole.rfind("\n") + 1].splitlines(keepends=True)[1:]
-    kept = [row for row in rows if int(row.split(",")[0]) <= last_step]
-    write_whole(path, "".join([header(), *kept]).encode())
+    kept = read_history(path).loc[:last_step].reset_index().to_dict(orient="records")
+    rows = [line({name: int(value) if name == "step" else value for name, value in row.items()}) for row in kept]
+    write_whole(path, "".join([header(), *rows]).encode())

@@ -56,6 +56,9 @@ class Record(Frozen):
 
     format_version: Literal[1] = 1
     config: RunConfig
+    config_sha256: str
+    """Digest of the configuration as it was when the run began; its files carry it. Stored, not computed anew, because
+    a later version's configuration has more fields."""
     sessions: tuple[Session, ...] = ()
 
     def to_json(self) -> bytes:

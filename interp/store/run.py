@@ -39,7 +39,9 @@ class Checkpoint:
         Raises:
             CheckpointError: the file is missing, truncated, altered or of another model.
         """
-        return read_tensors(self.path, checkpoint_header(self.run.config, self.step), self.run.tensor_shapes)
+        return read_tensors(
+            self.path, checkpoint_header(self.run.record.config_sha256, self.step), self.run.tensor_shapes
+        )
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -69,6 +71,8 @@ class Run:
     record: Record
     steps: tuple[int, ...]
     """Steps of the checkpoints in view, ascending."""
+    view: tuple[str, ...] = ()
+    """How they were chosen, in the words of the command line."""
 
     @property
     def config(self) -> RunConfig:
@@ -110,6 +114,11 @@ class Run:
         """The last checkpoint in view."""
         return Checkpoint(self, self.steps[-1])
 
+    @property
+    def first(self) -> Checkpoint:
+        """The run's first checkpoint, in view or not: step 0 of every run that was trained here."""
+        return Checkpoint(self, checkpoint_steps(self.path)[0])
+
     def at(self, step: int) -> Checkpoint:
         """The checkpoint of exactly that step; UserError naming the nearest ones when there is none."""
         if step not in self.steps:
@@ -135,7 +144,12 @@ class Run:
         if last != "all" and last < 1:
             raise UserError(f'--last is {last}; it should be at least 1, or "all"')
         chosen = tuple(self.at(step).step for step in sorted(set(steps))) if steps else self.steps[::every]
-        return replace(self, steps=chosen if last == "all" else chosen[-last:])
+        words = (
+            *([f"--every {every}"] if every > 1 and not steps else []),
+            *([f"--last {last}"] if last != "all" else []),
+            *([f"--steps {' '.join(map(str, chosen))}"] if steps else []),
+        )
+        return replace(self, steps=chosen if last == "all" else chosen[-last:], view=(*self.view, *words))
 
     def without_broken(self) -> tuple["Run", list[CheckpointError]]:
         """The run with only the readable checkpoints in view, and what was wrong with the others."""
@@ -148,7 +162,7 @@ class Run:
                 faults.append(error)
         if not readable:
             raise CheckpointError(f"{self.path} has no readable checkpoint: {faults[0]}")
-        return replace(self, steps=tuple(readable)), faults
+        return replace(self, steps=tuple(readable), view=(*self.view, "--skip-broken")), faults
 
     def summary(self) -> dict[str, str]:
         """The run in a few words, as shown by IPython and `python -m interp.probe`."""
@@ -202,7 +216,11 @@ def open_run(path: str | Path) -> Run:
 def open_record(path: str | Path) -> Record:
     """The run.json of a directory; UserError when there is no such directory, or no run in it."""
     path, train_one = Path(path), "train one with: python -m interp.train quick"
-    if not path.is_dir():
+    try:
+        is_directory = path.is_dir()
+    except OSError as error:  # a name too long for the system
+        raise UserError(f"{path} cannot be opened: {(error.strerror or str(error)).lower()}") from error
+    if not is_directory:
         siblings = [str(run) for run in find_runs(path.parent)]
         raise UserError(f"{path} is no directory" + (near_miss(str(path), siblings) if siblings else f"; {train_one}"))
     if not (path / RECORD).exists():

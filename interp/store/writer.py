@@ -1,5 +1,6 @@
 """Writing a run directory: one writer, every announced file whole."""
 
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from interp.store.files import Tensors, read_header, read_tensors, told_in_a_sen
 from interp.store.layout import (
     HISTORY,
     LOCK,
+    OWNED,
     RECORD,
     RESUME,
     STEPS,
@@ -24,6 +26,8 @@ from interp.store.layout import (
     resume_header,
 )
 from interp.store.record import Record, Session, read_record
+
+RESTART = "restore it, or delete it and --resume to start again from step 0"
 
 
 class RunWriter:
@@ -66,7 +70,7 @@ class RunWriter:
 
     def _open(self, resume: bool) -> int | None:
         """Write or compare run.json; return the step to resume from."""
-        self._history = self.path / HISTORY
+        self._history, sessions = self.path / HISTORY, ()
         if resume and (self.path / RECORD).exists():
             self.record = read_record(self.path / RECORD)
             odd = differences(self.config, self.record.config)
@@ -75,17 +79,18 @@ class RunWriter:
                     f"{self.path} holds another run: {'; '.join(odd)}; resume it as it was, or choose another --out"
                 )
             if (self.path / RESUME).exists():
-                step = int(read_header(self.path / RESUME).get("step", 0))
+                step = int(read_header(self.path / RESUME, RESTART).get("step", 0))
                 history.cut_history(self._history, step)
                 return step
-        self.record = Record(config=self.config)
+            sessions = self.record.sessions
+        self.record = Record(config=self.config, config_sha256=self.config.digest, sessions=sessions)
         write_whole(self.path / RECORD, self.record.to_json())
         write_whole(self._history, history.header().encode())
         return None
 
     def begin(self, session: Session) -> None:
         """Record where and with what the steps that follow are computed."""
-        self.record = Record(config=self.config, sessions=(*self.record.sessions, session))
+        self.record = self.record.but(sessions=(*self.record.sessions, session))
         write_whole(self.path / RECORD, self.record.to_json())
 
     def log(self, row: history.Row) -> None:
@@ -96,17 +101,21 @@ class RunWriter:
     def checkpoint(self, step: int, weights: Mapping[str, Tensor]) -> Path:
         """Commit the weights after `step` updates; when this returns they are on the disk."""
         path = checkpoint_file(self.path, step)
-        write_tensors(path, weights, checkpoint_header(self.config, step))
+        write_tensors(path, weights, checkpoint_header(self.record.config_sha256, step))
         return path
 
     def save_resume(self, step: int, state: Tensors) -> None:
         """Commit what training needs to go on from `step` as if it had never stopped."""
-        write_tensors(self.path / RESUME, state, resume_header(self.config, step))
+        with told_in_a_sentence(self._history), self._history.open("a") as file:
+            os.fsync(file.fileno())  # a state that survives a power cut while the rows before it do not would lose them
+        write_tensors(self.path / RESUME, state, resume_header(self.record.config_sha256, step))
 
     def resume_state(self) -> Tensors:
         """What `save_resume` wrote."""
         assert self.resume_step is not None
-        return read_tensors(self.path / RESUME, resume_header(self.config, self.resume_step))
+        return read_tensors(
+            self.path / RESUME, resume_header(self.record.config_sha256, self.resume_step), remedy=RESTART
+        )
 
     def __enter__(self) -> "RunWriter":
         return self
@@ -117,9 +126,15 @@ class RunWriter:
 
 def refuse_what_is_there(path: Path, resume: bool, overwrite: bool) -> None:
     """UserError unless `path` is new, empty, or a run that was asked to be resumed or overwritten."""
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    if resume and overwrite:
+        raise UserError("--resume goes on with a run and --overwrite replaces it; give one of them")
+    with told_in_a_sentence(path):
+        inside = {file.name for file in path.iterdir()} if path.is_dir() else set()
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path} is a file; give --out a directory")
+    if inside <= {*OWNED, LOCK} - {RECORD}:  # nothing, or what a start that was stopped at once left behind
         return
-    if not (path / RECORD).exists():
+    if RECORD not in inside:
         raise UserError(f"{path} exists and is no run; choose another --out")
     if not (resume or overwrite):
         raise UserError(

@@ -129,8 +129,8 @@ class ModularTask(Frozen):
     ] = "add"  # fmt: skip
     """x ∘ y, modulo p: `divide` is by the modular inverse (y ≠ 0), `divide_if_odd` is x/y if y is odd else x−y,
     x2_xy_y2 is x²+xy+y² and so on, `random` is a table drawn from task.table-seed."""
-    p: int = Field(default=113, ge=3, le=4096)
-    """Modulus, 3 to 4096; division needs a prime."""
+    p: int = Field(default=113, ge=3, le=1024)
+    """Modulus, 3 to 1024; division needs a prime."""
     prompt: Literal["ab=", "ab", "aob="] = "ab="
     """Tokens of a prompt: `ab=` as in Nanda et al., `ab` as in Zhong et al., `aob=` with a token for ∘ as in Power et
     al.; the answer is read at the last one."""

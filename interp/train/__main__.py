@@ -64,8 +64,12 @@ def parse(words: list[str]) -> Arguments:
         from interp.store import open_record
 
         path = Path(words[1])
-        machine = tyro.cli(Machine, args=words[2:], prog="python -m interp.train --resume DIR")
-        return Arguments(open_record(path).config, path, machine, resume=True)
+        record = open_record(path)
+        machine = Machine()
+        for session in record.sessions[-1:]:  # on the same device and threads the numbers stay the same
+            machine = Machine("cuda" if session.device == "cuda" else "cpu", session.threads)
+        machine = tyro.cli(Machine, default=machine, args=words[2:], prog="python -m interp.train --resume DIR")
+        return Arguments(record.config, path, machine, resume=True)
     chosen = preset(words[0])
     return tyro.cli(
         Arguments,
@@ -89,7 +93,6 @@ def share_the_processor() -> None:
 
 def run(arguments: Arguments) -> int:
     """Train; the exit code."""
-    share_the_processor()
     import torch
 
     from interp.train.loop import Interrupted, train
@@ -129,6 +132,7 @@ def main(words: list[str]) -> int:
         print(overview())
         return 0 if words else 2
     with one_sentence():
+        share_the_processor()
         return run(parse(words))
 
 

@@ -1,5 +1,6 @@
 """The training loop: the same steps whether it runs through, or stops and is resumed."""
 
+import math
 import signal
 import threading
 import time
@@ -9,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from interp.base import UserError
 from interp.config import RunConfig
 from interp.models import TransformerSpec
 from interp.models.shared import SharedForward
@@ -21,10 +24,14 @@ from interp.store.record import Session
 from interp.tasks import Examples
 from interp.train.optimise import make_optimizer, optimizer_tensors, restore_optimizer
 from interp.train.progress import Silent, Watcher
-from interp.train.schedule import batch_rows, checkpoint_steps, learning_rate, logged_steps
+from interp.train.schedule import batch_rows, checkpoint_steps, is_logged, learning_rate
 
 RESUME_SECONDS = 5
 """Training that a kill can cost, at most. A save with every checkpoint would cost the quick preset a tenth of its time."""
+
+
+CHUNK = 32_768
+"""Test prompts evaluated at a time: bounds memory for the tables of large p."""
 
 
 class Interrupted(Exception):
@@ -71,7 +78,7 @@ def train(
 def _run(learner: "Learner", writer: RunWriter, interrupted: threading.Event, watcher: Any) -> None:
     """Step from where the writer says to the end, committing what the schedules ask for."""
     config = learner.config
-    with_checkpoint, with_row = set(checkpoint_steps(config.train)), logged_steps(config.train)
+    with_checkpoint = set(checkpoint_steps(config.train))
     first, saved_at = writer.resume_step, time.monotonic()
     if first is not None:
         learner.restore(writer.resume_state())
@@ -79,8 +86,9 @@ def _run(learner: "Learner", writer: RunWriter, interrupted: threading.Event, wa
         for step in range(first or 0, config.train.steps + 1):
             stopping = interrupted.is_set()
             if step != first:  # what is due at the step of a resumed state was done before it was saved
-                if step in with_row:
+                if is_logged(step, config.train, with_checkpoint):
                     row = learner.row(step)
+                    refuse_to_diverge(row, writer.path)
                     writer.log(row)
                     watching.row(row)
                 if step in with_checkpoint:
@@ -96,6 +104,15 @@ def _run(learner: "Learner", writer: RunWriter, interrupted: threading.Event, wa
             watching.step(step + 1)
 
 
+def refuse_to_diverge(row: Row, path: Path) -> None:
+    """UserError when the training loss is no number any more: no later step can mend that."""
+    if not math.isfinite(row["train_loss"]):
+        raise UserError(
+            f"training diverged: the train loss is {row['train_loss']} at step {row['step']:,}; take a smaller --train.lr. "
+            f"What came before is in {path}"
+        )
+
+
 @dataclass
 class Learner:
     """Parameters, their optimiser and their data: the state that training moves, and the work that moves it."""
@@ -105,7 +122,8 @@ class Learner:
     """By HookedTransformer's name; frozen ones require no gradient."""
     optimizer: torch.optim.Optimizer
     train: "Prompts"
-    test: "Prompts"
+    test: list["Prompts"]
+    """In parts, since it may be much larger than the training set and needs no gradient."""
 
     @staticmethod
     def make(config: RunConfig, device: str) -> "Learner":
@@ -117,7 +135,9 @@ class Learner:
         }
         learned = {name: parameter for name, parameter in parameters.items() if parameter.requires_grad}
         split = config.task.split(config.seeds.split)
-        train, test = (Prompts.of(examples, config.model, device) for examples in (split.train, split.test))
+        train = Prompts.of(split.train, config.model, device)
+        parts = [np.arange(begin, min(begin + CHUNK, len(split.test))) for begin in range(0, len(split.test), CHUNK)]
+        test = [Prompts.of(split.test[part], config.model, device) for part in parts]
         return Learner(config, parameters, make_optimizer(config.train, learned), train, test)
 
     @property
@@ -144,7 +164,7 @@ class Learner:
 
     def row(self, step: int) -> Row:
         """Loss (nats) and accuracy over the whole training and test set."""
-        train_loss, train_accuracy = self.evaluate(self.train)
+        train_loss, train_accuracy = self.evaluate([self.train])
         test_loss, test_accuracy = self.evaluate(self.test)
         return {
             "step": step,
@@ -155,10 +175,15 @@ class Learner:
         }
 
     @torch.inference_mode()
-    def evaluate(self, prompts: "Prompts") -> tuple[float, float]:
+    def evaluate(self, parts: list["Prompts"]) -> tuple[float, float]:
         """Mean loss (nats) and accuracy over these prompts."""
-        logits, task = prompts.forward(self.parameters), self.config.task
-        return task.loss(logits, prompts.targets).item(), task.accuracy(logits, prompts.targets).item()
+        task, total_loss, total_right = self.config.task, 0.0, 0.0
+        for part in parts:
+            logits = part.forward(self.parameters)
+            total_loss += task.loss(logits, part.targets).item() * len(part.targets)
+            total_right += task.accuracy(logits, part.targets).item() * len(part.targets)
+        n = sum(len(part.targets) for part in parts)
+        return total_loss / n, total_right / n
 
     def state(self) -> dict[str, Tensor]:
         """All that the next step depends on: the parameters, and what the optimiser keeps of each."""

@@ -6,7 +6,8 @@ from types import TracebackType
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from interp.store.history import Row
 
@@ -35,11 +36,14 @@ class Bar:
     """A progress bar with step, time left, losses and accuracies. Use as a context manager."""
 
     def __init__(self, total: int, start: int):
+        # Fits 80 columns: 25000/25000, a short bar, the time left, and `brief`.
         self._progress = Progress(
-            TextColumn("step"), MofNCompleteColumn(), BarColumn(bar_width=20), TimeElapsedColumn(), TextColumn("+"),
-            TimeRemainingColumn(), TextColumn("to go  {task.fields[numbers]}"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=8),
+            TimeRemainingColumn(),
+            TextColumn("left  {task.fields[numbers]}", table_column=Column(no_wrap=True)),
             console=Console(stderr=True),
-        )  # fmt: skip
+        )
         self._task = self._progress.add_task("", total=total, completed=start, numbers="")
 
     def __enter__(self) -> "Bar":
@@ -55,7 +59,7 @@ class Bar:
 
     def row(self, row: Row) -> None:
         """Show the latest losses and accuracies."""
-        self._progress.update(self._task, numbers=numbers(row))
+        self._progress.update(self._task, numbers=brief(row))
 
 
 class Lines:
@@ -95,4 +99,12 @@ def numbers(row: Row) -> str:
     return (
         f"loss {row['train_loss']:.2e} / {row['test_loss']:.2e}  "
         f"accuracy {row['train_accuracy']:6.1%} / {row['test_accuracy']:6.1%} (train / test)"
+    )
+
+
+def brief(row: Row) -> str:
+    """The same in half the width, for a bar."""
+    return (
+        f"loss {row['train_loss']:.0e}/{row['test_loss']:.0e} "
+        f"acc {row['train_accuracy']:.0%}/{row['test_accuracy']:.0%} train/test"
     )

@@ -29,9 +29,9 @@ def checkpoint_steps(config: TrainConfig) -> list[int]:
     return sorted({0, total, *(step for step in early if step <= min(last_dense, total)), *linear})
 
 
-def logged_steps(config: TrainConfig) -> set[int]:
-    """Steps with a row in the history: every `log_every`-th, and those with a checkpoint."""
-    return {*range(0, config.steps + 1, config.log_every), *checkpoint_steps(config)}
+def is_logged(step: int, config: TrainConfig, with_checkpoint: set[int]) -> bool:
+    """Whether a step has a row in the history: every `log_every`-th, and those with a checkpoint."""
+    return step % config.log_every == 0 or step in with_checkpoint
 
 
 def batch_rows(step: int, n: int, batch_size: int, seed: int) -> Int[np.ndarray, " batch"]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from interp.config import TrainConfig
 from interp.train.presets import PRESETS
-from interp.train.schedule import batch_rows, checkpoint_steps, learning_rate, logged_steps
+from interp.train.schedule import batch_rows, checkpoint_steps, is_logged, learning_rate
 
 
 def test_the_rate_rises_linearly_from_zero_and_stays():
@@ -41,7 +41,13 @@ def test_a_longer_run_has_the_checkpoints_of_a_shorter_one():
 
 def test_every_checkpoint_has_a_row_in_the_history():
     for preset in PRESETS.values():
-        assert set(checkpoint_steps(preset.config.train)) <= logged_steps(preset.config.train)
+        steps = set(checkpoint_steps(preset.config.train))
+        assert all(is_logged(step, preset.config.train, steps) for step in steps)
+
+
+def test_every_so_many_steps_have_a_row():
+    config = TrainConfig(steps=50, log_every=20)
+    assert [step for step in range(51) if is_logged(step, config, {7})] == [0, 7, 20, 40]
 
 
 @pytest.mark.parametrize(("n", "batch"), [(10, 3), (12, 4), (5, 8)])
