@@ -159,3 +159,98 @@ def test_the_help_asked_for_is_no_error(capsys):
     assert analyze(["--help"]) == 0
     assert probe(["--help"]) == 0
     assert train([]) == analyze([]) == probe([]) == 2
+
+
+def test_resuming_and_overwriting_at_once(says, tiny_copy):
+    said = says(train, "quick", "--out", tiny_copy.path, "--resume", "--overwrite")
+    assert "give one of them" in said
+    assert tiny_copy.final.weights
+
+
+def test_two_runs_of_one_name_and_one_out(says, tiny_copy, tmp_path):
+    (tmp_path / "other").mkdir()
+    twin = shutil.copytree(tiny_copy.path, tmp_path / "other" / tiny_copy.path.name)
+    said = says(analyze, "norms", tiny_copy.path, twin, "--out", tmp_path / "out")
+    assert "would both write to" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_named_twice_is_measured_once(tiny_copy, capsys):
+    assert analyze(["curves", str(tiny_copy.path), str(tiny_copy.path)]) == 0
+    assert capsys.readouterr().out.count("memorised at step") == 1
+
+
+def test_a_name_too_long_for_the_system(says):
+    for command in (lambda words: analyze(["norms", *words]), probe):
+        assert "file name too long" in says(command, "x" * 300)
+    assert "file name too long" in says(train, "quick", "--out", "x" * 300)
+
+
+def test_a_history_that_is_damaged_or_gone(says, tiny_copy):
+    path = tiny_copy.path / "history.csv"
+    path.write_text(path.read_text() + "5,1,1,1,1\n")
+    assert "its steps do not ascend" in says(analyze, "curves", tiny_copy.path)
+    assert "its steps do not ascend" in says(train, "--resume", tiny_copy.path)
+    path.unlink()
+    assert "history.csv" in says(train, "--resume", tiny_copy.path)
+
+
+def test_a_history_without_rows(says, tiny_copy):
+    path = tiny_copy.path / "history.csv"
+    path.write_text(path.read_text().splitlines(keepends=True)[0])
+    assert "needs logged losses" in says(analyze, "curves", tiny_copy.path)
+    assert analyze(["norms", str(tiny_copy.path)]) == 0
+
+
+def test_training_that_diverges_stops_and_keeps_what_came_before(says, tmp_path):
+    from interp.store import open_run
+
+    tiny_options = ["--task.p", "11", "--model.d-model", "8", "--model.d-mlp", "8", "--train.steps", "30"]
+    said = says(train, "quick", *tiny_options, "--train.lr", "1e30", "--out", tmp_path / "x")
+    assert "training diverged: the train loss is nan" in said
+    assert "take a smaller --train.lr" in said
+    assert open_run(tmp_path / "x").first.weights
+
+
+def test_weights_that_are_not_finite_are_named_by_file(says, tmp_path):
+    from helpers import tiny_config
+
+    from interp.store import RunWriter
+
+    config = tiny_config()
+    weights = config.model.initial_weights(config.task.shape, 0)
+    weights["embed.W_E"][0, 0] = float("nan")
+    with RunWriter(tmp_path / "x", config) as writer:
+        writer.checkpoint(0, weights)
+    for name in ("fourier", "norms", "superposition", "tsne"):
+        assert "00000000.safetensors has weights that are not finite" in says(analyze, name, tmp_path / "x")
+    assert analyze(["all", str(tmp_path / "x")]) == 0
+    page = (tmp_path / "x/analysis/index.html").read_text()
+    assert "Left out" in page
+    assert "not finite" in page
+
+
+def test_a_damaged_resume_state_says_what_to_do(says, tiny_copy):
+    path = tiny_copy.path / "resume.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    said = says(train, "--resume", tiny_copy.path)
+    assert "delete it and --resume to start again from step 0" in said
+    assert "--skip-broken" not in said
+
+
+def test_what_fills_a_run_json_does_not_fill_the_screen(says, tiny_copy):
+    (tiny_copy.path / "run.json").write_text('{"config": "' + "x" * 100_000 + '"}')
+    assert len(says(analyze, "norms", tiny_copy.path)) < 400
+
+
+def test_stopping_a_command_is_no_traceback(monkeypatch, capsys):
+    import interp.analyze.__main__ as command
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "run_analyses", stop)
+    with pytest.raises(SystemExit) as stopped:
+        analyze(["norms", "x"])
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == "stopped\n"

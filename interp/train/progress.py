@@ -36,8 +36,9 @@ class Bar:
     """A progress bar with step, time left, losses and accuracies. Use as a context manager."""
 
     def __init__(self, total: int, start: int):
-        # Fits 80 columns: 25000/25000, a short bar, the time left, and `brief`.
+        # Fits 80 columns: step 25000/25000, a short bar, the time left, and `brief`.
         self._progress = Progress(
+            TextColumn("step"),
             MofNCompleteColumn(),
             BarColumn(bar_width=8),
             TimeRemainingColumn(),

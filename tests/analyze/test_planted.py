@@ -113,6 +113,41 @@ def test_the_superposition_of_neurons_is_that_of_their_activations(plant):
     assert found["ratio"].sel(step=0, features="neuron waves").item() == pytest.approx(slow, rel=1e-4)
 
 
+def test_answers_that_are_never_given_are_no_wave(plant):
+    """x² + y² mod 12 has 9 of 12 answers; neurons that are always 1 then have no wave at all."""
+
+    def constant(weights):
+        weights["blocks.0.mlp.W_in"].zero_()
+        weights["blocks.0.mlp.b_in"].fill_(1.0)
+        weights["blocks.0.mlp.b_in"][0] = 1.5  # so that there is something to take shares of
+
+    task = ModularTask(p=12, operation="x2_y2", train_fraction=0.5)
+    assert len(set(task.table().targets)) < 12
+    found = analyze.measure(plant(constant, task=task), "superposition").sel(step=0, features="neuron waves")
+    assert found["features_per_dimension"].item() == pytest.approx(0, abs=1e-12)
+
+
+def test_heavy_features_are_those_longer_than_the_root_of_a_half(plant):
+    def change(weights):
+        weights["embed.W_E"][:P] = 0.8 * circle(2, np.arange(P)) * math.sqrt(2 / P)  # waves of length 0.8
+        weights["embed.W_E"][:P, 2:4] = 0.65 * circle(3, np.arange(P))[:, :2] * math.sqrt(2 / P)  # and of 0.65
+
+    found = analyze.measure(plant(change), "superposition").sel(step=0, features="W_E waves")
+    assert found["heavy_share"].item() == pytest.approx(2 / D)  # 0.64 > 0.5 > 0.42
+    assert found["represented_count"].item() == 4
+
+
+def test_the_random_control_of_centred_tokens_is_centred(plant):
+    from interp.maths.superposition import superposition_ratio
+
+    found = analyze.measure(plant(nothing), "superposition", random_draws=400).sel(step=0)
+    V = torch.randn(4000, P, D, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    centred = superposition_ratio(V - V.mean(dim=1, keepdim=True)).mean().item()
+    assert abs(found["ratio_of_random"].sel(features="W_E tokens").item() - centred) < 0.25 * abs(
+        superposition_ratio(V).mean().item() - centred
+    )
+
+
 def test_random_weights_lie_at_the_random_ratio(plant):
     """The control is what untrained embeddings give; 13 × 16 matrices scatter by a few per cent."""
     found = analyze.measure(plant(nothing), "superposition").sel(step=0, features=["W_E waves", "W_E tokens"])
@@ -137,6 +172,40 @@ def test_norms_of_planted_tensors(plant):
     assert found["total_sum_of_squares"].item() == pytest.approx(9 + 16 + 8 + 24)
     assert found["stable_rank"].sel(weight_matrix="embed.W_E").item() == pytest.approx(1)
     assert found["stable_rank"].sel(weight_matrix="blocks.0.attn.W_V").item() == pytest.approx(8)
+
+
+def test_heads_lie_side_by_side_in_w_v_and_one_above_the_other_in_w_o(plant):
+    """Two heads that write the same d_head directions: rank d_head for W_O stacked, not more."""
+    block = torch.randn(8, D, generator=torch.Generator().manual_seed(0))
+
+    def change(weights):
+        weights["blocks.0.attn.W_O"][0], weights["blocks.0.attn.W_O"][1] = block, -2 * block
+        weights["blocks.0.attn.W_V"][0], weights["blocks.0.attn.W_V"][1] = block.T, 3 * block.T
+
+    found = analyze.measure(plant(change), "norms").sel(step=0)
+    for matrix, factor in (("W_O", 5**0.5), ("W_V", 10**0.5)):
+        here = found.sel(weight_matrix=f"blocks.0.attn.{matrix}")
+        slow = torch.linalg.svdvals(block.double()) * factor
+        assert here["spectral_norm"].item() == pytest.approx(slow[0].item(), rel=1e-5)
+        assert here["stable_rank"].item() == pytest.approx((slow.square().sum() / slow[0] ** 2).item(), rel=1e-5)
+
+
+def test_rms_times_the_root_of_the_size_is_the_norm(plant):
+    run = plant(nothing)
+    found = analyze.measure(run, "norms").sel(step=0)
+    sizes = [math.prod(run.tensor_shapes[name]) for name in found["tensor"].values]
+    np.testing.assert_allclose(found["rms"] * np.sqrt(sizes), found["l2"])
+
+
+def test_norms_are_compared_with_step_0_whatever_is_in_view(plant):
+    def double(weights):
+        for tensor in weights.values():
+            tensor.mul_(2)
+
+    run = plant(nothing, nothing, double)
+    start = analyze.measure(run, "norms")["total_l2"].sel(kind="weights").values
+    late = analyze.measure(run.select(last=1), "norms")["total_l2_ratio"].sel(kind="weights").item()
+    assert late == pytest.approx(start[2] / start[0])
 
 
 def test_a_tensor_counts_once_in_norms(plant):

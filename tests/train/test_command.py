@@ -1,0 +1,80 @@
+"""interp/train/__main__.py: what the words on the command line do."""
+
+import os
+
+import pexpect
+import pytest
+import torch
+
+import interp.train.__main__ as command
+from interp.store import open_run
+
+TINY = [
+    "--task.p", "11", "--model.d-model", "8", "--model.n-heads", "1", "--model.d-head", "8", "--model.d-mlp", "8",
+    "--train.steps", "20",
+]  # fmt: skip
+
+
+def test_overwriting_replaces_a_run(tmp_path):
+    out = ["--out", str(tmp_path / "x")]
+    assert command.main(["quick", *TINY, *out]) == 0
+    assert command.main(["quick", *TINY, "--seeds.model", "1", *out, "--overwrite"]) == 0
+    run = open_run(tmp_path / "x")
+    assert run.config.seeds.model == 1
+    assert len(run.record.sessions) == 1
+
+
+def test_threads_are_used_recorded_and_kept_by_resume(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: asked[-1])
+    assert command.main(["quick", *TINY, "--threads", "3", "--out", str(tmp_path / "x")]) == 0
+    assert asked == [3]
+    assert open_run(tmp_path / "x").record.sessions[0].threads == 3
+    assert command.parse(["--resume", str(tmp_path / "x")]).machine.threads == 3
+    assert command.parse(["--resume", str(tmp_path / "x"), "--threads", "2"]).machine.threads == 2
+
+
+def test_every_override_reaches_the_configuration(tmp_path):
+    words = [
+        "quick",
+        "--train.weight-decay",
+        "0.5",
+        "--seeds.split",
+        "4",
+        "--task.prompt",
+        "aob=",
+        "--model.act-fn",
+        "solu_ln",
+    ]
+    config = command.parse(words).config
+    assert config.train.weight_decay == 0.5
+    assert config.seeds.split == 4
+    assert config.task.prompt == "aob="
+    assert config.model.act_fn == "solu_ln"
+    assert config.train.lr == 3e-3  # the preset's
+
+
+def test_idle_threads_sleep_on_a_busy_machine_only(monkeypatch):
+    for load, expected in ((0.0, None), (1000.0, "PASSIVE")):
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
+        command.share_the_processor()
+        assert os.environ.get("OMP_WAIT_POLICY") == expected
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_bar_shows_step_time_left_losses_and_accuracies(tmp_path, width):
+    import sys
+
+    words = ["-m", "interp.train", "quick", *TINY[:-1], "2000", "--threads", "1", "--out", str(tmp_path / "x")]
+    child = pexpect.spawn(sys.executable, words, encoding="utf-8", timeout=120, dimensions=(24, width))
+    colour = r"(?:\x1b\[[\d;]*m)*"
+    child.expect(rf"step {colour} *\d+/2000{colour} [^\r]*\d:\d\d:\d\d{colour} left  loss \de")
+    child.expect(r"^[-+]\d\d/\de[-+]\d\d acc \d+%/\d+% train/test")
+    child.sendintr()
+    child.expect(r"stopped at step [\d,]+, everything is saved; go on with: python -m interp.train --resume")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
