@@ -31,7 +31,7 @@ PRESETS = {
     ),
     "nanda": Preset(
         about="x + y mod 113 from 30 % of the table, the main run of Nanda et al. (2023)",
-        minutes=60,
+        minutes=20,
         config=RunConfig(name="nanda"),
     ),
 }

@@ -220,7 +220,7 @@ def test_a_task_comes_back_from_json_unchanged(task):
         ({"train_fraction": 0.0}, ["task.train_fraction", "0.0", "greater than 0"]),
         ({"p": 5, "train_fraction": 0.01}, ["task.train_fraction", "0.01", "25 prompts"]),
         ({"p": 2}, ["task.p", "2", "greater than or equal to 3"]),
-        ({"p": 5000}, ["task.p", "5000", "less than or equal to 4096"]),
+        ({"p": 5000}, ["task.p", "5000", "less than or equal to 1024"]),
         ({"p": "many"}, ["task.p", "many"]),
         ({"operation": "divid"}, ["task.operation", "divid", 'did you mean "divide"?']),
         ({"prompt": "xyz"}, ["task.prompt", "xyz", "ab=", "aob="]),
