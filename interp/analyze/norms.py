@@ -1,5 +1,7 @@
 """Norms and ranks: does the network shrink, which parts of it, and how many directions does each matrix use?"""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -9,7 +11,7 @@ from einops import rearrange
 from torch import Tensor
 
 from interp import figures
-from interp.analyze._common import AnalysisOptions, by_step, dataset, over_checkpoints
+from interp.analyze._common import AnalysisOptions, Variables, by_step, dataset, over_checkpoints
 from interp.maths import norms
 from interp.models.transformer import is_bias
 from interp.store import Run
@@ -38,15 +40,60 @@ class Options(AnalysisOptions):
     """There is nothing to choose."""
 
 
+KINDS = ("weights", "biases")
+
+
 def measure(run: Run, options: Options) -> xr.Dataset:
     """L2, L∞ and RMS of every tensor, L2 of groups and of the whole, weights and biases apart; ranks of matrices."""
-    tensors = list(run.tensor_shapes)
-    matrices = [name for name in tensors if not is_bias(name) and len(run.tensor_shapes[name]) > 1]
+    parts = Parts.of(run)
+    found = over_checkpoints(run, parts.sizes)
+    first = parts.sizes({name: tensor[None] for name, tensor in run.first.weights.items()})["sum_of_squares"].numpy()
+    return dataset(
+        run,
+        options,
+        {**of_tensors(found, first), **of_all(found, first, parts)},
+        coords={
+            "tensor": parts.tensors,
+            "group_of_tensor": ("tensor", parts.groups),
+            "kind_of_tensor": ("tensor", parts.kinds),
+            "group": parts.present,
+            "kind": list(KINDS),
+            "weight_matrix": parts.matrices,
+        },
+        definition="every tensor counts once; heads of one layer are side by side in one matrix; stable rank ‖W‖_F²/σ₁², "
+        "effective rank exp H(σ/Σσ), participation ratio (Σσ²)²/Σσ⁴; ratios are to the run's first checkpoint, NaN where "
+        "that is 0",
+        source="Σw²: Nanda et al. 2023; ‖w‖: Liu et al. 2023 (Omnigrok); effective rank: Roy & Vetterli 2007",
+    )
 
-    def sizes(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Of a stack of checkpoints: [step, tensor]."""
-        flat = [weights[name].double().flatten(1) for name in tensors]
-        singular = [norms.singular_values(as_matrix(name, weights[name])) for name in matrices]
+
+@dataclass(frozen=True)
+class Parts:
+    """Every tensor of a run's model, with the group and the kind that it belongs to."""
+
+    tensors: list[str]
+    groups: list[str]
+    kinds: list[str]
+    matrices: list[str]
+    """Those that have ranks: no biases, and no vectors."""
+
+    @staticmethod
+    def of(run: Run) -> "Parts":
+        """The parts of the run's model."""
+        tensors = list(run.tensor_shapes)
+        kinds = ["biases" if is_bias(name) else "weights" for name in tensors]
+        matrices = [name for name in tensors if not is_bias(name) and len(run.tensor_shapes[name]) > 1]
+        return Parts(tensors, [group_of(name) for name in tensors], kinds, matrices)
+
+    @property
+    def present(self) -> list[str]:
+        """The groups that the model has, in the order of GROUPS."""
+        return [group for group in GROUPS if group in self.groups]
+
+    def sizes(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Sizes and ranks of a stack of checkpoints: [step, tensor], and [step, weight matrix]."""
+        flat = [weights[name].double().flatten(1) for name in self.tensors]
+        singular = [norms.singular_values(as_matrix(name, weights[name])) for name in self.matrices]
         return {
             "sum_of_squares": torch.stack([values.square().sum(dim=1) for values in flat], dim=1),
             "linf": torch.stack([values.abs().amax(dim=1) for values in flat], dim=1),
@@ -54,75 +101,50 @@ def measure(run: Run, options: Options) -> xr.Dataset:
             **{name: torch.stack([rank(values) for values in singular], dim=1) for name, rank in RANKS.items()},
         }
 
-    found = over_checkpoints(run, sizes)
-    squares = found["sum_of_squares"]
-    groups = [group_of(name) for name in tensors]
-    kinds = ["biases" if is_bias(name) else "weights" for name in tensors]
-    present = [group for group in GROUPS if group in groups]
-    members = np.array(
-        [
-            [[g == group and k == kind for g, k in zip(groups, kinds, strict=True)] for kind in KINDS]
-            for group in present
-        ]
-    )
-    by_group = np.einsum("st,gkt->sgk", squares, members)
-    return dataset(
-        run,
-        options,
-        {
-            "l2": (("step", "tensor"), np.sqrt(squares), {"long_name": "L2 norm of a tensor"}),
-            "sum_of_squares": (("step", "tensor"), squares, {"long_name": "Σw² of a tensor"}),
-            "linf": (("step", "tensor"), found["linf"], {"long_name": "largest absolute entry of a tensor"}),
-            "rms": (("step", "tensor"), found["rms"], {"long_name": "root mean square of a tensor"}),
-            "group_l2": (("step", "group", "kind"), np.sqrt(by_group), {"long_name": "L2 norm of a group"}),
-            "l2_ratio": (
-                ("step", "tensor"),
-                np.sqrt(squares) / first_l2(run),
-                {"long_name": "L2 norm ÷ that of the run's first checkpoint"},
-            ),
-            "total_l2": (("step", "kind"), np.sqrt(by_group.sum(axis=1)), {"long_name": "L2 norm of all"}),
-            "total_l2_ratio": (
-                ("step", "kind"),
-                np.sqrt(by_group.sum(axis=1)) / first_by_kind(run, kinds),
-                {"long_name": "L2 norm of all ÷ that of the run's first checkpoint"},
-            ),
-            "total_linf": (
-                ("step", "kind"),
-                np.stack([found["linf"][:, [k == kind for k in kinds]].max(axis=1) for kind in KINDS], axis=1),
-                {"long_name": "largest absolute entry of all"},
-            ),
-            "total_sum_of_squares": (("step",), squares.sum(axis=1), {"long_name": "Σw² of all parameters"}),
-            **{name: (("step", "weight_matrix"), found[name], {"long_name": name.replace("_", " ")}) for name in RANKS},
-        },
-        coords={
-            "tensor": tensors,
-            "group_of_tensor": ("tensor", groups),
-            "kind_of_tensor": ("tensor", kinds),
-            "group": present,
-            "kind": list(KINDS),
-            "weight_matrix": matrices,
-        },
-        definition="every tensor counts once; heads of one layer are side by side in one matrix; stable rank ‖W‖_F²/σ₁², "
-        "effective rank exp H(σ/Σσ), participation ratio (Σσ²)²/Σσ⁴",
-        source="Σw²: Nanda et al. 2023; ‖w‖: Liu et al. 2023 (Omnigrok); effective rank: Roy & Vetterli 2007",
-    )
+    def members(self, kind: str, group: str | None = None) -> np.ndarray:
+        """Which tensors are of a kind, and of a group where one is named: a mask over `tensors`."""
+        return np.array([k == kind and group in (None, g) for k, g in zip(self.kinds, self.groups, strict=True)])
+
+    def by_kind(self, values: np.ndarray, group: str | None = None) -> np.ndarray:
+        """Sums over the tensors of each kind: [step, kind]."""
+        return np.stack([values[:, self.members(kind, group)].sum(axis=1) for kind in KINDS], axis=1)
 
 
-KINDS = ("weights", "biases")
+def of_tensors(found: dict[str, np.ndarray], first: np.ndarray) -> Variables:
+    """What is known of each tensor."""
+    squares, each = found["sum_of_squares"], ("step", "tensor")
+    return {
+        "l2": (each, np.sqrt(squares), {"long_name": "L2 norm of a tensor"}),
+        "l2_ratio": (each, ratio(squares, first), {"long_name": "L2 norm of a tensor ÷ that of the first checkpoint"}),
+        "sum_of_squares": (each, squares, {"long_name": "Σw² of a tensor"}),
+        "linf": (each, found["linf"], {"long_name": "largest absolute entry of a tensor"}),
+        "rms": (each, found["rms"], {"long_name": "root mean square of a tensor"}),
+        **{name: (("step", "weight_matrix"), found[name], {"long_name": name.replace("_", " ")}) for name in RANKS},
+    }
 
 
-def first_l2(run: Run) -> np.ndarray:
-    """L2 of every tensor at the run's first checkpoint, step 0 if it has one, whether in view or not; NaN for 0."""
-    weights = run.first.weights
-    l2 = np.array([weights[name].double().norm().item() for name in run.tensor_shapes])
-    return np.where(l2 > 0, l2, np.nan)
+def of_all(found: dict[str, np.ndarray], first: np.ndarray, parts: Parts) -> Variables:
+    """What is known of groups and of the whole, weights and biases apart."""
+    squares, by_kind = found["sum_of_squares"], ("step", "kind")
+    groups = np.stack([parts.by_kind(squares, group) for group in parts.present], axis=1)
+    largest = np.stack([found["linf"][:, parts.members(kind)].max(axis=1) for kind in KINDS], axis=1)
+    total, total_first = parts.by_kind(squares), parts.by_kind(first)
+    return {
+        "group_l2": (("step", "group", "kind"), np.sqrt(groups), {"long_name": "L2 norm of a group"}),
+        "total_l2": (by_kind, np.sqrt(total), {"long_name": "L2 norm of all"}),
+        "total_l2_ratio": (
+            by_kind,
+            ratio(total, total_first),
+            {"long_name": "L2 norm of all ÷ that of the first checkpoint"},
+        ),
+        "total_linf": (by_kind, largest, {"long_name": "largest absolute entry of all"}),
+        "total_sum_of_squares": (("step",), squares.sum(axis=1), {"long_name": "Σw² of all parameters"}),
+    }
 
 
-def first_by_kind(run: Run, kinds: list[str]) -> np.ndarray:
-    """L2 of all weights and of all biases at the run's first checkpoint; NaN for 0."""
-    squares = np.nan_to_num(first_l2(run)) ** 2
-    totals = np.sqrt([sum(squares[[k == kind for k in kinds]]) for kind in KINDS])
-    return np.where(totals > 0, totals, np.nan)
+def ratio(squares: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Norms ÷ those of the first checkpoint; NaN where those are 0, as of biases that start there."""
+    return np.sqrt(squares / np.where(first > 0, first, np.nan))
 
 
 def group_of(name: str) -> str:
