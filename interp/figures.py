@@ -120,7 +120,13 @@ def losses(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
     """Train and test loss on a logarithmic axis."""
     for split, colour in (("train", TRAIN), ("test", TEST)):
         line(figure, found[f"{split}_loss"], f"{split} loss", colour, row)
-    figure.update_yaxes(title_text="loss (nats)", type="log", exponentformat="power", nticks=8, row=row, col=1)
+    both = found[["train_loss", "test_loss"]].to_array()
+    smallest, largest = float(both.min()), float(both.max())
+    decades = math.log10(largest / smallest) if 0 < smallest < largest < math.inf else 0.0
+    ticks: dict[str, Any] = (
+        {"dtick": math.ceil(decades / 6)} if decades >= 2 else {"nticks": 6}
+    )  # whole powers of ten where there are
+    figure.update_yaxes(title_text="loss (nats)", type="log", exponentformat="power", row=row, col=1, **ticks)
 
 
 def accuracies(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
@@ -193,6 +199,8 @@ def planes(clouds: list[xr.DataArray], names: list[str], columns: int, colour: x
                 "size": 8,
                 "color": colour.values,
                 "colorscale": "HSV",
+                "cmin": 0,
+                "cmax": float(colour.max()) + 1,  # a circle: the colour after the last residue is that of 0
                 "showscale": number == 0,
                 "colorbar": {"title": {"text": "residue", "side": "right"}, "thickness": 12, "x": 1.02},
             },

@@ -42,7 +42,7 @@ def test_a_missing_directory(says, tmp_path):
 
 
 def test_a_missing_directory_beside_runs_names_the_near_miss(says, tiny):
-    assert f'did you mean "{tiny.path}"?' in says(analyze, "fourier", str(tiny.path) + "y")
+    assert f'did you mean "{tiny.path.name}"? in {tiny.path.parent}' in says(analyze, "fourier", str(tiny.path) + "y")
 
 
 def test_an_empty_directory(says, tmp_path):
@@ -254,3 +254,19 @@ def test_stopping_a_command_is_no_traceback(monkeypatch, capsys):
         analyze(["norms", "x"])
     assert stopped.value.code == 130
     assert capsys.readouterr().err == "stopped\n"
+
+
+def test_words_in_another_order(says, tiny):
+    assert f"the analysis comes first: python -m interp.analyze fourier {tiny.path}" in says(
+        analyze, tiny.path, "fourier"
+    )
+    assert f"write python -m interp.train --resume {tiny.path}" in says(train, tiny.path, "--resume")
+    assert "--resume needs the directory of a run" in says(train, "--resume")
+
+
+def test_json_leaves_the_files_alone(tiny_copy, tmp_path, capsys):
+    before = sorted(tiny_copy.path.rglob("*"))
+    assert analyze(["curves", str(tiny_copy.path), "--json"]) == 0
+    assert sorted(tiny_copy.path.rglob("*")) == before
+    assert analyze(["curves", str(tiny_copy.path), "--json", "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out/curves.nc").exists()

@@ -59,6 +59,7 @@ def test_the_page_stands_alone(home):
 def test_json_on_stdout_is_only_json(home):
     done = command("interp.analyze", "curves", "checkpoints/mine", "--json", cwd=home)
     found = json.loads(done.stdout)["analyses"]["curves"]
+    assert "curves.html" not in done.stdout
     assert found["coords"]["step"]["data"][0] == 0
     assert found["attrs"]["generalised"] is None  # not reached in 30 steps: a value, no error
 

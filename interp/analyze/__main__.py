@@ -30,11 +30,11 @@ class Arguments:
     last: int | Literal["all"] = "all"
     """Take the last n checkpoints only."""
     steps: tuple[int, ...] = ()
-    """Take the checkpoints of these steps only, such as 0 100 900."""
+    """Take the checkpoints of these steps only; after DIR, such as --steps 0 100 900."""
     skip_broken: bool = False
     """Leave damaged checkpoints out, naming them, and go on with the rest."""
     json: bool = False
-    """Print the whole measurement as JSON instead of the table."""
+    """Print the whole measurement as JSON, a line a run, and write no files unless --out is given."""
 
 
 class NoOptions(Frozen):
@@ -61,6 +61,8 @@ def overview() -> str:
 
 def parse(name: str, words: list[str]) -> Arguments:
     """The command line as values."""
+    if Path(name).is_dir() and words:
+        raise UserError(f"{name} is a directory; the analysis comes first: python -m interp.analyze {words[0]} {name}")
     if name != "all" and name not in analyze.analyses():
         raise UserError(f'no analysis "{name}"{near_miss(name, [*analyze.analyses(), "all"])}')
     options = NoOptions if name == "all" else analyze.find(name).Options
@@ -133,27 +135,36 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments) -> None:
         run, faults = run.without_broken()
         for fault in faults:
             print(f"left out: {fault}", file=sys.stderr)
-    _export.prepared(out)
-    measured, left_out = measure_all(run, name, out, arguments)
+    writes = not arguments.json or arguments.out is not None
+    if writes:
+        _export.prepared(out)  # before the measuring, which may take minutes
+    measured, left_out = measure_all(run, name, arguments)
+    if arguments.json:
+        print(json.dumps(as_json(run, measured, left_out)))
+    if not writes:
+        return
+    for each, (found, figure) in measured.items():
+        _export.write_netcdf(found, out / f"{each}.nc")
+        _export.write_csv(found, out / f"{each}.csv")
+        _export.write_html(figure, out / f"{each}.html")
     pictures = {out / f"{each}.png": figure for each, (_, figure) in measured.items()}
     for picture in pictures:
         picture.unlink(missing_ok=True)  # an older one would pass for this measurement's
     trouble = _export.write_pngs(pictures)
-    if arguments.json:
-        print(json.dumps(as_json(run, measured, left_out)))
-    else:
-        report(name, out, measured, left_out)
+    if not arguments.json:
+        report(run, name, out, measured, left_out)
     if trouble:
         print(trouble, file=sys.stderr)
     if name == "all":
         page = out / "index.html"
         write_page(run, measured, left_out, page)
         print(f"page: {page.resolve()}", file=sys.stderr if arguments.json else sys.stdout)
+    elif (out / "index.html").exists():
+        print(f"{out / 'index.html'} is from before; renew it with: python -m interp.analyze all", file=sys.stderr)
 
 
-def measure_all(run: Any, name: str, out: Path, arguments: Arguments) -> tuple[Measured, dict[str, str]]:
-    """Measurements and figures by analysis, written to `out`; and why others were left out, when `all` are asked for."""
-    from interp.analyze import _export
+def measure_all(run: Any, name: str, arguments: Arguments) -> tuple[Measured, dict[str, str]]:
+    """Measurements and figures by analysis; and why others were left out, when `all` are asked for."""
     from interp.analyze._common import DoesNotApply
 
     names, options = list(analyze.analyses()), {}
@@ -169,11 +180,7 @@ def measure_all(run: Any, name: str, out: Path, arguments: Arguments) -> tuple[M
                 raise
             left_out[each] = str(error)
             continue
-        figure = analyze.draw(found)
-        _export.write_netcdf(found, out / f"{each}.nc")
-        _export.write_csv(found, out / f"{each}.csv")
-        _export.write_html(figure, out / f"{each}.html")
-        measured[each] = (found, figure)
+        measured[each] = (found, analyze.draw(found))
     return measured, left_out
 
 
@@ -185,12 +192,12 @@ def as_json(run: Any, measured: Measured, left_out: dict[str, str]) -> dict[str,
     return {"run": str(run.path), "analyses": found, "left_out": left_out}
 
 
-def report(name: str, out: Path, measured: Measured, left_out: dict[str, str]) -> None:
+def report(run: Any, name: str, out: Path, measured: Measured, left_out: dict[str, str]) -> None:
     """Print what was found, as tables."""
     from interp.analyze import _export
 
     for each, (found, _) in measured.items():
-        print(f"{each}: {about(each)}")
+        print(f"{each} of {run.path}: {about(each)}")
         print(_export.table_text(analyze.summarise(found), rows=5 if name == "all" else 9))
         print()
     for each, why in left_out.items():

@@ -175,7 +175,7 @@ class Run:
             "model": f"{model.n_layers} layer{'s' * (model.n_layers > 1)}, {model.n_heads} heads, d_model {model.d_model}, "
             f"d_mlp {model.d_mlp}, {model.act_fn}",
             "training": f"{train.optimizer}, lr {train.lr:g}, weight decay {train.weight_decay:g}, "
-            f"{self.steps[-1]:,} of {train.steps:,} steps",
+            f"{0 if last is None else last.name:,} of {train.steps:,} steps",
             "checkpoints": f"{len(self)}, steps {self.steps[0]:,} to {self.steps[-1]:,}",
             **({} if last is None else {
                 "loss": f"train {last.train_loss:.3g}, test {last.test_loss:.3g} nats at step {last.name:,}",
@@ -221,8 +221,9 @@ def open_record(path: str | Path) -> Record:
     except OSError as error:  # a name too long for the system
         raise UserError(f"{path} cannot be opened: {(error.strerror or str(error)).lower()}") from error
     if not is_directory:
-        siblings = [str(run) for run in find_runs(path.parent)]
-        raise UserError(f"{path} is no directory" + (near_miss(str(path), siblings) if siblings else f"; {train_one}"))
+        siblings = [run.name for run in find_runs(path.parent)]
+        hint = near_miss(path.name, siblings) + f" in {path.parent}" if siblings else f"; {train_one}"
+        raise UserError(f"{path} is no directory{hint}")
     if not (path / RECORD).exists():
         inside = ", ".join(map(str, find_runs(path)))
         what = "has no run.json, so it is no run" if any(path.iterdir()) else "is empty"

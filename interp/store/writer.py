@@ -73,12 +73,17 @@ class RunWriter:
         self._history, sessions = self.path / HISTORY, ()
         if resume and (self.path / RECORD).exists():
             self.record = read_record(self.path / RECORD)
-            odd = differences(self.config, self.record.config)
+            longer = max(
+                self.config.train.steps, self.record.config.train.steps
+            )  # more steps leave those done as they are
+            before = self.record.config.but(train=self.record.config.train.but(steps=longer))
+            odd = differences(self.config, before)
             if odd:
                 raise UserError(
                     f"{self.path} holds another run: {'; '.join(odd)}; resume it as it was, or choose another --out"
                 )
             if (self.path / RESUME).exists():
+                self.record = self.record.but(config=self.config)
                 step = int(read_header(self.path / RESUME, RESTART).get("step", 0))
                 history.cut_history(self._history, step)
                 return step

@@ -33,7 +33,7 @@ class Arguments:
     """Directory of the run."""
     machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine()
     resume: bool = False
-    """Go on where the run in that directory stopped; start it if it is not there."""
+    """Go on where the run in that directory stopped, or up to a larger train.steps; start it if it is not there."""
     overwrite: bool = False
     """Replace the run in that directory."""
 
@@ -60,7 +60,9 @@ def overview() -> str:
 
 def parse(words: list[str]) -> Arguments:
     """The command line as values; UserError for an unknown preset or a directory that holds no run."""
-    if words[0] == "--resume" and len(words) > 1:
+    if words[0] == "--resume":
+        if len(words) == 1:
+            raise UserError("--resume needs the directory of a run; write python -m interp.train --resume DIR")
         from interp.store import open_record
 
         path = Path(words[1])
@@ -70,6 +72,10 @@ def parse(words: list[str]) -> Arguments:
             machine = Machine("cuda" if session.device == "cuda" else "cpu", session.threads)
         machine = tyro.cli(Machine, default=machine, args=words[2:], prog="python -m interp.train --resume DIR")
         return Arguments(record.config, path, machine, resume=True)
+    if Path(words[0]).is_dir():
+        raise UserError(
+            f"{words[0]} is a directory; to go on with it, write python -m interp.train --resume {words[0]}"
+        )
     chosen = preset(words[0])
     return tyro.cli(
         Arguments,

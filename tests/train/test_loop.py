@@ -11,6 +11,7 @@ import pytest
 import torch
 from helpers import tiny_config
 
+from interp.base import UserError
 from interp.config import RunConfig, Seeds, TrainConfig
 from interp.models import TransformerSpec
 from interp.store import open_run
@@ -186,3 +187,20 @@ def test_a_run_of_no_steps_has_its_initial_weights(tmp_path):
     run = train(tiny_config(train=TrainConfig(steps=0)), tmp_path / "run")
     assert run.steps == (0,)
     assert open_run(run.path).final.metrics["train_accuracy"] <= 1
+
+
+def test_a_finished_run_goes_on_to_more_steps_as_if_it_had_never_ended(tmp_path):
+    train(tiny_config(train=SHORT), tmp_path / "run")
+    longer = train(tiny_config(train=SHORT.but(steps=40)), tmp_path / "run", resume=True)
+    at_once = train(tiny_config(train=SHORT.but(steps=40)), tmp_path / "at once")
+    assert longer.config == at_once.config
+    for step in at_once.steps:
+        for name, tensor in at_once.at(step).weights.items():
+            assert torch.equal(longer.at(step).weights[name], tensor)
+    assert longer.history.loc[at_once.history.index].equals(at_once.history)
+
+
+def test_a_run_does_not_go_on_to_fewer_steps(tmp_path):
+    train(tiny_config(train=SHORT), tmp_path / "run")
+    with pytest.raises(UserError, match=r"train\.steps is 24 there and 10 here"):
+        train(tiny_config(train=SHORT.but(steps=10)), tmp_path / "run", resume=True)
