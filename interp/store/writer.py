@@ -73,9 +73,8 @@ class RunWriter:
         self._history, sessions = self.path / HISTORY, ()
         if resume and (self.path / RECORD).exists():
             self.record = read_record(self.path / RECORD)
-            longer = max(
-                self.config.train.steps, self.record.config.train.steps
-            )  # more steps leave those done as they are
+            # A run may be asked to go further: more steps leave those that are done as they are.
+            longer = max(self.config.train.steps, self.record.config.train.steps)
             before = self.record.config.but(train=self.record.config.train.but(steps=longer))
             odd = differences(self.config, before)
             if odd:
