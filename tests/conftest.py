@@ -6,7 +6,9 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-install_import_hook(["interp.maths", "interp.models.shared", "interp.tasks"], "beartype.beartype")
+install_import_hook(
+    ["interp.maths", "interp.models.products", "interp.models.shared", "interp.tasks"], "beartype.beartype"
+)
 
 from helpers import tiny_config  # noqa: E402  after the hook
 

@@ -1,46 +1,41 @@
 """The transformer's forward pass with its work shared: every distinct prefix is computed once.
 
 Every prompt of a task comes from one small table of tokens, so most of what HookedTransformer computes it computes again
-and again: at layer 0 the state at a position depends on its token alone (p rows, not one a prompt), at deeper layers on
-the prefix that ends there (the whole prompt, when attention is bidirectional), and after the last attention only the
-answer position is needed. `SharedForward` finds these repetitions in the token table and knows nothing of the task.
+and again. `SharedForward` finds the repetitions in the token table and knows nothing of the task:
+
+- At layer 0 the state at a position depends on its token alone (p rows, not one a prompt), at deeper layers on the
+  prefix that ends there (the whole prompt, when attention is bidirectional); after the last attention only the answer
+  position is needed.
+- What attention adds to a row is a sum of few values, weighted; so are its images under W_in and W_U. Where the values
+  are few (layer 0), the matrices multiply the values, and the rows sum the results: `Mixture`.
+- Without a LayerNorm between them, W_out and W_U are one matrix, where that is less work.
 
 It is HookedTransformer's function at the last position, by another order of work: logits and gradients agree to rounding
-(tests/models/test_shared.py).
+(tests/models/test_shared.py). Many models of one specification are computed at once along a leading axis, `runs`: each
+has weights and prompts of its own.
 """
 
-import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp.models.products import Entries, Precision, dots, product, weighted_sum
 from interp.models.transformer import TransformerSpec
 
 Weights = Mapping[str, Tensor]
 LAYER_NORM_EPS = 1e-5
 """HookedTransformer's default."""
 
-PAIR_TABLE_LIMIT = 2
-"""A table of all (query, key) scores is used while it has at most so many entries for each score that is asked for."""
+SPARSE_COST = 3
+"""Time of a multiplication in a sparse product, in those of a dense one (p = 113, 2 cores: 3 to 5)."""
 
-
-Rows = Int[Tensor, " out"]
+Rows = Int[Tensor, "runs out"]
 """For each output row, a row of the layer's input."""
-
-
-@dataclass(frozen=True)
-class PairTable:
-    """A way to score (query, key) pairs: all distinct queries against all distinct keys, each output row its entry."""
-
-    queries: Int[Tensor, " q"]
-    keys: Int[Tensor, " k"]
-    entry: Int[Tensor, " out"]
-    """Of the flattened table, for each output row."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +44,65 @@ class Reads:
 
     queries: Rows
     """Row of the layer's input from which each output row continues and asks."""
-    keys: tuple[Rows, ...]
-    """For each visible position, the row of the layer's input that each output row attends to."""
-    tables: tuple[PairTable | None, ...]
-    """For each visible position, how to score it by a table; None where a dot product a row is less work."""
+    keys: Int[Tensor, "runs out seen"]
+    """Rows of the layer's input that each output row attends to, one for each visible position."""
+    rows: int
+    """Rows of the layer's input, of one run."""
+    n_heads: int
+
+    @cached_property
+    def asking(self) -> tuple[Int[Tensor, "runs queries"], Rows]:
+        """The distinct queries, and which of them is each output row's."""
+        first, which = distinct(self.queries[..., None])
+        return self.queries.gather(1, first), which
+
+    @cached_property
+    def attention(self) -> Entries:
+        """The pattern's entries: (run, output row, head) by (run, input row, head)."""
+        heads = torch.arange(self.n_heads, device=self.keys.device)[:, None]
+        columns = (self.keys + self.rows * runs_of(self.keys))[..., None, :] * self.n_heads + heads
+        return Entries(columns.flatten(0, 2), self.keys.shape[0] * self.rows * self.n_heads)
+
+    @cached_property
+    def sources(self) -> "Sources":
+        """The same as sums over a table of what each input row gives by each head."""
+        return Sources.of(self)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The table rows that each output row sums, when every (head, input row) and every distinct query has one."""
+
+    anchor: Int[Tensor, "runs 1"] | None
+    """A key that all output rows of a run see. Attention sums to 1, so its values can be taken from all others and given
+    to every row whole: one entry less a head."""
+    varying: Int[Tensor, " positions"]
+    """The visible positions of the other keys."""
+    entries: Entries
+    """(run, output row) by (run, (head, input row) or query)."""
+
+    @staticmethod
+    def of(reads: Reads) -> "Sources":
+        """Found in the rows that are read."""
+        asking, which = reads.asking
+        same = (reads.keys == reads.keys[:, :1]).flatten(0, 1).all(0).tolist()
+        fixed = same.index(True) if True in same else None
+        others = [i for i in range(len(same)) if i != fixed]
+        varying = torch.tensor(others, dtype=torch.long, device=reads.keys.device)
+        heads = torch.arange(reads.n_heads, device=reads.keys.device)[:, None]
+        values = (heads * reads.rows + reads.keys[:, :, None, varying]).flatten(2)
+        n_values, n_queries = reads.n_heads * reads.rows, asking.shape[1]
+        columns = torch.cat([values, n_values + which[..., None]], dim=-1)
+        columns = columns + (n_values + n_queries) * runs_of(columns)
+        entries = Entries(columns.flatten(0, 1), len(columns) * (n_values + n_queries))
+        return Sources(None if fixed is None else reads.keys[:, :1, fixed], varying, entries)
 
 
 @dataclass(frozen=True)
 class Plan:
     """Which rows exist at each layer, found in a table of tokens."""
 
-    tokens: Int[Tensor, " rows"]
+    tokens: Int[Tensor, "runs rows"]
     positions: Int[Tensor, " rows"]
     """Of the rows of layer 0."""
     layers: tuple[tuple[Reads, ...], ...]
@@ -67,57 +110,68 @@ class Plan:
     next layer's input. The last layer has the answer position alone, one row a prompt."""
 
 
-def make_plan(tokens: Int[Tensor, "n n_ctx"], n_layers: int, causal: bool) -> Plan:
+def make_plan(tokens: Int[Tensor, "runs n n_ctx"], n_layers: int, n_heads: int, causal: bool) -> Plan:
     """Find the distinct states of every layer.
 
     Rows of layer 0 are the distinct (position, token) pairs; those of a deeper layer the distinct prefixes of each
-    position, or whole prompts when attention is not causal.
+    position, or whole prompts when attention is not causal. Runs with fewer than others have their first row again.
     """
-    n, n_ctx = tokens.shape
-    found = [distinct(tokens[:, j : j + 1]) for j in range(n_ctx)]
-    index = torch.stack(running([inverse for _, inverse in found], [len(first) for first, _ in found]), dim=1)
-    rows_tokens = torch.cat([tokens[first, j] for j, (first, _) in enumerate(found)])
-    rows_positions = torch.cat([torch.full_like(first, j) for j, (first, _) in enumerate(found)])
+    n_runs, n, n_ctx = tokens.shape
+    found = [distinct(tokens[:, :, j : j + 1]) for j in range(n_ctx)]
+    rows_tokens = torch.cat([tokens[:, :, j].gather(1, first) for j, (first, _) in enumerate(found)], dim=1)
+    positions = torch.cat([torch.full_like(first[0], j) for j, (first, _) in enumerate(found)])
+    index, rows = running(found)
     layers = []
     for layer in range(n_layers):
         last = layer == n_layers - 1
-        every = torch.arange(n, device=tokens.device)
-        positions = [n_ctx - 1] if last else list(range(n_ctx))
-        seen = {j: j + 1 if causal else n_ctx for j in positions}
-        kept = {j: (every, every) if last else distinct(tokens[:, : seen[j]]) for j in positions}
-        layers.append(tuple(reads(index[first], j, seen[j]) for j, (first, _) in kept.items()))
-        index = torch.stack(
-            running([inverse for _, inverse in kept.values()], [len(first) for first, _ in kept.values()]), dim=1
+        every = torch.arange(n, device=tokens.device).expand(n_runs, n)
+        seen = {j: j + 1 if causal else n_ctx for j in ([n_ctx - 1] if last else range(n_ctx))}
+        kept = {j: (every, every) if last else distinct(tokens[:, :, : seen[j]]) for j in seen}
+        layers.append(
+            tuple(
+                Reads(
+                    index[:, :, j].gather(1, first),
+                    index[:, :, : seen[j]].gather(1, first[..., None].expand(-1, -1, seen[j])),
+                    rows,
+                    n_heads,
+                )
+                for j, (first, _) in kept.items()
+            )
         )
-    return Plan(rows_tokens, rows_positions, tuple(layers))
+        index, rows = running(list(kept.values()))
+    return Plan(rows_tokens, positions, tuple(layers))
 
 
-def running(inverses: list[Tensor], sizes: list[int]) -> list[Tensor]:
-    """Indices into several groups of rows, as indices into all rows of all groups in order."""
+def running(found: list[tuple[Tensor, Tensor]]) -> tuple[Int[Tensor, "runs n groups"], int]:
+    """Indices into several groups of rows as indices into all rows of all groups in order, and how many those are."""
+    sizes = [first.shape[1] for first, _ in found]
     offsets = [sum(sizes[:j]) for j in range(len(sizes))]
-    return [inverse + offset for inverse, offset in zip(inverses, offsets, strict=True)]
+    return torch.stack([which + offset for (_, which), offset in zip(found, offsets, strict=True)], dim=-1), sum(sizes)
 
 
-def distinct(rows: Int[Tensor, "n k"]) -> tuple[Int[Tensor, " m"], Int[Tensor, " n"]]:
-    """Where each distinct row first stands, and which of them every row is."""
-    _, inverse = torch.unique(rows, dim=0, return_inverse=True)
-    first = torch.full((int(inverse.max()) + 1,), len(rows), device=rows.device)
-    return first.scatter_reduce(0, inverse, torch.arange(len(rows), device=rows.device), "amin"), inverse
+def distinct(rows: Int[Tensor, "runs n k"]) -> tuple[Int[Tensor, "runs m"], Int[Tensor, "runs n"]]:
+    """Where each distinct row of a run first stands, and which of them every row is.
+
+    m is that of the run with the most; the others' places are filled with their first row's.
+    """
+    each: list[tuple[Tensor, Tensor]] = []
+    for run in rows:  # those of many models that answer the same prompts are all alike
+        each.append(each[0] if each and torch.equal(run, rows[0]) else distinct_of_one(run))
+    m = max(len(first) for first, _ in each)
+    firsts = [torch.nn.functional.pad(first, (0, m - len(first)), value=int(first[0])) for first, _ in each]
+    return torch.stack(firsts), torch.stack([which for _, which in each])
 
 
-def reads(index: Int[Tensor, "out n_ctx"], position: int, seen: int) -> Reads:
-    """The reads of output rows at one position, given the input rows of each one's prompt."""
-    queries, keys = index[:, position].contiguous(), tuple(index[:, i].contiguous() for i in range(seen))
-    return Reads(queries, keys, tuple(pair_table(queries, key) for key in keys))
+def distinct_of_one(rows: Int[Tensor, "n k"]) -> tuple[Int[Tensor, " m"], Int[Tensor, " n"]]:
+    """The same for one run."""
+    _, which = torch.unique(rows, dim=0, return_inverse=True)
+    first = torch.full((int(which.max()) + 1,), len(rows), device=rows.device)
+    return first.scatter_reduce(0, which, torch.arange(len(rows), device=rows.device), "amin"), which
 
 
-def pair_table(queries: Rows, keys: Rows) -> PairTable | None:
-    """The table of distinct pairs, or None where it would be larger than what is asked of it."""
-    q_rows, q_of = torch.unique(queries, return_inverse=True)
-    k_rows, k_of = torch.unique(keys, return_inverse=True)
-    if len(q_rows) * len(k_rows) > PAIR_TABLE_LIMIT * len(queries):
-        return None
-    return PairTable(q_rows, k_rows, q_of * len(k_rows) + k_of)
+def runs_of(values: Int[Tensor, "runs ..."]) -> Int[Tensor, "runs ..."]:
+    """The number of the run, in a shape that broadcasts against `values`."""
+    return torch.arange(len(values), device=values.device).view(-1, *[1] * (values.ndim - 1))
 
 
 class SharedForward:
@@ -125,126 +179,258 @@ class SharedForward:
 
     >>> forward = SharedForward(spec, tokens)                       # tokens [n, n_ctx]
     >>> logits = forward(dict(model.named_parameters()))            # [n, d_vocab_out]; equals model(tokens)[:, -1]
+
+    With tokens [runs, n, n_ctx], every weight and everything that comes back has the leading axis as well.
     """
 
-    def __init__(self, spec: TransformerSpec, tokens: Int[Tensor, "n n_ctx"]):
-        self.spec = spec
-        self.plan = make_plan(tokens, spec.n_layers, causal=spec.attention == "causal")
+    def __init__(self, spec: TransformerSpec, tokens: Int[Tensor, "*runs n n_ctx"], precision: Precision = "float32"):
+        self.spec, self.single = spec, tokens.ndim == 2
+        self.precision: Precision = precision
+        tokens = tokens[None] if self.single else tokens
+        self.plan = make_plan(tokens, spec.n_layers, spec.n_heads, causal=spec.attention == "causal")
 
-    def __call__(self, weights: Weights) -> Float[Tensor, "n d_vocab_out"]:
+    def __call__(self, weights: Weights) -> Float[Tensor, "*runs n d_vocab_out"]:
         """The logits at the last position."""
-        return self._forward(weights, lambda name, value: None)
+        return self._of_each(self._last_block(weights).logits)
 
     def cache(self, weights: Weights, names: Callable[[str], bool] = lambda name: True) -> dict[str, Tensor]:
-        """Activations of every prompt at the last position, [n, …], by HookedTransformer's hook names.
+        """Activations of every prompt at the last position, [*runs, n, …], by HookedTransformer's hook names.
 
         Covers the last layer's hook_pre, hook_mid (solu_ln), hook_post, hook_mlp_out, hook_attn_out, hook_z,
-        hook_pattern (over key positions), hook_resid_pre, _mid and _post, and the logits as unembed.hook_out.
+        hook_pattern (over key positions), hook_resid_pre, _mid and _post, and the logits as unembed.hook_out. What is
+        not asked for is not computed.
         """
-        kept: dict[str, Tensor] = {}
+        block = self._last_block(weights)
+        return {name: self._of_each(getattr(block, each)) for name, each in block.hooks().items() if names(name)}
 
-        def keep(name: str, value: Tensor) -> None:
-            if names(name):
-                kept[name] = value
+    def _last_block(self, weights: Weights) -> "Block":
+        """The last layer, over the states that the layers before it leave."""
+        if self.single:
+            weights = {name: tensor[None] for name, tensor in weights.items()}
+        tokens, positions = select(weights["embed.W_E"], self.plan.tokens), self.plan.positions
+        states = tokens + weights["pos_embed.W_pos"].index_select(1, positions)
+        blocks = []
+        for layer, groups in enumerate(self.plan.layers):
+            states = blocks[-1].resid_post if blocks else states
+            blocks.append(Block(self.spec, weights, layer, self.precision, states, groups))
+        return blocks[-1]
 
-        self._forward(weights, keep)
-        return kept
-
-    def _forward(self, weights: Weights, keep: Callable[[str, Tensor], None]) -> Tensor:
-        """Layer by layer over distinct rows; `keep` is shown the activations of the last layer."""
-        plan, spec = self.plan, self.spec
-        states = select(weights["embed.W_E"], plan.tokens) + select(weights["pos_embed.W_pos"], plan.positions)
-        for layer, groups in enumerate(plan.layers):
-            last = layer == spec.n_layers - 1
-            block = Block(spec, weights, f"blocks.{layer}.", keep if last else lambda name, value: None)
-            states = block(states, groups)
-        logits = normalise(states, spec, weights, "ln_final") @ weights["unembed.W_U"] + weights["unembed.b_U"]
-        keep("unembed.hook_out", logits)
-        return logits
+    def _of_each(self, values: Tensor) -> Tensor:
+        """Without the leading axis when the prompts came without it."""
+        return values[0] if self.single else values
 
 
 @dataclass(frozen=True)
 class Block:
-    """One layer's attention and MLP over distinct rows."""
+    """One layer over distinct rows: its activations for the output rows of all groups in order, [runs, out, …].
+
+    Each is computed when it is asked for, by the way that is least work.
+    """
 
     spec: TransformerSpec
     weights: Weights
-    prefix: str
-    keep: Callable[[str, Tensor], None]
+    layer: int
+    precision: Precision
+    states: Float[Tensor, "runs rows d_model"]
+    groups: tuple[Reads, ...]
 
     def __getitem__(self, name: str) -> Tensor:
-        return self.weights[self.prefix + name]
+        return self.weights[f"blocks.{self.layer}.{name}"]
 
-    def show(self, name: str, value: Tensor) -> Tensor:
-        """Offer an activation under its hook name."""
-        self.keep(self.prefix + name, value)
-        return value
+    def hooks(self) -> dict[str, str]:
+        """HookedTransformer's names of the activations, each with its name here."""
+        names = {
+            "hook_resid_pre": "resid_pre",
+            "attn.hook_pattern": "pattern",
+            "attn.hook_z": "z",
+            "hook_attn_out": "attn_out",
+            "hook_resid_mid": "resid_mid",
+            "mlp.hook_pre": "pre",
+            **({"mlp.hook_mid": "activated"} if self.spec.act_fn == "solu_ln" else {}),
+            "mlp.hook_post": "post",
+            "hook_mlp_out": "mlp_out",
+            "hook_resid_post": "resid_post",
+        }
+        return {f"blocks.{self.layer}.{name}": here for name, here in names.items()} | {"unembed.hook_out": "logits"}
 
-    def __call__(
-        self, states: Float[Tensor, "rows d_model"], groups: tuple[Reads, ...]
-    ) -> Float[Tensor, "out d_model"]:
-        """The residual stream after the layer, for the output rows of all groups in order."""
-        residual = self.show("hook_resid_pre", joined([select(states, group.queries) for group in groups]))
-        return self.think(residual + self.attend(states, groups))
+    # Attention
 
-    def attend(self, states: Float[Tensor, "rows d_model"], groups: tuple[Reads, ...]) -> Float[Tensor, "out d_model"]:
-        """What attention adds to the residual stream."""
-        normal = normalise(states, self.spec, self.weights, self.prefix + "ln1")
-        query, key, value = (
-            einsum(normal, self[f"attn.W_{kind}"], "row d_model, head d_model d_head -> row head d_head")
-            + self[f"attn.b_{kind}"]
-            for kind in "QKV"
-        )
-        z = self.show("attn.hook_z", joined([self.mix(query, key, value, group) for group in groups]))
-        return self.show("hook_attn_out", z.flatten(1) @ self["attn.W_O"].flatten(0, 1) + self["attn.b_O"])
+    @cached_property
+    def normal(self) -> Float[Tensor, "runs rows d_model"]:
+        """The states as attention reads them."""
+        return self.normalise(self.states, f"blocks.{self.layer}.ln1")
 
-    def mix(self, query: Tensor, key: Tensor, value: Tensor, group: Reads) -> Float[Tensor, "out head d_head"]:
+    def heads(self, kind: str, states: Tensor) -> Float[Tensor, "runs rows head d_head"]:
+        """Query, key or value of these states."""
+        by_head = self[f"attn.W_{kind}"].transpose(1, 2)
+        return self.times(states, by_head.flatten(2)).unflatten(-1, by_head.shape[2:]) + self[f"attn.b_{kind}"][:, None]
+
+    @cached_property
+    def value(self) -> Float[Tensor, "runs rows head d_head"]:
+        """What each row gives to those that attend to it."""
+        return self.heads("V", self.normal)
+
+    @cached_property
+    def patterns(self) -> list[Float[Tensor, "runs_out head seen"]]:
+        """Of each group."""
+        key = self.heads("K", self.normal).flatten(0, 2)
+        return [self.attend(key, group) for group in self.groups]
+
+    def attend(self, key: Float[Tensor, "inputs d_head"], group: Reads) -> Float[Tensor, "runs_out head seen"]:
+        """How each output row of a group spreads its attention over the visible positions."""
+        asking, which = group.asking
+        query = select(self.heads("Q", select(self.normal, asking)), which)
+        scores = dots(query.flatten(0, 2), key, group.attention) / math.sqrt(self.spec.d_head)
+        return scores.softmax(dim=-1).unflatten(0, (-1, self.spec.n_heads))
+
+    @property
+    def pattern(self) -> Float[Tensor, "runs out head seen"]:
+        """That of the last layer, whose only group is the answer position."""
+        return self.patterns[-1].unflatten(0, (len(self.states), -1))
+
+    @cached_property
+    def z(self) -> Float[Tensor, "runs out head d_head"]:
         """Values of the visible positions, weighted by attention."""
-        scores = [
-            pair_scores(query, key, group.queries, rows, table) / math.sqrt(self.spec.d_head)
-            for rows, table in zip(group.keys, group.tables, strict=True)
-        ]
-        pattern = self.show("attn.hook_pattern", torch.stack(scores, dim=-1).softmax(dim=-1))
-        weighted = [pattern[..., i, None] * select(value, rows) for i, rows in enumerate(group.keys)]
-        return functools.reduce(torch.add, weighted)
-
-    def think(self, mid: Float[Tensor, "rows d_model"]) -> Float[Tensor, "rows d_model"]:
-        """The residual stream after the MLP."""
-        self.show("hook_resid_mid", mid)
-        pre = self.show(
-            "mlp.hook_pre",
-            normalise(mid, self.spec, self.weights, self.prefix + "ln2") @ self["mlp.W_in"] + self["mlp.b_in"],
+        table, shape = self.value.flatten(0, 2), (len(self.states), -1, self.spec.n_heads)
+        return joined(
+            [
+                weighted_sum(pattern.flatten(0, 1), table, group.attention).unflatten(0, shape)
+                for pattern, group in zip(self.patterns, self.groups, strict=True)
+            ]
         )
-        post = ACTIVATIONS[self.spec.act_fn](pre)
-        if self.spec.act_fn == "solu_ln":
-            post = layer_norm(self.show("mlp.hook_mid", post), self.spec, self.weights, self.prefix + "mlp.ln")
-        self.show("mlp.hook_post", post)
-        out = self.show("hook_mlp_out", post @ self["mlp.W_out"] + self["mlp.b_out"])
-        return self.show("hook_resid_post", mid + out)
+
+    @cached_property
+    def attn_out(self) -> Float[Tensor, "runs out d_model"]:
+        """What attention adds to the residual stream."""
+        return self.times(self.z.flatten(2), self["attn.W_O"].flatten(1, 2)) + self["attn.b_O"][:, None]
+
+    # The residual stream
+
+    @cached_property
+    def resid_pre(self) -> Float[Tensor, "runs out d_model"]:
+        """Before the layer."""
+        return joined([select(self.states, group.queries) for group in self.groups])
+
+    @cached_property
+    def resid_mid(self) -> Float[Tensor, "runs out d_model"]:
+        """Between attention and MLP."""
+        return self.mixture(None, None) if self.mixes else self.resid_pre + self.attn_out
+
+    @cached_property
+    def resid_post(self) -> Float[Tensor, "runs out d_model"]:
+        """After the layer."""
+        return self.resid_mid + self.mlp_out
+
+    @cached_property
+    def mixes(self) -> bool:
+        """Whether it is less work to apply matrices to the table of values than to the output rows."""
+        spec, out = self.spec, sum(group.queries.shape[1] for group in self.groups)
+        width = spec.d_model if spec.normalization != "none" else spec.d_model + spec.d_mlp
+        dense = spec.d_model * (spec.n_heads * spec.d_head + width - spec.d_model)
+        sparse = SPARSE_COST * width * max(group.keys.shape[2] * spec.n_heads + 1 for group in self.groups)
+        return self.states.shape[1] * spec.n_heads < out and sparse < dense
+
+    def through(self, matrix: Float[Tensor, "runs d_model width"], bias: Float[Tensor, "runs width"]) -> Tensor:
+        """resid_mid @ matrix + bias."""
+        return self.mixture(matrix, bias) if self.mixes else self.times(self.resid_mid, matrix) + bias[:, None]
+
+    def mixture(self, matrix: Tensor | None, bias: Tensor | None) -> Float[Tensor, "runs out width"]:
+        """The same, without forming resid_mid; without a matrix, resid_mid itself."""
+        by_head = self["attn.W_O"]
+        if matrix is not None:
+            by_head = product(by_head.flatten(1, 2), matrix).unflatten(1, by_head.shape[1:3])
+        values = product(self.value.transpose(1, 2).flatten(0, 1), by_head.flatten(0, 1))
+        values = values.unflatten(0, (-1, self.spec.n_heads))  # [runs, head, rows, width]
+        return joined(
+            [self.mixed(values, matrix, bias, *each) for each in zip(self.patterns, self.groups, strict=True)]
+        )
+
+    def mixed(
+        self, values: Tensor, matrix: Tensor | None, bias: Tensor | None, pattern: Tensor, group: Reads
+    ) -> Float[Tensor, "runs out width"]:
+        """The output rows of one group, as sums over the table of what each input row gives by each head."""
+        base = select(self.states, group.asking[0]) + self["attn.b_O"][:, None]
+        if matrix is not None and bias is not None:
+            base = product(base, matrix) + bias[:, None]
+        sources = group.sources
+        if sources.anchor is not None:
+            fixed = select(values.transpose(1, 2), sources.anchor)  # [runs, 1, head, width]
+            values, base = values - fixed.transpose(1, 2), base + fixed.sum(dim=2)
+        table = torch.cat([values.flatten(1, 2), base], dim=1).flatten(0, 1)
+        weights = pattern.index_select(2, sources.varying).flatten(1)
+        weights = torch.cat([weights, weights.new_ones(len(weights), 1)], dim=1)
+        return weighted_sum(weights, table, sources.entries).unflatten(0, (len(self.states), -1))
+
+    # The MLP
+
+    @cached_property
+    def pre(self) -> Float[Tensor, "runs out d_mlp"]:
+        """What the neurons receive."""
+        if self.spec.normalization == "none":
+            return self.through(self["mlp.W_in"], self["mlp.b_in"])
+        return (
+            self.times(self.normalise(self.resid_mid, f"blocks.{self.layer}.ln2"), self["mlp.W_in"])
+            + self["mlp.b_in"][:, None]
+        )
+
+    @cached_property
+    def activated(self) -> Float[Tensor, "runs out d_mlp"]:
+        """What the activation function makes of it."""
+        return ACTIVATIONS[self.spec.act_fn](self.pre)
+
+    @cached_property
+    def post(self) -> Float[Tensor, "runs out d_mlp"]:
+        """What the neurons send."""
+        if self.spec.act_fn != "solu_ln":
+            return self.activated
+        return self.layer_norm(self.activated, f"blocks.{self.layer}.mlp.ln")
+
+    @cached_property
+    def mlp_out(self) -> Float[Tensor, "runs out d_model"]:
+        """What the MLP adds to the residual stream."""
+        return self.times(self.post, self["mlp.W_out"]) + self["mlp.b_out"][:, None]
+
+    @cached_property
+    def logits(self) -> Float[Tensor, "runs out d_vocab_out"]:
+        """After the last layer."""
+        W_U, b_U = self.weights["unembed.W_U"], self.weights["unembed.b_U"]
+        if self.folds:
+            rest = self.through(W_U, b_U + (self["mlp.b_out"][:, None] @ W_U)[:, 0])
+            return rest + self.times(self.post, product(self["mlp.W_out"], W_U))
+        return self.times(self.normalise(self.resid_post, "ln_final"), W_U) + b_U[:, None]
+
+    @property
+    def folds(self) -> bool:
+        """Whether W_out·W_U is less work as one matrix."""
+        spec, out, answers = self.spec, self.groups[-1].queries.shape[1], self.weights["unembed.W_U"].shape[-1]
+        apart = out * spec.d_model * (spec.d_mlp + (answers if self.mixes else 0))
+        return spec.normalization == "none" and (out + spec.d_model) * spec.d_mlp * answers < apart
+
+    def normalise(self, states: Tensor, name: str) -> Tensor:
+        """LayerNorm where the specification has one."""
+        return states if self.spec.normalization == "none" else self.layer_norm(states, name)
+
+    def layer_norm(self, states: Tensor, name: str) -> Tensor:
+        """Centre and scale over the last axis; with `LN`, then w and b."""
+        normal = torch.nn.functional.layer_norm(states, states.shape[-1:], eps=LAYER_NORM_EPS)
+        if self.spec.normalization != "LN":
+            return normal
+        return normal * self.weights[f"{name}.w"][:, None] + self.weights[f"{name}.b"][:, None]
+
+    def times(self, x: Tensor, w: Tensor) -> Tensor:
+        """x @ w for each run."""
+        return product(x, w, self.precision)
 
 
-def pair_scores(
-    query: Float[Tensor, "rows head d_head"],
-    key: Float[Tensor, "rows head d_head"],
-    queries: Rows,
-    keys: Rows,
-    table: PairTable | None,
-) -> Float[Tensor, "out head"]:
-    """query[queries] · key[keys] for each output row and head."""
-    if table is None:
-        return (select(query, queries) * select(key, keys)).sum(dim=-1)
-    scores = einsum(select(query, table.queries), select(key, table.keys), "q head d_head, k head d_head -> q k head")
-    return select(scores.flatten(0, 1), table.entry)
+def select(rows: Float[Tensor, "runs n ..."], index: Int[Tensor, "runs m"]) -> Float[Tensor, "runs m ..."]:
+    """rows[run, index[run]] by index_select, whose gradient is a plain sum: that of rows[…] takes twenty times as long."""
+    flat = (index + rows.shape[1] * runs_of(index)).flatten()
+    return rows.flatten(0, 1).index_select(0, flat).unflatten(0, index.shape)
 
 
 def joined(parts: list[Tensor]) -> Tensor:
     """Rows of all parts, without a copy when there is one part."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def select(rows: Float[Tensor, "n ..."], index: Int[Tensor, " m"]) -> Float[Tensor, "m ..."]:
-    """rows[index] by index_select, whose gradient is a plain sum: rows[index]'s takes twenty times as long."""
-    return rows.index_select(0, index)
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 def solu(x: Tensor) -> Tensor:
@@ -259,16 +445,3 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "solu": solu,
     "solu_ln": solu,
 }
-
-
-def normalise(states: Tensor, spec: TransformerSpec, weights: Weights, name: str) -> Tensor:
-    """LayerNorm where the specification has one."""
-    return states if spec.normalization == "none" else layer_norm(states, spec, weights, name)
-
-
-def layer_norm(states: Tensor, spec: TransformerSpec, weights: Weights, name: str) -> Tensor:
-    """Centre and scale over the last axis; with `LN`, then w and b."""
-    width = states.shape[-1:]
-    if spec.normalization == "LN":
-        return torch.nn.functional.layer_norm(states, width, weights[f"{name}.w"], weights[f"{name}.b"], LAYER_NORM_EPS)
-    return torch.nn.functional.layer_norm(states, width, eps=LAYER_NORM_EPS)

@@ -1,4 +1,4 @@
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 
 import pytest
 import torch
@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interp.maths.losses import cross_entropy
-from interp.models import TransformerSpec, shared
-from interp.models.shared import SharedForward, make_plan
+from interp.models import TransformerSpec
+from interp.models.shared import Block, SharedForward, make_plan
 from interp.tasks import ModularTask
 
 SMALL = TransformerSpec(n_heads=2, d_model=8, d_head=4, d_mlp=12)
-examples = settings(max_examples=60, deadline=None, derandomize=True)
+examples = settings(max_examples=40, deadline=None, derandomize=True)
 
 specs = st.builds(
     TransformerSpec,
@@ -81,19 +81,35 @@ def assert_equal_to_rounding(found, expected, tolerance):
         )
 
 
+@contextmanager
+def way(mixes, folds):
+    """Force which of two orders of work is taken, where the specification allows both."""
+    with pytest.MonkeyPatch.context() as patch:
+        if mixes is not None:
+            patch.setattr(Block, "mixes", mixes)
+            patch.setattr(Block, "folds", property(lambda block: folds and block.spec.normalization == "none"))
+        yield
+
+
+WAYS = {"chosen": (None, None), "mixed": (True, False), "mixed, folded": (True, True), "folded": (False, True)}
+
+
 @pytest.mark.parametrize(
     "dtype, tolerance", [(torch.float64, 1e-10), (torch.float32, 1e-5)], ids=["float64", "float32"]
 )
+@pytest.mark.parametrize("order", WAYS)
 @examples
 @given(spec=specs, shape_and_tokens=prompts(), seed=st.integers(0, 99))
 def test_logits_and_gradients_are_those_of_hookedtransformer_at_the_last_position(
-    dtype, tolerance, spec, shape_and_tokens, seed
+    order, dtype, tolerance, spec, shape_and_tokens, seed
 ):
     shape, tokens = shape_and_tokens
     model = hooked_model(spec, shape, perturbed_weights(spec, shape, seed), dtype)
     weights = dict(model.named_parameters())
     expected = with_gradients(model(tokens)[:, -1], weights)
-    assert_equal_to_rounding(with_gradients(SharedForward(spec, tokens)(weights), weights), expected, tolerance)
+    with way(*WAYS[order]):
+        found = with_gradients(SharedForward(spec, tokens)(weights), weights)
+    assert_equal_to_rounding(found, expected, tolerance)
 
 
 @examples
@@ -144,33 +160,45 @@ def test_a_prompt_is_answered_alike_in_any_company(n_layers):
     torch.testing.assert_close(SharedForward(spec, tokens)(weights), alone, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("attention", ["causal", "bidirectional"])
-@pytest.mark.parametrize("kind", ["whole table", "diagonal"])
-def test_scores_from_a_table_and_row_by_row_are_the_same(attention, kind, monkeypatch):
-    spec, task = SMALL.but(n_layers=2, attention=attention), ModularTask(p=7)
-    tokens = torch.from_numpy(task.table().inputs)[:: 1 if kind == "whole table" else 8]
-    weights = perturbed_weights(spec, task.shape, seed=0)
-    logits = []
-    for limit in (0, float("inf")):  # never a table, always one
-        monkeypatch.setattr(shared, "PAIR_TABLE_LIMIT", limit)
-        forward = SharedForward(spec, tokens)
-        tables = [table for groups in forward.plan.layers for group in groups for table in group.tables]
-        assert all((table is not None) == (limit > 0) for table in tables)
-        logits.append(forward(weights))
-    torch.testing.assert_close(logits[0], logits[1], rtol=0, atol=1e-10)
+def test_the_paper_s_model_is_mixed_and_folded_and_a_second_layer_is_not_mixed():
+    task = ModularTask()
+    tokens = torch.from_numpy(task.split(0).train.inputs)
+    for n_layers, mixes in [(1, [True]), (2, [True, False])]:
+        spec = TransformerSpec(n_layers=n_layers)
+        weights = {name: tensor[None] for name, tensor in spec.initial_weights(task.shape, seed=0).items()}
+        layers = SharedForward(spec, tokens).plan.layers
+        blocks = [
+            Block(spec, weights, layer, "float32", torch.zeros(1, groups[0].rows, spec.d_model), groups)
+            for layer, groups in enumerate(layers)
+        ]
+        assert [block.mixes for block in blocks] == mixes
+        assert blocks[-1].folds
 
 
-def test_a_table_is_used_where_pairs_recur_and_not_where_they_do_not():
-    tokens = torch.from_numpy(ModularTask(p=7, prompt="ab").table().inputs)
-    for chosen, used in [(tokens, True), (tokens[::8], False)]:  # all 49 pairs, or the 7 of the diagonal
-        (((reads,),),) = [make_plan(chosen, n_layers=1, causal=True).layers]
-        assert [table is not None for table in reads.tables] == [used, used]
+@examples
+@given(spec=specs, seed=st.integers(0, 99), data=st.data())
+@torch.no_grad()
+def test_runs_side_by_side_are_those_alone(spec, seed, data):
+    task, lengths = data.draw(tasks), data.draw(st.lists(st.integers(1, 12), min_size=2, max_size=3))
+    table, generator = torch.from_numpy(task.table().inputs), torch.Generator().manual_seed(seed)
+    n = max(lengths)
+    tokens = torch.stack(
+        [table[torch.randint(min(length, len(table)), (n,), generator=generator)] for length in lengths]
+    )
+    weights = [perturbed_weights(spec, task.shape, seed + run) for run in range(len(lengths))]
+    stacked = {name: torch.stack([each[name] for each in weights]) for name in weights[0]}
+    for mixes, folds in WAYS.values():
+        with way(mixes, folds):
+            together, cached = SharedForward(spec, tokens)(stacked), SharedForward(spec, tokens).cache(stacked)
+            alone = [SharedForward(spec, each)(own) for each, own in zip(tokens, weights, strict=True)]
+        assert_equal_to_rounding({"logits": together}, {"logits": torch.stack(alone)}, 1e-10)
+        assert_equal_to_rounding({"logits": cached["unembed.hook_out"]}, {"logits": together}, 1e-10)
 
 
 def rows_by_layer(tokens, n_layers, causal):
     """How many states are computed before each layer and after the last."""
-    plan = make_plan(tokens, n_layers, causal)
-    return [len(plan.tokens), *(sum(len(reads.queries) for reads in groups) for groups in plan.layers)]
+    plan = make_plan(tokens[None], n_layers, 1, causal)
+    return [plan.tokens.shape[1], *(sum(reads.queries.shape[1] for reads in groups) for groups in plan.layers)]
 
 
 def test_every_distinct_prefix_is_computed_once():
