@@ -35,7 +35,7 @@ SPARSE_COST = 3
 """Time of a multiplication in a sparse product, in those of a dense one (p = 113, 2 cores: 3 to 5)."""
 
 Rows = Int[Tensor, "runs out"]
-"""For each output row, a row of the layer's input."""
+"""For each output row, a row of the layer's input, counted through all runs."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,15 @@ class Reads:
 
     @cached_property
     def asking(self) -> tuple[Int[Tensor, "runs queries"], Rows]:
-        """The distinct queries, and which of them is each output row's."""
+        """The distinct queries, and which of those, counted through all runs, is each output row's."""
         first, which = distinct(self.queries[..., None])
-        return self.queries.gather(1, first), which
+        return self.queries.gather(1, first), which + first.shape[1] * runs_of(which)
 
     @cached_property
     def attention(self) -> Entries:
         """The pattern's entries: (run, output row, head) by (run, input row, head)."""
         heads = torch.arange(self.n_heads, device=self.keys.device)[:, None]
-        columns = (self.keys + self.rows * runs_of(self.keys))[..., None, :] * self.n_heads + heads
+        columns = self.keys[..., None, :] * self.n_heads + heads
         return Entries(columns.flatten(0, 2), self.keys.shape[0] * self.rows * self.n_heads)
 
     @cached_property
@@ -90,9 +90,10 @@ class Sources:
         others = [i for i in range(len(same)) if i != fixed]
         varying = torch.tensor(others, dtype=torch.long, device=reads.keys.device)
         heads = torch.arange(reads.n_heads, device=reads.keys.device)[:, None]
-        values = (heads * reads.rows + reads.keys[:, :, None, varying]).flatten(2)
+        keys = reads.keys - reads.rows * runs_of(reads.keys)
+        values = (heads * reads.rows + keys[:, :, None, varying]).flatten(2)
         n_values, n_queries = reads.n_heads * reads.rows, asking.shape[1]
-        columns = torch.cat([values, n_values + which[..., None]], dim=-1)
+        columns = torch.cat([values, n_values + which[..., None] - n_queries * runs_of(values)], dim=-1)
         columns = columns + (n_values + n_queries) * runs_of(columns)
         entries = Entries(columns.flatten(0, 1), len(columns) * (n_values + n_queries))
         return Sources(None if fixed is None else reads.keys[:, :1, fixed], varying, entries)
@@ -123,6 +124,7 @@ def make_plan(tokens: Int[Tensor, "runs n n_ctx"], n_layers: int, n_heads: int, 
     index, rows = running(found)
     layers = []
     for layer in range(n_layers):
+        index = index + rows * runs_of(index)
         last = layer == n_layers - 1
         every = torch.arange(n, device=tokens.device).expand(n_runs, n)
         seen = {j: j + 1 if causal else n_ctx for j in ([n_ctx - 1] if last else range(n_ctx))}
@@ -207,8 +209,9 @@ class SharedForward:
         """The last layer, over the states that the layers before it leave."""
         if self.single:
             weights = {name: tensor[None] for name, tensor in weights.items()}
-        tokens, positions = select(weights["embed.W_E"], self.plan.tokens), self.plan.positions
-        states = tokens + weights["pos_embed.W_pos"].index_select(1, positions)
+        W_E, tokens = weights["embed.W_E"], self.plan.tokens
+        states = select(W_E, tokens + W_E.shape[1] * runs_of(tokens))
+        states = states + weights["pos_embed.W_pos"].index_select(1, self.plan.positions)
         blocks = []
         for layer, groups in enumerate(self.plan.layers):
             states = blocks[-1].resid_post if blocks else states
@@ -423,9 +426,11 @@ class Block:
 
 
 def select(rows: Float[Tensor, "runs n ..."], index: Int[Tensor, "runs m"]) -> Float[Tensor, "runs m ..."]:
-    """rows[run, index[run]] by index_select, whose gradient is a plain sum: that of rows[…] takes twenty times as long."""
-    flat = (index + rows.shape[1] * runs_of(index)).flatten()
-    return rows.flatten(0, 1).index_select(0, flat).unflatten(0, index.shape)
+    """The rows of that number, counted through all runs.
+
+    By index_select, whose gradient is a plain sum: that of rows[…] takes twenty times as long.
+    """
+    return rows.flatten(0, 1).index_select(0, index.flatten()).unflatten(0, index.shape)
 
 
 def joined(parts: list[Tensor]) -> Tensor:
