@@ -15,7 +15,7 @@ import torch
 from interp.config import RunConfig, TrainConfig
 from interp.models import TransformerSpec
 from interp.tasks import ModularTask
-from interp.train.loop import Learner
+from interp.train.learner import Learner
 
 CASES = {
     "p = 53, 1 layer (quick)": RunConfig(task=ModularTask(p=53, train_fraction=0.4), model=TransformerSpec(d_mlp=256)),
@@ -44,7 +44,7 @@ def plain_step(config: RunConfig) -> Callable[[], None]:
 
 def our_step(config: RunConfig) -> Callable[[], None]:
     """What interp.train does between two logged steps."""
-    learner = Learner.make(config, "cpu")
+    learner = Learner.make([config], "cpu")
     return lambda: learner.update(100)
 
 

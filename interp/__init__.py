@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from interp.base import UserError
     from interp.config import RunConfig, Seeds, TrainConfig
     from interp.models import TransformerSpec
-    from interp.probe import open_run, open_runs, train_run
+    from interp.probe import open_run, open_runs, train_run, train_runs
     from interp.tasks import ModularTask
+    from interp.train.grid import grid
     from interp.train.presets import PRESETS, preset
 
 _HOME = {
@@ -26,14 +27,15 @@ _HOME = {
     "interp.base": ("UserError",),
     "interp.config": ("RunConfig", "Seeds", "TrainConfig"),
     "interp.models": ("TransformerSpec",),
-    "interp.probe": ("open_run", "open_runs", "train_run"),
+    "interp.probe": ("open_run", "open_runs", "train_run", "train_runs"),
     "interp.tasks": ("ModularTask",),
+    "interp.train.grid": ("grid",),
     "interp.train.presets": ("PRESETS", "preset"),
 }
 
 __all__ = [
-    "PRESETS", "ModularTask", "RunConfig", "Seeds", "TrainConfig", "TransformerSpec", "UserError", "analyses", "draw",
-    "measure", "open_run", "open_runs", "preset", "summarise", "train_run",
+    "PRESETS", "ModularTask", "RunConfig", "Seeds", "TrainConfig", "TransformerSpec", "UserError", "analyses", "draw", "grid",
+    "measure", "open_run", "open_runs", "preset", "summarise", "train_run", "train_runs",
 ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from interp.base import Frozen
-from interp.models import Model, TransformerSpec
+from interp.models import Model, Precision, TransformerSpec
 from interp.tasks import ModularTask, Task
 
 
@@ -33,6 +33,9 @@ class TrainConfig(Frozen):
     """Added to the root of the squared-gradient average; adamw and adam only."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Share of the last update that is kept, in [0, 1); sgd only."""
+    precision: Precision = "float32"
+    """Of the large matrix products: float32, or bfloat16 in those of the gradients, or in all; the loss is float64 in any
+    case."""
     warmup_steps: int = Field(default=10, ge=0)
     """Updates over which the learning rate rises linearly from 0; the first has rate 0, as in Nanda et al. (2023)."""
     log_every: int = Field(default=10, ge=1)

@@ -3,7 +3,7 @@
 import functools
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -72,6 +72,18 @@ def train_run(config: RunConfig, out: str | Path, **how: Any) -> Run:
     from interp.train.loop import train  # here: probing a run needs no trainer
 
     return open_run(train(config, out, **how).path)
+
+
+def train_runs(configs: Mapping[str, RunConfig], out: str | Path, **how: Any) -> list[Run]:
+    """Train each configuration into the directory of its name in `out`, side by side where they fit together.
+
+    `interp.grid` makes such configurations; further arguments and errors are those of interp.train.loop.train_many.
+    """
+    from interp.train.loop import train_many
+
+    return [
+        open_run(run.path) for run in train_many(list(configs.values()), [Path(out) / name for name in configs], **how)
+    ]
 
 
 def open_runs(parent: str | Path) -> list[Run]:

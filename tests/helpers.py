@@ -1,5 +1,8 @@
 """What several tests make."""
 
+import os
+import signal
+
 from interp.config import RunConfig, TrainConfig
 from interp.models import TransformerSpec
 from interp.tasks import ModularTask
@@ -14,3 +17,35 @@ def tiny_config(**parts) -> RunConfig:
         "train": TrainConfig(steps=40, lr=3e-3, checkpoint_every=10, checkpoints_per_decade=3, log_every=5),
     }
     return RunConfig(**(whole | parts))
+
+
+class StopAt:
+    """A watcher that sends this process a Ctrl-C at one step."""
+
+    def __init__(self, step):
+        self.at = step
+
+    def __call__(self, total, start, label):
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def step(self, step):
+        if step == self.at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def rows(self, rows):
+        pass
+
+
+def files(run) -> dict[str, bytes]:
+    """Everything that training decides; run.json also says when and where."""
+    return {
+        str(file.relative_to(run.path)): file.read_bytes()
+        for file in run.path.rglob("*")
+        if file.is_file() and file.name not in ("run.json", ".lock")
+    }

@@ -5,16 +5,14 @@ Each is differentiable, as often as asked: the gradients are made of the same pr
 
 import warnings
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-Precision = Literal["float32", "bfloat16_gradients", "bfloat16"]
-"""What the dense products take and give: float32, float32 with bfloat16 in those of the gradients, or bfloat16. Weights,
-sparse products, sums and the loss are float32 or more in any case."""
+from interp.models.transformer import Precision
 
 
 def product(

@@ -24,8 +24,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.models.products import Entries, Precision, dots, product, weighted_sum
-from interp.models.transformer import TransformerSpec
+from interp.models.products import Entries, dots, product, weighted_sum
+from interp.models.transformer import Precision, TransformerSpec
 
 Weights = Mapping[str, Tensor]
 LAYER_NORM_EPS = 1e-5

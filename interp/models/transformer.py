@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 Shapes = dict[str, tuple[int, ...]]
 
+Precision = Literal["float32", "bfloat16_gradients", "bfloat16"]
+"""What large matrix products take and give: float32, float32 with bfloat16 in those of the gradients, or bfloat16."""
+
 
 class TransformerSpec(Frozen):
     """A decoder-only transformer with learned positions and untied embeddings, as in Nanda et al. (2023)."""

@@ -33,8 +33,7 @@ RESTART = "restore it, or delete it and --resume to start again from step 0"
 class RunWriter:
     """The one process that writes a run. Use as a context manager: leaving it releases the directory.
 
-    `resume_step` is None for a fresh run; otherwise the step at which training stopped, whose state `resume_state()`
-    returns.
+    `resume_step` is None for a fresh run; otherwise the step of the state that `resume_state()` returns.
     """
 
     def __init__(self, path: Path, config: RunConfig, *, resume: bool = False, overwrite: bool = False):
@@ -113,6 +112,7 @@ class RunWriter:
         with told_in_a_sentence(self._history), self._history.open("a") as file:
             os.fsync(file.fileno())  # a state that survives a power cut while the rows before it do not would lose them
         write_tensors(self.path / RESUME, state, resume_header(self.record.config_sha256, step))
+        self.resume_step = step
 
     def resume_state(self) -> Tensors:
         """What `save_resume` wrote."""

@@ -188,13 +188,13 @@ class ModularTask(Frozen):
         return split_examples(self.table(), self.train_fraction, seed)
 
     def loss(self, logits: Any, targets: Any) -> Any:
-        """Mean cross-entropy in nats, in float64, of logits [batch, d_vocab_out] at the answer position."""
+        """Mean cross-entropy in nats, in float64, of logits [..., batch, d_vocab_out] at the answer position."""
         from interp.maths.losses import cross_entropy  # here, so that describing a task costs no torch
 
         return cross_entropy(logits, targets)
 
     def accuracy(self, logits: Any, targets: Any) -> Any:
-        """Share of prompts answered rightly, for logits [batch, d_vocab_out] at the answer position."""
+        """Share of prompts answered rightly, for logits [..., batch, d_vocab_out] at the answer position."""
         from interp.maths.losses import accuracy
 
         return accuracy(logits, targets)

@@ -16,7 +16,7 @@ class Examples:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, rows: Int[np.ndarray, " m"]) -> "Examples":
+    def __getitem__(self, rows: Int[np.ndarray, " m"] | slice) -> "Examples":
         return Examples(self.inputs[rows], self.targets[rows])
 
 

@@ -5,13 +5,16 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from interp.base import UserError, one_sentence
 from interp.config import RunConfig
 from interp.train.presets import PRESETS, preset
+
+if TYPE_CHECKING:
+    from interp.store import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +25,8 @@ class Machine:
     """Where to compute; auto takes a GPU when there is one."""
     threads: int | Literal["auto"] = "auto"
     """CPU threads; auto is torch's choice. Another number gives other roundings, so resume with the same."""
+    at_once: int | Literal["auto"] = "auto"
+    """Runs that learn side by side as one batched computation; auto is what is fastest."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +35,14 @@ class Arguments:
 
     config: Annotated[RunConfig, tyro.conf.arg(name="")]
     out: Path
-    """Directory of the run."""
+    """Directory of the run, or of the runs, where there are several."""
+    n_seeds: int = 1
+    """Train so many runs, with seeds counted up from those given."""
+    vary: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FIELD=VALUE,VALUE…")] = ()
+    """Train a run for each value, and for each combination where given more often: train.weight-decay=0.3,1."""
     machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine()
     resume: bool = False
-    """Go on where the run in that directory stopped, or up to a larger train.steps; start it if it is not there."""
+    """Go on where a run stopped, or up to a larger train.steps; start it if it is not there."""
     overwrite: bool = False
     """Replace the run in that directory."""
 
@@ -71,7 +80,7 @@ def parse(words: list[str]) -> Arguments:
         for session in record.sessions[-1:]:  # on the same device and threads the numbers stay the same
             machine = Machine("cuda" if session.device == "cuda" else "cpu", session.threads)
         machine = tyro.cli(Machine, default=machine, args=words[2:], prog="python -m interp.train --resume DIR")
-        return Arguments(record.config, path, machine, resume=True)
+        return Arguments(record.config, path, machine=machine, resume=True)
     if Path(words[0]).is_dir():
         raise UserError(
             f"{words[0]} is a directory; to go on with it, write python -m interp.train --resume {words[0]}"
@@ -101,35 +110,71 @@ def run(arguments: Arguments) -> int:
     """Train; the exit code."""
     import torch
 
-    from interp.train.loop import Interrupted, train
+    from interp.train.loop import Interrupted, train_many
     from interp.train.progress import watch
 
-    machine = arguments.machine
+    machine, runs = arguments.machine, wanted(arguments)
     if machine.threads != "auto":
         if machine.threads < 1:
             raise UserError(f"--threads is {machine.threads}; it should be at least 1")
         torch.set_num_threads(machine.threads)
+    if machine.at_once != "auto" and machine.at_once < 1:
+        raise UserError(f"--at-once is {machine.at_once}; it should be at least 1")
     if machine.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device is cuda, and torch finds no GPU here; take --device cpu")
     device = machine.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        done = train(
-            arguments.config,
-            arguments.out,
+        done = train_many(
+            list(runs.values()),
+            list(runs),
             resume=arguments.resume,
             overwrite=arguments.overwrite,
             device=device,
+            at_once=None if machine.at_once == "auto" else machine.at_once,
             watcher=watch,
         )
     except Interrupted as stop:
-        again = shlex.join(["python", "-m", "interp.train", "--resume", str(stop.path)])
+        again = "the same command with --resume"
+        if len(runs) == 1:
+            again = shlex.join(["python", "-m", "interp.train", "--resume", str(stop.paths[0])])
         print(f"stopped at step {stop.step:,}, everything is saved; go on with: {again}", file=sys.stderr)
         return 130
-    print(f"{len(done)} checkpoints up to step {done.steps[-1]:,} in {done.path}")
-    print(f"look at them with: python -m interp.analyze all {shlex.quote(str(done.path))}")
+    report(done, arguments.out)
     return 0
+
+
+def wanted(arguments: Arguments) -> dict[Path, RunConfig]:
+    """Every run that is asked for, by its directory."""
+    from interp.store.layout import RECORD
+    from interp.train.grid import grid, parse_axis
+
+    if arguments.n_seeds == 1 and not arguments.vary:
+        return {arguments.out: arguments.config}
+    if (arguments.out / RECORD).exists():
+        raise UserError(f"{arguments.out} is a run itself; choose another --out for several runs")
+    axes = [parse_axis(words) for words in arguments.vary]
+    if len(dict(axes)) < len(axes):
+        raise UserError("--vary names a field twice; give all its values at once, such as train.lr=1e-3,3e-3")
+    found = grid(arguments.config, arguments.n_seeds, dict(axes))
+    return {arguments.out / name: config for name, config in found.items()}
+
+
+def report(done: "list[Run]", out: Path) -> None:
+    """Say what was trained, and what to do with it."""
+    look = f"look at them with: python -m interp.analyze all {shlex.quote(str(out))}"
+    if len(done) == 1:
+        print(f"{len(done[0])} checkpoints up to step {done[0].steps[-1]:,} in {done[0].path}")
+        print(look)
+        return
+    width = max(len(run.path.name) for run in done)
+    for run in done:
+        print(
+            f"{run.path.name:<{width}}  test accuracy {run.history['test_accuracy'].iloc[-1]:6.1%} at step {run.steps[-1]:,}"
+        )
+    print(f"{len(done)} runs in {out}")
+    print(f"{look}/*")
 
 
 def main(words: list[str]) -> int:

@@ -1,223 +1,219 @@
-"""The training loop: the same steps whether it runs through, or stops and is resumed."""
+"""The training loop: the same steps whether runs go through, or stop and are resumed; alone, or side by side."""
 
+import ctypes
 import math
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
 from interp.base import UserError
 from interp.config import RunConfig
-from interp.models import TransformerSpec
-from interp.models.shared import SharedForward
 from interp.store import Run, RunWriter, open_run
 from interp.store.history import Row
 from interp.store.record import Session
-from interp.tasks import Examples
-from interp.train.optimise import make_optimizer, optimizer_tensors, restore_optimizer
+from interp.train.learner import Learner, together
 from interp.train.progress import Silent, Watcher
-from interp.train.schedule import batch_rows, checkpoint_steps, is_logged, learning_rate
+from interp.train.schedule import checkpoint_steps, is_logged
 
 RESUME_SECONDS = 5
 """Training that a kill can cost, at most. A save with every checkpoint would cost the quick preset a tenth of its time."""
 
+PROMPTS_AT_ONCE = 4096
+"""Training prompts of all runs of a batch on a CPU, about: more leave its cache, and nothing is gained any more."""
 
-CHUNK = 32_768
-"""Test prompts evaluated at a time: bounds memory for the tables of large p."""
+RUNS_AT_ONCE = 64
+"""Runs of a batch on a GPU, unless another number is asked for."""
 
 
 class Interrupted(Exception):
-    """Training stopped on request after `step` updates; its state is saved."""
+    """Training stopped on request after `step` updates; the state of every run in `paths` is saved."""
 
-    def __init__(self, path: Path, step: int):
+    def __init__(self, paths: Sequence[Path], step: int):
         super().__init__(f"stopped at step {step}")
-        self.path, self.step = path, step
+        self.paths, self.step = paths, step
 
 
-def train(
-    config: RunConfig,
-    out: str | Path,
+def train(config: RunConfig, out: str | Path, **how: Any) -> Run:
+    """Train the configured model on the configured task, writing checkpoints and history to `out`.
+
+    The same configuration, machine and thread count give the same bytes, also across a stop and `resume=True`.
+    Further arguments and errors are those of `train_many`.
+    """
+    return train_many([config], [out], **how)[0]
+
+
+def train_many(
+    configs: Sequence[RunConfig],
+    outs: Sequence[str | Path],
     *,
     resume: bool = False,
     overwrite: bool = False,
     device: str = "cpu",
-    watcher: Callable[[int, int], Any] | None = None,
-) -> Run:
-    """Train the configured model on the configured task, writing checkpoints and history to `out`.
+    at_once: int | None = None,
+    watcher: Callable[[int, int, str], Any] | None = None,
+) -> list[Run]:
+    """Train each configuration into its directory; those that fit together as one batched computation.
 
-    The same configuration, machine and thread count give the same bytes, also across a stop and `resume=True`.
+    A run in a batch takes the steps that it takes alone, to rounding (1e-5 over 100 steps).
 
     Args:
-        resume: go on where the run in `out` stopped; a run that is not there is started, a finished one returned.
-        overwrite: replace the run in `out`.
+        resume: go on where the runs in `outs` stopped; one that is not there is started, a finished one returned.
+        overwrite: replace the runs in `outs`.
         device: a torch device, such as "cpu" or "cuda".
-        watcher: called with (total steps, first step), returns a context manager that is told of steps and rows.
+        at_once: runs in a batch; on a CPU by default as many as are faster together, one at p = 113.
+        watcher: called with (total steps, first step, which runs), returns a context manager told of steps and rows.
 
     Raises:
-        UserError: `out` cannot be written, is in use, or holds another run.
+        UserError: a directory cannot be written, is in use, or holds another run; nothing is trained then. Or runs
+            diverged; the others are trained to the end.
         Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
-    out = Path(out)
-    with RunWriter(out, config, resume=resume, overwrite=overwrite) as writer:
-        if writer.resume_step != config.train.steps:
-            learner = Learner.make(config, device)
-            writer.begin(Session.begin(writer.resume_step or 0, device, torch.get_num_threads()))
-            with interruptible() as interrupted:
-                _run(learner, writer, interrupted, watcher)
-    return open_run(out)
+    keep_freed_memory()
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(RunWriter(Path(out), config, resume=resume, overwrite=overwrite))
+            for config, out in zip(configs, outs, strict=True)
+        ]
+        unfinished = [writer for writer in writers if writer.resume_step != writer.config.train.steps]
+        diverged: list[UserError] = []
+        with interruptible() as interrupted:
+            for label, batch in batches(unfinished, device, at_once):
+                diverged += Batch(batch, device, interrupted, watcher, label).learn()
+    if diverged:
+        others = f" And {len(diverged) - 1} more of {len(configs)} runs diverged." * (len(diverged) > 1)
+        raise UserError(f"{diverged[0]}{others}")
+    return [open_run(out) for out in outs]
 
 
-def _run(learner: "Learner", writer: RunWriter, interrupted: threading.Event, watcher: Any) -> None:
-    """Step from where the writer says to the end, committing what the schedules ask for."""
-    config = learner.config
-    with_checkpoint = set(checkpoint_steps(config.train))
-    first, saved_at = writer.resume_step, time.monotonic()
-    if first is not None:
-        learner.restore(writer.resume_state())
-    with watcher(config.train.steps, first or 0) if watcher else silently() as watching:
-        for step in range(first or 0, config.train.steps + 1):
-            stopping = interrupted.is_set()
-            if step != first:  # what is due at the step of a resumed state was done before it was saved
-                if is_logged(step, config.train, with_checkpoint):
-                    row = learner.row(step)
-                    refuse_to_diverge(row, writer.path)
-                    writer.log(row)
-                    watching.row(row)
-                if step in with_checkpoint:
-                    writer.checkpoint(step, learner.parameters)
-                if stopping or step == config.train.steps or time.monotonic() - saved_at > RESUME_SECONDS:
-                    writer.save_resume(step, learner.state())
-                    saved_at = time.monotonic()
-            if step == config.train.steps:
-                break
-            if stopping:
-                raise Interrupted(writer.path, step)
-            learner.update(step)
-            watching.step(step + 1)
+def batches(writers: Sequence[RunWriter], device: str, at_once: int | None) -> Iterator[tuple[str, list[RunWriter]]]:
+    """Runs that learn side by side, with what to call them where there are several batches."""
+    done, total = 0, len(writers)
+    by_kind = sorted(writers, key=lambda writer: together(writer.config))  # stable: the order within a kind stays
+    for _, kind in groupby(by_kind, key=lambda writer: together(writer.config)):
+        members = list(kind)
+        size = at_once or runs_at_once([writer.config for writer in members], device)
+        for begin in range(0, len(members), size):
+            batch = members[begin : begin + size]
+            first, done = done + 1, done + len(batch)
+            which = f"run {done}" if len(batch) == 1 else f"runs {first}–{done}"
+            yield ("" if total == 1 else f"{which} of {total}"), batch
 
 
-def refuse_to_diverge(row: Row, path: Path) -> None:
-    """UserError when the training loss is no number any more: no later step can mend that."""
-    if not math.isfinite(row["train_loss"]):
-        raise UserError(
-            f"training diverged: the train loss is {row['train_loss']} at step {row['step']:,}; take a smaller --train.lr. "
-            f"What came before is in {path}"
-        )
+def runs_at_once(configs: Sequence[RunConfig], device: str) -> int:
+    """How many of these runs to train side by side."""
+    if torch.device(device).type != "cpu":
+        return RUNS_AT_ONCE
+    batch = configs[0].train.batch_size
+    largest = max(len(config.task.split(config.seeds.split).train) for config in configs)
+    return max(1, PROMPTS_AT_ONCE // (largest if batch == "full" else min(batch, largest)))
 
 
 @dataclass
-class Learner:
-    """Parameters, their optimiser and their data: the state that training moves, and the work that moves it."""
+class Batch:
+    """Runs that learn side by side."""
 
-    config: RunConfig
-    parameters: dict[str, nn.Parameter]
-    """By HookedTransformer's name; frozen ones require no gradient."""
-    optimizer: torch.optim.Optimizer
-    train: "Prompts"
-    test: list["Prompts"]
-    """In parts, since it may be much larger than the training set and needs no gradient."""
+    writers: Sequence[RunWriter]
+    device: str
+    interrupted: threading.Event
+    watcher: Callable[[int, int, str], Any] | None
+    label: str
+    lost: dict[RunWriter, UserError] = field(default_factory=dict)
+    """Runs that diverged."""
 
-    @staticmethod
-    def make(config: RunConfig, device: str) -> "Learner":
-        """A learner before its first step."""
-        weights = config.model.initial_weights(config.task.shape, config.seeds.model)
-        parameters = {
-            name: nn.Parameter(tensor.to(device), requires_grad=config.model.learns(name))
-            for name, tensor in weights.items()
-        }
-        learned = {name: parameter for name, parameter in parameters.items() if parameter.requires_grad}
-        split = config.task.split(config.seeds.split)
-        train = Prompts.of(split.train, config.model, device)
-        parts = [np.arange(begin, min(begin + CHUNK, len(split.test))) for begin in range(0, len(split.test), CHUNK)]
-        test = [Prompts.of(split.test[part], config.model, device) for part in parts]
-        return Learner(config, parameters, make_optimizer(config.train, learned), train, test)
+    def learn(self) -> list[UserError]:
+        """Train all to the end; what became of those that diverged.
 
-    @property
-    def learned(self) -> list[str]:
-        """Names of the parameters that training moves, in the optimiser's order."""
-        return [name for name, parameter in self.parameters.items() if parameter.requires_grad]
+        Runs that were stopped at different steps (a kill between two saves) catch up first, those furthest behind first.
+        """
+        total, begun = self.writers[0].config.train.steps, set()
+        while unfinished := [run for run in self.writers if run not in self.lost and run.resume_step != total]:
+            behind = min(unfinished, key=position).resume_step
+            members = [run for run in unfinished if run.resume_step == behind]
+            ahead = [run.resume_step for run in unfinished if run not in members and run.resume_step is not None]
+            for run in members:
+                if run not in begun:
+                    run.begin(Session.begin(run.resume_step or 0, self.device, torch.get_num_threads()))
+            begun.update(members)
+            self.steps(members, behind, min([*ahead, total]))
+        return list(self.lost.values())
 
-    def update(self, step: int) -> None:
-        """One optimiser update: the one that follows `step` others."""
-        prompts = self.batch(step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(step, self.config.train)
-        loss = self.config.task.loss(prompts.forward(self.parameters), prompts.targets)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+    def steps(self, writers: list[RunWriter], first: int | None, until: int) -> None:
+        """Step these runs from where they are, committing what the schedules ask for."""
+        learner = Learner.make([writer.config for writer in writers], self.device)
+        config = writers[0].config.train
+        with_checkpoint, saved_at = set(checkpoint_steps(config)), time.monotonic()
+        if first is not None:
+            for run, writer in enumerate(writers):
+                learner.restore(run, writer.resume_state())
+        with self.watcher(config.steps, first or 0, self.label) if self.watcher else silently() as watching:
+            for step in range(first or 0, until + 1):
+                stopping = self.interrupted.is_set()
+                if step != first:  # what is due at the step of a resumed state was done before it was saved
+                    if is_logged(step, config, with_checkpoint):
+                        watching.rows(self.log(writers, learner.rows(step)))
+                    if step in with_checkpoint:
+                        for run, writer in self.sound(writers):
+                            writer.checkpoint(step, learner.parameters(run))
+                    if stopping or step == until or time.monotonic() - saved_at > RESUME_SECONDS:
+                        for run, writer in self.sound(writers):
+                            writer.save_resume(step, learner.state(run))
+                        saved_at = time.monotonic()
+                if step == until or not self.sound(writers):
+                    break
+                if stopping:
+                    raise Interrupted([writer.path for writer in self.writers], step)
+                learner.update(step)
+                watching.step(step + 1)
 
-    def batch(self, step: int) -> "Prompts":
-        """The prompts of the update that follows `step` others."""
-        if self.config.train.batch_size == "full":
-            return self.train
-        rows = batch_rows(step, len(self.train.targets), self.config.train.batch_size, self.config.seeds.order)
-        return self.train.only(torch.from_numpy(rows), self.config.model)
+    def sound(self, writers: list[RunWriter]) -> list[tuple[int, RunWriter]]:
+        """Those that have not diverged, with their places in the batch."""
+        return [(run, writer) for run, writer in enumerate(writers) if writer not in self.lost]
 
-    def row(self, step: int) -> Row:
-        """Loss (nats) and accuracy over the whole training and test set."""
-        train_loss, train_accuracy = self.evaluate([self.train])
-        test_loss, test_accuracy = self.evaluate(self.test)
-        return {
-            "step": step,
-            "train_loss": train_loss,
-            "test_loss": test_loss,
-            "train_accuracy": train_accuracy,
-            "test_accuracy": test_accuracy,
-        }
-
-    @torch.inference_mode()
-    def evaluate(self, parts: list["Prompts"]) -> tuple[float, float]:
-        """Mean loss (nats) and accuracy over these prompts."""
-        task, total_loss, total_right = self.config.task, 0.0, 0.0
-        for part in parts:
-            logits = part.forward(self.parameters)
-            total_loss += task.loss(logits, part.targets).item() * len(part.targets)
-            total_right += task.accuracy(logits, part.targets).item() * len(part.targets)
-        n = sum(len(part.targets) for part in parts)
-        return total_loss / n, total_right / n
-
-    def state(self) -> dict[str, Tensor]:
-        """All that the next step depends on: the parameters, and what the optimiser keeps of each."""
-        weights = {f"model/{name}": tensor for name, tensor in self.parameters.items()}
-        kept = optimizer_tensors(self.optimizer, self.learned)
-        return weights | {f"optimizer/{key}": tensor for key, tensor in kept.items()}
-
-    @torch.no_grad()
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Put back what `state` gave."""
-        for name, parameter in self.parameters.items():
-            parameter.copy_(state[f"model/{name}"])
-        kept = {key.removeprefix("optimizer/"): tensor for key, tensor in state.items() if key.startswith("optimizer/")}
-        restore_optimizer(self.optimizer, self.learned, kept)
+    def log(self, writers: list[RunWriter], rows: list[Row]) -> list[Row]:
+        """Write a row of each run; returns those of the runs that have not diverged."""
+        for run, writer in self.sound(writers):
+            if math.isfinite(rows[run]["train_loss"]):
+                writer.log(rows[run])
+            else:
+                self.lost[writer] = divergence(rows[run], writer.path)
+        return [rows[run] for run, _ in self.sound(writers)]
 
 
-@dataclass(frozen=True)
-class Prompts:
-    """Prompts with their answers, and the forward pass planned for them."""
+def position(writer: RunWriter) -> int:
+    """Where a run stands: the steps done, less than none when it is new."""
+    return -1 if writer.resume_step is None else writer.resume_step
 
-    inputs: Tensor
-    targets: Tensor
-    forward: SharedForward
 
-    @staticmethod
-    def of(examples: Examples, model: TransformerSpec, device: str) -> "Prompts":
-        """Examples on a device."""
-        inputs = torch.from_numpy(examples.inputs).to(device)
-        return Prompts(inputs, torch.from_numpy(examples.targets).to(device), SharedForward(model, inputs))
+def divergence(row: Row, path: Path) -> UserError:
+    """What to say of a run whose training loss is no number any more: no later step can mend that."""
+    return UserError(
+        f"training diverged: the train loss is {row['train_loss']} at step {row['step']:,}; take a smaller --train.lr. "
+        f"What came before is in {path}"
+    )
 
-    def only(self, rows: Tensor, model: TransformerSpec) -> "Prompts":
-        """Some of the prompts."""
-        rows = rows.to(self.inputs.device)
-        return Prompts(self.inputs[rows], self.targets[rows], SharedForward(model, self.inputs[rows]))
+
+def keep_freed_memory() -> None:
+    """Have glibc's malloc keep what is freed, for this process.
+
+    Otherwise tensors of some megabytes go back to the system at every step and are fetched page by page at the next:
+    at p = 113 that was a tenth of the time.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(MMAP_THRESHOLD, 1 << 30)
+        libc.mallopt(TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""Parameters of mallopt(3)."""
 
 
 @contextmanager

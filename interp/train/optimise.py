@@ -1,6 +1,7 @@
 """Optimisers by name, and their state as named tensors."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,14 +10,30 @@ from interp.config import TrainConfig
 
 
 def make_optimizer(config: TrainConfig, parameters: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
-    """The configured optimiser over these parameters, in their order; fused kernels, since the models are small."""
+    """The configured optimiser over these parameters, in their order; fused kernels, since the models are small.
+
+    On a GPU the learning rate is a tensor and Adam counts its steps there, so that a step can be captured in a graph.
+    """
     weights = list(parameters.values())
+    on_gpu = weights[0].is_cuda
+    every: dict[str, Any] = {
+        "lr": torch.tensor(config.lr, device=weights[0].device) if on_gpu else config.lr,
+        "weight_decay": config.weight_decay,
+        "fused": True,
+    }
     if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            weights, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
-        )
+        return torch.optim.SGD(weights, momentum=config.momentum, **every)
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
-    return kind(weights, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=True)
+    return kind(weights, betas=config.betas, eps=config.eps, capturable=on_gpu, **every)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """The rate of the next step; in place where it is a tensor, which a captured step reads."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:

@@ -1,7 +1,9 @@
 """What a person sees while a run trains: a bar in a terminal, plain lines elsewhere; on stderr, not stdout."""
 
+import statistics
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol
 
@@ -18,8 +20,8 @@ class Watcher(Protocol):
     def step(self, step: int) -> None:
         """`step` updates are done."""
 
-    def row(self, row: Row) -> None:
-        """A row was logged."""
+    def rows(self, rows: Sequence[Row]) -> None:
+        """A row was logged of each run that learns side by side; none when all have diverged."""
 
 
 class Silent:
@@ -28,17 +30,17 @@ class Silent:
     def step(self, step: int) -> None:
         """Nothing."""
 
-    def row(self, row: Row) -> None:
+    def rows(self, rows: Sequence[Row]) -> None:
         """Nothing."""
 
 
 class Bar:
     """A progress bar with step, time left, losses and accuracies. Use as a context manager."""
 
-    def __init__(self, total: int, start: int):
+    def __init__(self, total: int, start: int, label: str):
         # Fits 80 columns: step 25000/25000, a short bar, the time left, and `brief`.
         self._progress = Progress(
-            TextColumn("step"),
+            TextColumn(f"{label} step".lstrip()),
             MofNCompleteColumn(),
             BarColumn(bar_width=8),
             TimeRemainingColumn(),
@@ -58,16 +60,17 @@ class Bar:
         """Move the bar."""
         self._progress.update(self._task, completed=step)
 
-    def row(self, row: Row) -> None:
+    def rows(self, rows: Sequence[Row]) -> None:
         """Show the latest losses and accuracies."""
-        self._progress.update(self._task, numbers=brief(row))
+        if rows:
+            self._progress.update(self._task, numbers=brief(median(rows)))
 
 
 class Lines:
     """One plain line every few seconds, for logs and pipes. Use as a context manager."""
 
-    def __init__(self, total: int, start: int, seconds: float = 5.0):
-        self._total, self._start, self._seconds = total, start, seconds
+    def __init__(self, total: int, start: int, label: str, seconds: float = 5.0):
+        self._total, self._start, self._label, self._seconds = total, start, label, seconds
         self._began = self._last = time.monotonic()
 
     def __enter__(self) -> "Lines":
@@ -79,20 +82,29 @@ class Lines:
     def step(self, step: int) -> None:
         """Nothing: lines come with rows."""
 
-    def row(self, row: Row) -> None:
-        """Print the row when the last line is old enough, and the first and last row always."""
+    def rows(self, rows: Sequence[Row]) -> None:
+        """Print the rows' medians when the last line is old enough, and the first and last always."""
+        if not rows:
+            return
+        row = median(rows)
         step, now = int(row["step"]), time.monotonic()
         if step not in (self._start, self._total) and now - self._last < self._seconds:
             return
         self._last = now
         done = step - self._start
         left = f"{(now - self._began) / done * (self._total - step):.0f} s left" if done else "starting"
-        print(f"step {step:>6,} of {self._total:,}  {left:>10}  {numbers(row)}", file=sys.stderr, flush=True)
+        which = f"{self._label}, median: " if len(rows) > 1 else f"{self._label}: " * bool(self._label)
+        print(f"{which}step {step:>6,} of {self._total:,}  {left:>10}  {numbers(row)}", file=sys.stderr, flush=True)
 
 
-def watch(total: int, start: int) -> Bar | Lines:
-    """A bar when stderr is a terminal, plain lines otherwise."""
-    return Bar(total, start) if sys.stderr.isatty() else Lines(total, start)
+def watch(total: int, start: int, label: str = "") -> Bar | Lines:
+    """A bar when stderr is a terminal, plain lines otherwise; `label` names the runs where there are several."""
+    return Bar(total, start, label) if sys.stderr.isatty() else Lines(total, start, label)
+
+
+def median(rows: Sequence[Row]) -> Row:
+    """The median of each column."""
+    return {name: statistics.median(row[name] for row in rows) for name in rows[0]}
 
 
 def numbers(row: Row) -> str:

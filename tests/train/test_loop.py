@@ -1,7 +1,6 @@
 """interp/train/loop.py: the same steps whether a run goes through, or stops and is resumed."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -9,14 +8,15 @@ import time
 
 import pytest
 import torch
-from helpers import tiny_config
+from helpers import StopAt, files, tiny_config
 
 from interp.base import UserError
 from interp.config import RunConfig, Seeds, TrainConfig
 from interp.models import TransformerSpec
 from interp.store import open_run
 from interp.tasks import ModularTask
-from interp.train.loop import Interrupted, Learner, train
+from interp.train.learner import Learner
+from interp.train.loop import Interrupted, train
 
 SHORT = TrainConfig(steps=24, log_every=4, checkpoint_every=8)
 HOW = {
@@ -24,38 +24,6 @@ HOW = {
     "mini-batch, adam": SHORT.but(optimizer="adam", batch_size=7, weight_decay=1e-3),
     "mini-batch, sgd with momentum": SHORT.but(optimizer="sgd", lr=0.1, batch_size=16, weight_decay=0.0),
 }  # fmt: skip
-
-
-class StopAt:
-    """A watcher that sends this process a Ctrl-C at one step."""
-
-    def __init__(self, step):
-        self.at = step
-
-    def __call__(self, total, start):
-        return self
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def step(self, step):
-        if step == self.at:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    def row(self, row):
-        pass
-
-
-def files(run) -> dict[str, bytes]:
-    """Everything that training decides; run.json also says when and where."""
-    return {
-        str(file.relative_to(run.path)): file.read_bytes()
-        for file in run.path.rglob("*")
-        if file.is_file() and file.name not in ("run.json", ".lock")
-    }
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -154,20 +122,20 @@ def test_weight_decay_alone_shrinks_by_the_decoupled_law():
         train=TrainConfig(steps=3, lr=0.1, weight_decay=0.5, warmup_steps=0),
         model=TransformerSpec(d_model=8, n_heads=1, d_head=8, d_mlp=8),
     )
-    learner = Learner.make(config, "cpu")
-    used = torch.unique(learner.train.inputs)
+    learner = Learner.make([config], "cpu")
+    used = torch.unique(torch.from_numpy(learner.train.examples[0].inputs))
     untouched = (
         next(token for token in range(config.task.shape.d_vocab) if token not in used)
         if len(used) < config.task.shape.d_vocab
         else None
     )
     if untouched is None:  # every token occurs: take the one position embedding's gradient away instead
-        learner.parameters["embed.W_E"].register_hook(lambda gradient: gradient * 0)
+        learner.weights["embed.W_E"].register_hook(lambda gradient: gradient * 0)
         untouched = 0
-    before = learner.parameters["embed.W_E"][untouched].detach().clone()
+    before = learner.parameters(0)["embed.W_E"][untouched].clone()
     for step in range(3):
         learner.update(step)
-    torch.testing.assert_close(learner.parameters["embed.W_E"][untouched].detach(), before * (1 - 0.05) ** 3)
+    torch.testing.assert_close(learner.parameters(0)["embed.W_E"][untouched], before * (1 - 0.05) ** 3)
 
 
 def test_run_json_is_there_before_step_0(tmp_path, monkeypatch):
@@ -178,7 +146,7 @@ def test_run_json_is_there_before_step_0(tmp_path, monkeypatch):
         assert record["sessions"][0]["versions"]["torch"].startswith("2.13.0")
         raise RuntimeError("step 0")
 
-    monkeypatch.setattr(Learner, "row", fail)
+    monkeypatch.setattr(Learner, "rows", fail)
     with pytest.raises(RuntimeError, match="step 0"):
         train(tiny_config(), tmp_path / "run")
 

@@ -1,0 +1,55 @@
+"""Many configurations from one: every combination of values, and seeds counted up."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from interp.base import UserError, near_miss
+from interp.config import RunConfig, flatten
+
+
+def grid(base: RunConfig, seeds: int = 1, vary: Mapping[str, Sequence[Any]] | None = None) -> dict[str, RunConfig]:
+    """Every combination of the values, each with so many seeds, by a name that says what is different.
+
+    >>> list(grid(RunConfig(), seeds=2, vary={"train.weight_decay": [0.3, 1]}))
+    ['weight_decay=0.3+seed=0', 'weight_decay=0.3+seed=1', 'weight_decay=1+seed=0', 'weight_decay=1+seed=1']
+
+    The i-th seed adds i to each of the base's seeds for split, model and order.
+
+    Raises:
+        UserError: a field or a value that is not allowed, or a value given twice.
+    """
+    if seeds < 1:
+        raise UserError(f"the number of seeds is {seeds}; it should be at least 1")
+    axes = [[(field, value) for value in values] for field, values in (vary or {}).items()]
+    found: dict[str, RunConfig] = {}
+    for chosen in itertools.product(*axes):
+        for seed in range(seeds):
+            words = [f"{field.rsplit('.', 1)[-1]}={value}" for field, value in chosen]
+            name = "+".join([*words, *([f"seed={seed}"] if seeds > 1 or not words else [])])
+            if name in found:
+                raise UserError(f"{name} is asked for twice; give each value once")
+            found[name] = changed(base, name, dict(chosen), seed)
+    return found
+
+
+def changed(base: RunConfig, name: str, values: Mapping[str, Any], seed: int) -> RunConfig:
+    """The base with these fields, by dotted name, and its seeds so many further."""
+    nested = base.model_dump()
+    nested["seeds"] = {kind: value + seed for kind, value in nested["seeds"].items()}
+    nested["name"] = f"{base.name}+{name}"
+    known = set(flatten(base.model_dump())) - {"name"}
+    for field, value in values.items():
+        if field not in known:
+            raise UserError(f'no field "{field}" to vary{near_miss(field, known)}')
+        section, last = field.rsplit(".", 1)
+        nested[section][last] = value
+    return RunConfig(**nested)
+
+
+def parse_axis(words: str) -> tuple[str, list[str]]:
+    """`train.weight-decay=0.3,1` as a field and its values."""
+    field, equals, values = words.partition("=")
+    if not equals or not all(values.split(",")):
+        raise UserError(f"--vary is {words!r}; write a field and its values, such as train.weight-decay=0.3,1,3")
+    return field.replace("-", "_"), values.split(",")

@@ -1,0 +1,218 @@
+"""What training moves, and one update of it: several runs side by side, each as if it were alone."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from interp.config import RunConfig
+from interp.maths.losses import IGNORED
+from interp.models.shared import SharedForward
+from interp.store.history import Row
+from interp.tasks import Examples
+from interp.train.capture import captured
+from interp.train.optimise import make_optimizer, optimizer_tensors, restore_optimizer, set_learning_rate
+from interp.train.schedule import batch_rows, learning_rate
+
+CHUNK = 32_768
+"""Test prompts evaluated at a time: bounds memory for the tables of large p."""
+
+
+def may_learn_together(configs: Sequence[RunConfig]) -> bool:
+    """Whether these runs can be one batch: models of one shape, and the same steps with the same events.
+
+    They may differ in seeds, operation, fraction, initial weights and their scale, and in everything of the optimiser.
+    """
+    return len({together(config) for config in configs}) <= 1
+
+
+def together(config: RunConfig) -> tuple:
+    """What runs that learn together have in common."""
+    train = config.train
+    return (
+        config.model.but(init="nanda", init_scale=1.0).model_dump_json(),
+        config.task.shape.model_dump_json(),
+        (train.steps, train.batch_size, train.precision),
+        (train.log_every, train.checkpoint_every, train.checkpoints_per_decade),
+    )
+
+
+@dataclass
+class Learner:
+    """Parameters, their optimisers and their data: the state that training moves, and the work that moves it.
+
+    The parameters of all runs lie side by side, so that one forward and one backward pass serves them; each run's
+    optimiser is its own and sees views of them.
+    """
+
+    configs: tuple[RunConfig, ...]
+    weights: dict[str, Tensor]
+    """By HookedTransformer's name, [runs, …]; those that learn require a gradient."""
+    optimizers: list[torch.optim.Optimizer]
+    train: "Prompts"
+    test: list["Prompts"]
+    """In parts, since it may be much larger than the training set and needs no gradient."""
+
+    @staticmethod
+    def make(configs: Sequence[RunConfig], device: str | torch.device) -> "Learner":
+        """A learner before its first step."""
+        configs, model, device = tuple(configs), configs[0].model, torch.device(device)
+        initial = [config.model.initial_weights(config.task.shape, config.seeds.model) for config in configs]
+        weights = {name: torch.stack([each[name] for each in initial]).to(device) for name in initial[0]}
+        for name, stack in weights.items():
+            if model.learns(name):
+                stack.requires_grad_().grad = torch.zeros_like(stack)
+        optimizers = [make_optimizer(config.train, learned_views(weights, run)) for run, config in enumerate(configs)]
+        splits = [config.task.split(config.seeds.split) for config in configs]
+        train = Prompts.of([split.train for split in splits], configs[0], device)
+        size = max(len(split.test) for split in splits)
+        test = [
+            Prompts.of([split.test[slice(begin, begin + CHUNK)] for split in splits], configs[0], device)
+            for begin in range(0, size, CHUNK)
+        ]
+        return Learner(configs, weights, optimizers, train, test)
+
+    @property
+    def whole_batch(self) -> bool:
+        """Whether every update is on the whole training set."""
+        return self.configs[0].train.batch_size == "full"
+
+    @cached_property
+    def learned(self) -> list[str]:
+        """Names of the parameters that training moves, in the optimiser's order."""
+        return [name for name, stack in self.weights.items() if stack.requires_grad]
+
+    def parameters(self, run: int) -> dict[str, Tensor]:
+        """The parameters of one run, as views."""
+        return {name: stack.detach()[run] for name, stack in self.weights.items()}
+
+    def update(self, step: int) -> None:
+        """One optimiser update of every run: the one that follows `step` others."""
+        for config, optimizer in zip(self.configs, self.optimizers, strict=True):
+            set_learning_rate(optimizer, learning_rate(step, config.train))
+        if self.whole_batch:
+            self.descend_on_all()
+        else:
+            self.descend(self.batch(step))
+
+    @cached_property
+    def descend_on_all(self) -> Callable[[], None]:
+        """The update on the whole training set; on a GPU one graph, captured when it is first asked for."""
+
+        def descend() -> None:
+            self.descend(self.train)
+
+        return captured(descend, self.moving) if self.train.targets.is_cuda else descend
+
+    def moving(self) -> list[Tensor]:
+        """All that an update changes and the next one reads."""
+        kept = [optimizer_tensors(optimizer, self.learned).values() for optimizer in self.optimizers]
+        return [*(self.weights[name].detach() for name in self.learned), *(tensor for each in kept for tensor in each)]
+
+    def descend(self, prompts: "Prompts") -> None:
+        """Gradients of every run's mean loss, and its optimiser's step along them."""
+        for name in self.learned:
+            gradient = self.weights[name].grad
+            assert gradient is not None
+            gradient.zero_()
+        # Each run's loss has a gradient by its own parameters alone: their sum gives every run its own.
+        self.losses(prompts).sum().backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def losses(self, prompts: "Prompts") -> Tensor:
+        """Mean loss of each run over its prompts, [runs]."""
+        return self.configs[0].task.loss(prompts.forward(self.weights), prompts.targets)
+
+    def batch(self, step: int) -> "Prompts":
+        """The mini-batch of the update that follows `step` others."""
+        size = self.configs[0].train.batch_size
+        assert size != "full"
+        each = [
+            examples[batch_rows(step, len(examples), size, config.seeds.order)]
+            for examples, config in zip(self.train.examples, self.configs, strict=True)
+        ]
+        return Prompts.of(each, self.configs[0], self.train.targets.device)
+
+    def rows(self, step: int) -> list[Row]:
+        """Loss (nats) and accuracy over the whole training and test set, for each run."""
+        (train_loss, train_accuracy), (test_loss, test_accuracy) = self.evaluate([self.train]), self.evaluate(self.test)
+        return [
+            {
+                "step": step,
+                "train_loss": train_loss[run],
+                "test_loss": test_loss[run],
+                "train_accuracy": train_accuracy[run],
+                "test_accuracy": test_accuracy[run],
+            }
+            for run in range(len(self.configs))
+        ]
+
+    @torch.no_grad()
+    def evaluate(self, parts: list["Prompts"]) -> tuple[list[float], list[float]]:
+        """Mean loss (nats) and accuracy of each run over these prompts."""
+        task = self.configs[0].task
+        sums = []
+        for part in parts:
+            logits = part.forward(self.weights)
+            means = torch.stack([task.loss(logits, part.targets), task.accuracy(logits, part.targets)])
+            sums.append(torch.where(part.counted > 0, means * part.counted, 0))  # a part may have none of a run
+        loss, accuracy = (torch.stack(sums).sum(dim=0) / sum(part.counted for part in parts)).tolist()
+        return loss, accuracy
+
+    def state(self, run: int) -> dict[str, Tensor]:
+        """All that the next step of one run depends on: its parameters, and what the optimiser keeps of each."""
+        weights = {f"model/{name}": tensor for name, tensor in self.parameters(run).items()}
+        kept = optimizer_tensors(self.optimizers[run], self.learned)
+        return weights | {f"optimizer/{key}": tensor for key, tensor in kept.items()}
+
+    @torch.no_grad()
+    def restore(self, run: int, state: dict[str, Tensor]) -> None:
+        """Put back what `state` gave."""
+        for name, parameter in self.parameters(run).items():
+            parameter.copy_(state[f"model/{name}"])
+        kept = {key.removeprefix("optimizer/"): tensor for key, tensor in state.items() if key.startswith("optimizer/")}
+        restore_optimizer(self.optimizers[run], self.learned, kept)
+
+
+def learned_views(weights: dict[str, Tensor], run: int) -> dict[str, nn.Parameter]:
+    """One run's share of the parameters that learn, as parameters in the same memory, gradients too."""
+    views = {}
+    for name, stack in weights.items():
+        if stack.grad is not None:
+            views[name] = nn.Parameter(stack.detach()[run])
+            views[name].grad = stack.grad[run]
+    return views
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts of each run with their answers, and the forward pass planned for them.
+
+    Runs with fewer prompts than others are filled up with their last, and answers that do not count.
+    """
+
+    examples: tuple[Examples, ...]
+    targets: Tensor
+    """[runs, n]; IGNORED where a row only fills up."""
+    forward: SharedForward
+
+    @staticmethod
+    def of(examples: Sequence[Examples], config: RunConfig, device: torch.device) -> "Prompts":
+        """Examples of each run, on a device."""
+        longest = max(examples, key=len)
+        row = np.arange(len(longest))
+        filled = [each[np.minimum(row, len(each) - 1)] if len(each) else longest for each in examples]
+        counts = [row < len(each) for each in examples]
+        inputs = np.stack([each.inputs for each in filled])
+        targets = np.stack([np.where(own, each.targets, IGNORED) for own, each in zip(counts, filled, strict=True)])
+        forward = SharedForward(config.model, torch.from_numpy(inputs).to(device), config.train.precision)
+        return Prompts(tuple(examples), torch.from_numpy(targets).to(device), forward)
+
+    @cached_property
+    def counted(self) -> Tensor:
+        """How many prompts each run has, [runs]."""
+        return (self.targets != IGNORED).sum(dim=1)

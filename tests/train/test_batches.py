@@ -1,0 +1,195 @@
+"""Runs side by side: each learns what it learns alone."""
+
+import pytest
+import torch
+from helpers import StopAt, files, tiny_config
+
+from interp.base import UserError
+from interp.config import RunConfig, Seeds, TrainConfig
+from interp.models import TransformerSpec
+from interp.store import open_run
+from interp.tasks import ModularTask
+from interp.train import loop
+from interp.train.capture import put_back
+from interp.train.grid import grid, parse_axis
+from interp.train.learner import Learner
+from interp.train.loop import Interrupted, batches, train, train_many
+
+SHORT = TrainConfig(steps=100, log_every=20, checkpoint_every=50)
+MODEL = TransformerSpec(n_heads=2, d_model=16, d_head=8, d_mlp=24)
+DIFFERENT = {
+    "seeds": [tiny_config(train=SHORT, seeds=Seeds(split=i, model=i, order=i)) for i in range(3)],
+    "weight decay, rate and optimiser": [
+        tiny_config(train=SHORT.but(weight_decay=wd, lr=lr, optimizer=kind, warmup_steps=warm))
+        for wd, lr, kind, warm in [(0.0, 1e-3, "adamw", 10), (3.0, 3e-3, "adam", 0), (1e-3, 1e-2, "sgd", 5)]
+    ],
+    "fraction, operation and initial scale": [
+        tiny_config(train=SHORT, task=ModularTask(p=11, train_fraction=share, operation=kind), model=MODEL.but(init_scale=scale))
+        for share, kind, scale in [(0.3, "add", 1.0), (0.5, "subtract", 0.5), (0.8, "add", 2.0)]
+    ],
+    "mini-batches of unequal epochs": [
+        tiny_config(train=SHORT.but(batch_size=16), task=ModularTask(p=11, train_fraction=share)) for share in (0.2, 0.5)
+    ],
+    "layers, LayerNorm, and a test set that runs out": [
+        tiny_config(
+            train=SHORT,
+            task=ModularTask(p=11, train_fraction=share),
+            model=MODEL.but(n_layers=2, normalization="LN", act_fn="gelu", biases="trained"),
+        )
+        for share in (0.3, 0.9)
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", DIFFERENT)
+def test_a_run_in_a_batch_is_the_run_alone(what, tmp_path, monkeypatch):
+    configs = DIFFERENT[what]
+    monkeypatch.setattr("interp.train.learner.CHUNK", 40)  # the test set in parts, some without a prompt of some run
+    together = train_many(configs, [tmp_path / f"together{i}" for i in range(len(configs))], at_once=8)
+    for i, config in enumerate(configs):
+        alone = train(config, tmp_path / f"alone{i}")
+        assert together[i].steps == alone.steps
+        assert together[i].config == config
+        for step in alone.steps:
+            found, expected = together[i].at(step).weights, alone.at(step).weights
+            for name, tensor in expected.items():
+                if name.endswith(
+                    "b_K"
+                ):  # only rounding moves it, since softmax is blind to it; Adam makes much of that
+                    continue
+                torch.testing.assert_close(
+                    found[name], tensor, rtol=1e-5, atol=1e-5, msg=lambda m, n=name, s=step: f"{n}, {s}: {m}"
+                )
+        torch.testing.assert_close(
+            torch.from_numpy(together[i].history.to_numpy()),
+            torch.from_numpy(alone.history.to_numpy()),
+            rtol=1e-4,
+            atol=1e-5,
+        )
+
+
+def test_the_whole_batch_is_one_computation(tmp_path, monkeypatch):
+    updates = []
+    update = Learner.update
+    monkeypatch.setattr(Learner, "update", lambda self, step: (updates.append(len(self.configs)), update(self, step)))
+    train_many(DIFFERENT["seeds"], [tmp_path / str(i) for i in range(3)], at_once=2)
+    assert updates == [2] * 100 + [1] * 100
+
+
+def test_runs_of_another_shape_or_length_are_batches_of_their_own(tmp_path):
+    class Writer:
+        def __init__(self, config):
+            self.config = config
+
+    odd = [tiny_config(), tiny_config(model=MODEL.but(d_mlp=8)), tiny_config(), tiny_config(train=SHORT.but(steps=3))]
+    found = list(batches([Writer(config) for config in odd], "cpu", 8))
+    assert sorted(len(batch) for _, batch in found) == [1, 1, 2]
+    assert [label for label, _ in found] in (
+        ["runs 1–2 of 4", "run 3 of 4", "run 4 of 4"],
+        ["run 1 of 4", "runs 2–3 of 4", "run 4 of 4"],
+        ["run 1 of 4", "run 2 of 4", "runs 3–4 of 4"],
+    )
+
+
+def test_large_runs_are_trained_one_by_one_and_small_ones_together():
+    assert loop.runs_at_once([RunConfig()], "cpu") == 1
+    assert loop.runs_at_once([tiny_config()], "cpu") == loop.PROMPTS_AT_ONCE // 60
+
+
+@pytest.mark.parametrize("stop", [8, 33])
+def test_a_batch_that_was_stopped_ends_as_one_that_was_not(stop, tmp_path):
+    configs = DIFFERENT["seeds"]
+    whole = train_many(configs, [tmp_path / f"whole{i}" for i in range(3)], at_once=3)
+    outs = [tmp_path / f"stopped{i}" for i in range(3)]
+    with pytest.raises(Interrupted) as stopped:
+        train_many(configs, outs, at_once=3, watcher=StopAt(stop))
+    assert (stopped.value.step, stopped.value.paths) == (stop, outs)
+    for resumed, expected in zip(train_many(configs, outs, at_once=3, resume=True), whole, strict=True):
+        assert files(resumed) == files(expected)
+
+
+def test_runs_that_were_stopped_apart_catch_up_and_go_on_together(tmp_path, monkeypatch):
+    """As after a kill between the saves of two runs; one more is new, one finished."""
+    configs = [tiny_config(train=SHORT, seeds=Seeds(model=i)) for i in range(4)]
+    outs = [tmp_path / str(i) for i in range(4)]
+    for i, stop in [(0, 40), (1, 12)]:
+        with pytest.raises(Interrupted):
+            train(configs[i], outs[i], watcher=StopAt(stop))
+    train(configs[3], outs[3])
+    updates = []
+    update = Learner.update
+    monkeypatch.setattr(Learner, "update", lambda self, step: (updates.append(len(self.configs)), update(self, step)))
+    found = train_many(configs, outs, at_once=4, resume=True)
+    assert updates == [1] * 12 + [2] * 28 + [3] * 60
+    for i, run in enumerate(found):
+        alone = train(configs[i], tmp_path / f"alone{i}")
+        for name, tensor in alone.final.weights.items():
+            torch.testing.assert_close(run.final.weights[name], tensor, rtol=1e-5, atol=1e-5)
+        assert list(run.history.index) == list(alone.history.index)
+
+
+def test_a_run_that_diverges_leaves_the_others_alone(tmp_path):
+    configs = [tiny_config(train=SHORT.but(lr=lr, optimizer="sgd", warmup_steps=0)) for lr in (1e30, 1e-2)]
+    outs = [tmp_path / "bad", tmp_path / "good"]
+    with pytest.raises(UserError, match=r"training diverged: .* What came before is in .*bad$"):
+        train_many(configs, outs, at_once=2)
+    good = open_run(outs[1])
+    assert good.steps[-1] == 100
+    for name, tensor in train(configs[1], tmp_path / "alone").final.weights.items():
+        torch.testing.assert_close(good.final.weights[name], tensor, rtol=1e-5, atol=1e-5)
+    assert open_run(outs[0]).steps[-1] < 100
+
+
+def test_nothing_is_trained_when_one_directory_is_taken(tmp_path):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken/thesis.tex").write_text("mine")
+    with pytest.raises(UserError, match=r"taken exists and is no run"):
+        train_many(DIFFERENT["seeds"][:2], [tmp_path / "free", tmp_path / "taken"])
+    assert not list(tmp_path.glob("free/steps/*"))
+
+
+def test_a_captured_step_puts_back_what_was_and_clears_what_was_not():
+    there, new = torch.tensor([1.0, 2.0]), torch.tensor([5.0])
+    before = [(there, there.clone())]
+    there += 7
+    put_back([there, new], before)
+    assert there.tolist() == [1.0, 2.0]
+    assert new.tolist() == [0.0]
+
+
+def test_a_learner_whose_step_is_put_back_repeats_it():
+    """What capturing a graph rests on: the listed tensors are all that an update changes."""
+    learner = Learner.make(DIFFERENT["seeds"], "cpu")
+    before = [(tensor, tensor.clone()) for tensor in learner.moving()]
+    learner.update(50)
+    once = [tensor.clone() for tensor in learner.moving()]
+    put_back(learner.moving(), before)
+    learner.update(50)
+    for again, first in zip(learner.moving(), once, strict=True):
+        assert torch.equal(again, first)
+
+
+def test_a_grid_is_every_combination_by_name():
+    found = grid(tiny_config(), seeds=2, vary={"train.weight_decay": ["0.3", "1"], "task.operation": ["add"]})
+    assert list(found) == [f"weight_decay={wd}+operation=add+seed={seed}" for wd in ("0.3", "1") for seed in (0, 1)]
+    last = found["weight_decay=1+operation=add+seed=1"]
+    assert (last.train.weight_decay, last.seeds) == (1.0, Seeds(split=1, model=1, order=1))
+    assert last.name == "tiny+weight_decay=1+operation=add+seed=1"
+    assert last.train.lr == tiny_config().train.lr
+
+
+def test_a_grid_refuses_in_one_sentence():
+    for vary, words in [
+        ({"train.weigth_decay": ["1"]}, 'no field "train.weigth_decay" to vary; did you mean "train.weight_decay"?'),
+        ({"train.lr": ["fast"]}, "lr is 'fast'; it should be a valid number"),
+        ({"train.lr": ["1", "1"]}, "lr=1+seed=0 is asked for twice"),
+    ]:
+        with pytest.raises(UserError) as refused:
+            grid(tiny_config(), seeds=2, vary=vary)
+        assert words in str(refused.value)
+    with pytest.raises(UserError, match="number of seeds is 0"):
+        grid(tiny_config(), seeds=0)
+    for words in ("train.lr", "train.lr=", "train.lr=1,,2"):
+        with pytest.raises(UserError, match="write a field and its values"):
+            parse_axis(words)
+    assert parse_axis("train.weight-decay=0.3,1") == ("train.weight_decay", ["0.3", "1"])
