@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := checkpoints/quick
 
-.PHONY: demo test test-slow check lint lock clean
+.PHONY: demo test test-slow check lint bench lock clean
 
 demo: .venv/base  ## Train the quick preset, run every analysis, print where the page is
 	$(BIN)/python -m interp.train quick --out $(DEMO) --resume
@@ -16,6 +16,11 @@ test-slow: .venv/dev  ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
 check: test lint  ## The tests, then the linter, the formatter and the type checker
+
+BENCHMARKS := training_step end_to_end analysis seeds size saving startup
+
+bench: .venv/dev  ## Time everything against the plain TransformerLens loop; writes benchmarks/results (about 15 minutes)
+	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lint: .venv/dev
 	$(BIN)/ruff check .

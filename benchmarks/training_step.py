@@ -1,28 +1,28 @@
-"""Time of a training step: the plain TransformerLens loop, as its grokking demo writes it, against ours.
+"""Time of a training step: the plain TransformerLens loop, as its grokking demo writes it, against ours and its floor.
 
-Both run in one process, a step of each in turn, so that whatever else the machine does falls on both. Prints a table and
-writes it to benchmarks/results/training_step.md.
+The floor is our own step's matrix products, dense and sparse, called again with the same arguments and nothing between.
 """
 
-import platform
-import statistics
-import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
+import common
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from interp.config import RunConfig, TrainConfig
 from interp.models import TransformerSpec
 from interp.tasks import ModularTask
 from interp.train.learner import Learner
+from interp.train.loop import keep_freed_memory
 
 CASES = {
     "p = 53, 1 layer (quick)": RunConfig(task=ModularTask(p=53, train_fraction=0.4), model=TransformerSpec(d_mlp=256)),
     "p = 113, 1 layer (nanda)": RunConfig(),
     "p = 97, 2 layers": RunConfig(task=ModularTask(p=97, train_fraction=0.5), model=TransformerSpec(n_layers=2)),
 }
-STEPS, WARM_UP = 40, 5
+ROUNDS = 40
+PRODUCTS = ("bmm", "baddbmm", "mm", "addmm", "_linear_pointwise", "_embedding_bag_forward_only", "sparse_sampled_addmm")
 
 
 def plain_step(config: RunConfig) -> Callable[[], None]:
@@ -48,39 +48,74 @@ def our_step(config: RunConfig) -> Callable[[], None]:
     return lambda: learner.update(100)
 
 
-def compare(config: RunConfig) -> tuple[list[float], list[float]]:
-    """Seconds of each step of both, interleaved."""
-    config = config.but(model=config.model.but(biases="frozen"), train=TrainConfig())
-    steps = (plain_step(config), our_step(config))
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for count in range(WARM_UP + STEPS):
-        for step, times in zip(steps, seconds, strict=True):
-            begin = time.perf_counter()
-            step()
-            if count >= WARM_UP:
-                times.append(time.perf_counter() - begin)
-    return seconds
+class Recorder(TorchDispatchMode):
+    """Keeps every matrix product that is called, with its arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, tuple, dict]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """Call it, and keep it when it is a product."""
+        if func.overloadpacket.__name__ in PRODUCTS:
+            self.calls.append((func, args, kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def products_of(step: Callable[[], None]) -> Callable[[], None]:
+    """The matrix products of a step, again."""
+    with Recorder() as recorder:
+        step()
+    calls = [(func, tuple(map(plain, args)), kwargs) for func, args, kwargs in recorder.calls]
+
+    def again() -> None:
+        with torch.no_grad():
+            for func, args, kwargs in calls:
+                func(*args, **kwargs)
+
+    return again
+
+
+def plain(argument: Any) -> Any:
+    """A tensor without its history."""
+    return argument.detach() if isinstance(argument, torch.Tensor) else argument
 
 
 def main() -> None:
     """Write the table."""
-    lines = [
-        f"`python benchmarks/training_step.py` on {platform.machine()}, {torch.get_num_threads()} threads, "
-        f"torch {torch.__version__}: median of {STEPS} steps of each in turn, quartiles in brackets, ms",
-        "",
-        "| case | TransformerLens loop | interp | ratio of medians |",
-        "|---|---|---|---|",
-    ]
+    keep_freed_memory()  # for both
+    rows = []
     for name, config in CASES.items():
-        plain, ours = compare(config)
-        cells = []
-        for times in (plain, ours):
-            low, middle, high = (1000 * value for value in statistics.quantiles(times, n=4))
-            cells.append(f"{middle:.1f} ({low:.1f}–{high:.1f})")
-        lines.append(f"| {name} | {' | '.join(cells)} | {statistics.median(plain) / statistics.median(ours):.1f} |")
-    text = "\n".join(lines) + "\n"
-    (Path(__file__).parent / "results" / "training_step.md").write_text(text)
-    print(text)
+        config = config.but(model=config.model.but(biases="frozen"), train=TrainConfig())
+        rounded = config.but(train=TrainConfig(precision="bfloat16_gradients"))
+        ours = our_step(config)
+        seconds = common.interleaved(
+            {"plain": plain_step(config), "ours": ours, "floor": products_of(ours), "bf16": our_step(rounded)}, ROUNDS
+        )
+        rows.append(
+            [
+                name,
+                *(common.spread(seconds[case]) for case in ("plain", "ours", "floor", "bf16")),
+                f"{common.ratio(seconds['plain'], seconds['ours']):.1f}",
+                f"{common.ratio(seconds['ours'], seconds['floor']):.2f}",
+                f"{common.ratio(seconds['plain'], seconds['bf16']):.1f}",
+            ]
+        )
+    common.write(
+        "training_step",
+        f"median of {ROUNDS} steps of each in turn, quartiles in brackets, ms",
+        [
+            "case",
+            "TransformerLens loop",
+            "interp",
+            "its products alone",
+            "interp, bfloat16_gradients",
+            "loop ÷ interp",
+            "interp ÷ products",
+            "loop ÷ bfloat16_gradients",
+        ],
+        rows,
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,57 @@
+"""What the benchmarks share: fair timing, and how a table says where it comes from."""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 3) -> dict[str, list[float]]:
+    """Seconds of each case in each round, a call of each in turn: whatever else the machine does falls on all."""
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for count in range(warm_up + rounds):
+        for name, act in cases.items():
+            begin = time.perf_counter()
+            act()
+            if count >= warm_up:
+                seconds[name].append(time.perf_counter() - begin)
+    return seconds
+
+
+def spread(seconds: list[float], unit: str = "ms") -> str:
+    """Median, with the quartiles in brackets."""
+    factor = {"ms": 1e3, "s": 1.0}[unit]
+    low, middle, high = (factor * value for value in statistics.quantiles(seconds, n=4))
+    return f"{middle:.3g} ({low:.3g}–{high:.3g})"
+
+
+def ratio(slow: list[float], fast: list[float]) -> float:
+    """Of the medians."""
+    return statistics.median(slow) / statistics.median(fast)
+
+
+def machine() -> str:
+    """Processor, threads, load and versions."""
+    with open("/proc/cpuinfo") as file:
+        names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    processor = f"{len(names)} × {names[0]}" if names else platform.processor()
+    return (
+        f"{processor}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f} at the end, "
+        f"Python {platform.python_version()}, torch {torch.__version__}"
+    )
+
+
+def write(name: str, about: str, header: list[str], rows: list[list[str]], notes: str = "") -> None:
+    """Print the table, and put it where README finds it."""
+    lines = [f"`python benchmarks/{name}.py` on {machine()}: {about}", ""]
+    lines += [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
+    text = "\n".join([*lines, *(["", notes] if notes else [])]) + "\n"
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.md").write_text(text)
+    print(text)
