@@ -3,17 +3,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := checkpoints/quick
 
-.PHONY: demo test test-slow check lint bench lock clean
+.PHONY: demo test test-slow test-gpu check lint bench lock clean
 
 demo: .venv/base  ## Train the quick preset, run every analysis, print where the page is
 	$(BIN)/python -m interp.train quick --out $(DEMO) --resume
 	$(BIN)/python -m interp.analyze all $(DEMO)
 
 test: .venv/dev  ## The tests that every change must pass
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
 
 test-slow: .venv/dev  ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-gpu: .venv/dev  ## The tests that need a GPU
+	$(BIN)/python -m pytest -m gpu
 
 check: test lint  ## The tests, then the linter, the formatter and the type checker
 

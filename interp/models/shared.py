@@ -166,7 +166,12 @@ def distinct(rows: Int[Tensor, "runs n k"]) -> tuple[Int[Tensor, "runs m"], Int[
 
 def distinct_of_one(rows: Int[Tensor, "n k"]) -> tuple[Int[Tensor, " m"], Int[Tensor, " n"]]:
     """The same for one run."""
-    _, which = torch.unique(rows, dim=0, return_inverse=True)
+    base, k = int(rows.max()) + 1, rows.shape[1]
+    if base**k < 2**63:  # each row as one number, since sorting rows takes ten times as long
+        numbers = (rows * base ** torch.arange(k - 1, -1, -1, device=rows.device)).sum(dim=1)
+        _, which = torch.unique(numbers, return_inverse=True)
+    else:
+        _, which = torch.unique(rows, dim=0, return_inverse=True)
     first = torch.full((int(which.max()) + 1,), len(rows), device=rows.device)
     return first.scatter_reduce(0, which, torch.arange(len(rows), device=rows.device), "amin"), which
 

@@ -21,23 +21,14 @@ CHUNK = 32_768
 """Test prompts evaluated at a time: bounds memory for the tables of large p."""
 
 
-def may_learn_together(configs: Sequence[RunConfig]) -> bool:
-    """Whether these runs can be one batch: models of one shape, and the same steps with the same events.
+def together(config: RunConfig) -> str:
+    """What runs that learn together have in common: models of one shape, and the same steps with the same events.
 
     They may differ in seeds, operation, fraction, initial weights and their scale, and in everything of the optimiser.
     """
-    return len({together(config) for config in configs}) <= 1
-
-
-def together(config: RunConfig) -> tuple:
-    """What runs that learn together have in common."""
-    train = config.train
-    return (
-        config.model.but(init="nanda", init_scale=1.0).model_dump_json(),
-        config.task.shape.model_dump_json(),
-        (train.steps, train.batch_size, train.precision),
-        (train.log_every, train.checkpoint_every, train.checkpoints_per_decade),
-    )
+    task, model, train = config.task, config.model.but(init="nanda", init_scale=1.0), config.train
+    events = (train.log_every, train.checkpoint_every, train.checkpoints_per_decade)
+    return repr((task.kind, task.shape, model, train.steps, train.batch_size, train.precision, events))
 
 
 @dataclass
