@@ -55,6 +55,50 @@ def test_every_override_reaches_the_configuration(tmp_path):
     assert config.train.lr == 3e-3  # the preset's
 
 
+def test_seeds_and_values_are_runs_in_directories_of_their_own(tmp_path, capsys):
+    words = ["quick", *TINY, "--n-seeds", "2", "--vary", "train.weight-decay=0,1", "--out", str(tmp_path / "grid")]
+    assert command.main(words) == 0
+    names = [f"weight_decay={decay}+seed={seed}" for decay in "01" for seed in "01"]
+    assert sorted(path.name for path in (tmp_path / "grid").iterdir()) == names
+    for name, decay, seed in zip(names, (0, 0, 1, 1), (0, 1, 0, 1), strict=True):
+        config = open_run(tmp_path / "grid" / name).config
+        assert (config.train.weight_decay, config.seeds.model, config.seeds.split) == (decay, seed, seed)
+        assert config.name == f"quick+{name}"
+    said = capsys.readouterr()
+    assert all(name in said.out for name in names)
+    assert f"python -m interp.analyze all {tmp_path / 'grid'}/*" in said.out
+    assert "runs 1–4 of 4, median" not in said.out  # progress is for stderr
+    assert command.main([*words, "--resume"]) == 0  # finished runs are returned as they are
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["--vary", "train.weight-decay"], "--vary is 'train.weight-decay'; write a field and its values"),
+        (["--vary", "train.speed=1,2"], 'no field "train.speed" to vary'),
+        (["--vary", "train.lr=1,2", "--vary", "train.lr=3"], "--vary names a field twice"),
+        (["--vary", "train.lr=fast"], "train.lr is 'fast'; it should be a valid number"),
+        (["--n-seeds", "0"], "the number of seeds is 0; it should be at least 1"),
+        (["--at-once", "0"], "--at-once is 0; it should be at least 1"),
+    ],
+)
+def test_a_grid_that_makes_no_sense_is_one_sentence(words, sentence, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["quick", *TINY, "--out", str(tmp_path / "grid"), *words])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert sentence in said
+    assert not (tmp_path / "grid").exists()
+
+
+def test_several_runs_do_not_go_into_the_directory_of_one(tmp_path, capsys):
+    assert command.main(["quick", *TINY, "--out", str(tmp_path / "x")]) == 0
+    with pytest.raises(SystemExit):
+        command.main(["quick", *TINY, "--out", str(tmp_path / "x"), "--n-seeds", "2"])
+    assert "is a run itself; choose another --out for several runs" in capsys.readouterr().err
+
+
 def test_idle_threads_sleep_on_a_busy_machine_only(monkeypatch):
     for load, expected in ((0.0, None), (1000.0, "PASSIVE")):
         monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
