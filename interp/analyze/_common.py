@@ -1,6 +1,11 @@
 """What every analysis shares: its options, a walk over checkpoints in bounded memory, and labelled results."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
 from importlib import metadata
 from typing import Any, ClassVar
 
@@ -10,18 +15,18 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from interp.base import Frozen, UserError
+from interp.base import Frozen, UserError, readable_size
 from interp.maths.curves import first_lasting
 from interp.models.shared import SharedForward
-from interp.store import Checkpoint, Run
+from interp.store import Run
 from interp.store.files import Tensors
 from interp.tasks import ModularTask
 
-MEMORY = 1 << 30
-"""Bytes that a chunk of checkpoints and what is computed from it may take."""
+CHUNK = 1 << 24
+"""Bytes of weights in a chunk, at most: larger ones leave the processor's cache and are no faster."""
 
-WORKING_COPIES = 8
-"""How many times its weights a measure is taken to need while it works: float64 doubles, products, decompositions."""
+ACTIVATIONS = 1 << 22
+"""Bytes of activations of several checkpoints at once, at most, for the same reason."""
 
 
 class AnalysisOptions(Frozen):
@@ -36,32 +41,69 @@ class DoesNotApply(UserError):
 
 def over_checkpoints(
     run: Run,
-    measure: Callable[[dict[str, Tensor]], Mapping[str, Tensor]],
+    measure: Callable[[Tensors], Mapping[str, Tensor]],
+    *,
+    working: float,
+    beside: int = 0,
     names: Callable[[str], bool] = lambda name: True,
 ) -> dict[str, np.ndarray]:
     """Apply `measure` to the weights of all checkpoints in view, stacked along a leading step axis.
 
-    `measure` receives as many checkpoints at once as fit the memory bound, and returns named tensors with the same
-    leading axis; the chunks are joined. Only tensors whose name passes `names` are stacked.
+    `measure` receives a chunk of checkpoints and returns named tensors with the same leading axis, which are joined;
+    only weights whose name passes `names` are read. At work it takes `working` bytes for every byte of those (float64
+    doubles, products, decompositions; the weights themselves count), and `beside` more whatever the chunk. Several
+    chunks are measured at a time, each on one thread, while all of them fit into the run's memory.
     """
-    size = sum(int(np.prod(shape)) for name, shape in run.tensor_shapes.items() if names(name)) * 4
-    chunk = max(1, MEMORY // (size * WORKING_COPIES))
-    parts: list[Mapping[str, Tensor]] = []
-    for begin in range(0, len(run), chunk):
-        read = [finite_weights(checkpoint) for checkpoint in run.checkpoints[begin : begin + chunk]]
-        stacked = {name: torch.stack([weights[name] for weights in read]) for name in read[0] if names(name)}
-        parts.append(measure(stacked))
-    return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]}
+    size = 4 * sum(math.prod(shape) for name, shape in run.tensor_shapes.items() if names(name))
+    workers, chunk = shares(run, int(size * working), beside, CHUNK // size)
+    views = [replace(run, steps=run.steps[begin : begin + chunk]) for begin in range(0, len(run), chunk)]
+
+    def measured(view: Run) -> Mapping[str, Tensor]:
+        """Of one chunk."""
+        with torch.inference_mode():  # a property of the thread
+            return measure(finite_weights(view, names))
+
+    with single_threads() as initialise, ThreadPoolExecutor(workers, initializer=initialise) as pool:
+        parts = list(pool.map(measured, views))
+    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
 
 
-def finite_weights(checkpoint: Checkpoint) -> Tensors:
-    """Weights that can be measured; DoesNotApply when training had diverged."""
-    weights = checkpoint.weights
-    if not all(tensor.isfinite().all() for tensor in weights.values()):
-        raise DoesNotApply(
-            f"{checkpoint.path} has weights that are not finite: training had diverged; choose earlier steps by --steps"
+def shares(run: Run, each: int, beside: int, at_most: int) -> tuple[int, int]:
+    """How many chunks to measure at a time, and of how many checkpoints, in the run's memory."""
+    if run.memory < each + beside:
+        raise UserError(
+            f"--memory is {readable_size(run.memory)}; measuring one checkpoint of {run.path} takes "
+            f"{readable_size(each + beside)}"
         )
-    return weights
+    workers = min(torch.get_num_threads(), run.memory // (each + beside), len(run))
+    fitting = (run.memory // workers - beside) // each
+    return workers, max(1, min(fitting, at_most, -(-len(run) // workers)))
+
+
+@contextmanager
+def single_threads() -> Iterator[Callable[[], None]]:
+    """Within, torch computes on one thread; yields what a new thread calls for the same.
+
+    Many small decompositions gain nothing from the threads of a single one, and all from standing side by side.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield lambda: torch.set_num_threads(1)
+    finally:
+        torch.set_num_threads(before)
+
+
+def finite_weights(run: Run, names: Callable[[str], bool] = lambda name: True) -> Tensors:
+    """Weights of all checkpoints in view that can be measured, stacked; DoesNotApply when training had diverged."""
+    stack = run.stacked(names)
+    finite = torch.stack([tensor.isfinite().flatten(1).all(dim=1) for tensor in stack.values()]).all(dim=0)
+    if not finite.all():
+        diverged = run.checkpoints[int(finite.int().argmin())]
+        raise DoesNotApply(
+            f"{diverged.path} has weights that are not finite: training had diverged; choose earlier steps by --steps"
+        )
+    return stack
 
 
 Variables = Mapping[str, tuple[tuple[str, ...], Any, Mapping[str, str]]]
@@ -149,16 +191,34 @@ def last_mlp(weights: Mapping[str, Tensor], run: Run) -> Tensor:
     return weights[f"blocks.{layer}.mlp.W_out"] @ weights["unembed.W_U"]
 
 
-def from_activations(run: Run, weights: Mapping[str, Tensor], hook: str, measure: Callable[[Tensor], Tensor]) -> Tensor:
-    """`measure` of one activation over the task's whole table [prompt, …], for each of a stack of checkpoints.
+class OverTable:
+    """One activation of the last layer at the answer position, over the task's whole table, by HookedTransformer's name.
 
-    The activation is that of the last layer at the answer position, by HookedTransformer's hook name. One checkpoint's
-    activations are held at a time: at p = 113 they take thirty times the memory of its weights.
+    Several checkpoints are computed at once while their activations are small. At p = 113 those of one checkpoint take
+    thirty times the memory of its weights, and one is computed at a time.
     """
-    forward = SharedForward(run.config.model, torch.from_numpy(run.task.table().inputs))
-    measured = []
-    with torch.inference_mode():
-        for index in range(len(next(iter(weights.values())))):
-            at_step = {name: stack[index] for name, stack in weights.items()}
-            measured.append(measure(forward.cache(at_step, names=lambda name: name == hook)[hook]))
-    return torch.stack(measured)
+
+    def __init__(self, run: Run, hook: str, width: int):
+        self.spec, self.hook = run.config.model, hook
+        self.prompts = torch.from_numpy(run.task.table().inputs)
+        self.size = 4 * len(self.prompts) * width
+        self.together = max(1, ACTIVATIONS // self.size)
+        self._forward = cache(self.forward)  # its plan takes longer to make than a checkpoint to measure
+
+    @property
+    def bytes(self) -> int:
+        """What it takes at work: the activations, before and after the activation function, and how they are made."""
+        return 4 * self.size * self.together
+
+    def forward(self, checkpoints: int) -> SharedForward:
+        """For so many checkpoints at once."""
+        return SharedForward(self.spec, self.prompts.expand(checkpoints, *self.prompts.shape))
+
+    def reduce(self, weights: Tensors, measure: Callable[[Tensor], Tensor]) -> Tensor:
+        """`measure` of the activation [step, prompt, …] of a stack of checkpoints, joined along step."""
+        measured = []
+        for begin in range(0, len(next(iter(weights.values()))), self.together):
+            some = {name: stack[begin : begin + self.together] for name, stack in weights.items()}
+            forward = self._forward(len(next(iter(some.values()))))
+            measured.append(measure(forward.cache(some, names=lambda name: name == self.hook)[self.hook]))
+        return torch.cat(measured)

@@ -118,12 +118,9 @@ def evenly(run: Run, frames: int) -> Run:
 
 def residue_clouds(run: Run) -> Float[Tensor, "2 step period d_model"]:
     """Rows of W_E and columns of W_U for the residues, in the order of the group."""
-    weights = [finite_weights(checkpoint) for checkpoint in run]
+    weights = finite_weights(run, lambda name: name in ("embed.W_E", "unembed.W_U"))
     return torch.stack(
-        [
-            torch.stack([number_rows(at_step["embed.W_E"], run.task) for at_step in weights]),
-            torch.stack([answer_rows(at_step["unembed.W_U"], run.task) for at_step in weights]),
-        ]
+        [number_rows(weights["embed.W_E"], run.task), answer_rows(weights["unembed.W_U"], run.task)],
     )
 
 
