@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cached_property
 from importlib import metadata
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.base import Frozen, UserError, readable_size
@@ -27,6 +28,9 @@ CHUNK = 1 << 24
 
 ACTIVATIONS = 1 << 22
 """Bytes of activations of several checkpoints at once, at most, for the same reason."""
+
+TOGETHER = 16
+"""Checkpoints whose activations are computed at once, at most: what calling torch costs is small by then."""
 
 
 class AnalysisOptions(Frozen):
@@ -192,33 +196,52 @@ def last_mlp(weights: Mapping[str, Tensor], run: Run) -> Tensor:
 
 
 class OverTable:
-    """One activation of the last layer at the answer position, over the task's whole table, by HookedTransformer's name.
+    """Sums over the prompts of the task's whole table, by label, of an activation of the last layer at the answer position.
 
-    Several checkpoints are computed at once while their activations are small. At p = 113 those of one checkpoint take
-    thirty times the memory of its weights, and one is computed at a time.
+    At p = 113 the neurons' activations take thirty times the memory of the weights. They are computed in parts that
+    stay in the processor's cache: of many checkpoints at once while those are small, of some prompts when one is not.
     """
 
-    def __init__(self, run: Run, hook: str, width: int):
-        self.spec, self.hook = run.config.model, hook
-        self.prompts = torch.from_numpy(run.task.table().inputs)
-        self.size = 4 * len(self.prompts) * width
-        self.together = max(1, ACTIVATIONS // self.size)
-        self._forward = cache(self.forward)  # its plan takes longer to make than a checkpoint to measure
+    def __init__(self, run: Run, hook: str, width: int, labels: Int[Tensor, " prompt"], n_labels: int):
+        self.spec, self.hook, self.width = run.config.model, hook, width
+        self.prompts, self.labels, self.n_labels = torch.from_numpy(run.task.table().inputs), labels, n_labels
+        self.together = min(TOGETHER, max(1, ACTIVATIONS // (4 * width * len(labels))))
+        self.part = min(len(labels), max(1, ACTIVATIONS // (4 * width)))
 
     @property
     def bytes(self) -> int:
-        """What it takes at work: the activations, before and after the activation function, and how they are made."""
-        return 4 * self.size * self.together
+        """What it takes at work, whatever the number of checkpoints."""
+        spec, (n, n_ctx), tokens = self.spec, self.prompts.shape, int(self.prompts.max()) + 1
+        last = 4 * self.part * self.width + 3 * spec.n_heads * (n * n_ctx + tokens * n_ctx * self.width)
+        before = n * n_ctx * (2 * spec.d_mlp + 8 * spec.d_model + spec.n_heads * n_ctx) * (spec.n_layers > 1)
+        return 4 * self.together * (last + before)
 
-    def forward(self, checkpoints: int) -> SharedForward:
+    @cached_property
+    def forward(self) -> SharedForward:
         """For so many checkpoints at once."""
-        return SharedForward(self.spec, self.prompts.expand(checkpoints, *self.prompts.shape))
+        return SharedForward(self.spec, self.prompts.expand(self.together, *self.prompts.shape))
 
-    def reduce(self, weights: Tensors, measure: Callable[[Tensor], Tensor]) -> Tensor:
-        """`measure` of the activation [step, prompt, …] of a stack of checkpoints, joined along step."""
-        measured = []
-        for begin in range(0, len(next(iter(weights.values()))), self.together):
-            some = {name: stack[begin : begin + self.together] for name, stack in weights.items()}
-            forward = self._forward(len(next(iter(some.values()))))
-            measured.append(measure(forward.cache(some, names=lambda name: name == self.hook)[self.hook]))
-        return torch.cat(measured)
+    @cached_property
+    def bags(self) -> list[tuple[Int[Tensor, " prompt"], Int[Tensor, " label"]]]:
+        """For each part, its prompts in the order of their labels, and where each label begins."""
+        counts = [torch.bincount(labels, minlength=self.n_labels) for labels in self.labels.split(self.part)]
+        order = [labels.argsort(stable=True) for labels in self.labels.split(self.part)]
+        return [(prompts, count.cumsum(0) - count) for prompts, count in zip(order, counts, strict=True)]
+
+    def sums(self, weights: Tensors) -> Float[Tensor, "step label width"]:
+        """Of a stack of checkpoints."""
+        n, found = len(next(iter(weights.values()))), []
+        for begin in range(0, n, self.together):
+            # Always as many, the last ones repeated: rounding in a product depends on how many stand side by side.
+            steps = torch.arange(begin, begin + self.together).clamp(max=n - 1)
+            parts = self.forward.cache_parts({name: w[steps] for name, w in weights.items()}, self.hook, self.part)
+            found.append(torch.stack([self.by_label(*each) for each in zip(parts, self.bags, strict=True)]).sum(dim=0))
+        return torch.cat(found)[:n]
+
+    def by_label(self, activation: Tensor, bag: tuple[Tensor, Tensor]) -> Float[Tensor, "step label width"]:
+        """Sums over one part of the prompts; embedding_bag is four times as fast as index_add."""
+        prompts, starts = (each + activation.shape[1] * torch.arange(len(activation))[:, None] for each in bag)
+        sums = torch.nn.functional.embedding_bag(
+            prompts.flatten(), activation.flatten(0, 1), starts.flatten(), mode="sum"
+        )
+        return sums.view(len(activation), self.n_labels, -1)

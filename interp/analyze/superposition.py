@@ -59,7 +59,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
         each = [ratios(V, options) for V in directions.values()]
         return {name: torch.stack([one[name] for one in each], dim=1) for name in each[0]}
 
-    neurons = OverTable(run, f"blocks.{run.config.model.n_layers - 1}.mlp.hook_post", run.config.model.d_mlp)
+    neurons = neurons_over_table(run, task)
     found = over_checkpoints(run, measures, working=10, beside=neurons.bytes)
     shapes = feature_shapes(run, task)
     random = [random_ratio(name, shape, options) for name, shape in shapes.items()]
@@ -121,28 +121,23 @@ def feature_directions(
     }
 
 
+def neurons_over_table(run: Run, task: ModularTask) -> OverTable:
+    """Activations of the last layer's neurons, by answer."""
+    hook = f"blocks.{run.config.model.n_layers - 1}.mlp.hook_post"
+    return OverTable(run, hook, run.config.model.d_mlp, torch.from_numpy(task.table().targets), task.p)
+
+
 def neurons_by_answer(
     weights: dict[str, Tensor], neurons: OverTable, task: ModularTask
 ) -> Float[Tensor, "step period d_mlp"]:
-    """Mean activation of the last layer's neurons over all prompts with one answer, in the order of `residues`."""
-    targets, answers = torch.from_numpy(task.table().targets), torch.from_numpy(task.residues())
-    by_answer, prompts = targets.argsort(stable=True), torch.bincount(targets, minlength=task.p)
+    """Mean activation of the last layer's neurons over all prompts with one answer, in the order of `residues`.
 
-    def means(post: Float[Tensor, "step prompt d_mlp"]) -> Float[Tensor, "step period d_mlp"]:
-        """By answer; an answer that the operation never gives stands at the mean of the others, where it is no wave."""
-        steps = torch.arange(len(post))[:, None]
-        sums = torch.nn.functional.embedding_bag(  # four times as fast as index_add
-            (by_answer + steps * len(targets)).flatten(),
-            post.flatten(0, 1),
-            (prompts.cumsum(0) - prompts + steps * len(targets)).flatten(),
-            mode="sum",
-        ).view(len(post), task.p, -1)
-        given = sums[:, prompts > 0] / prompts[prompts > 0, None]
-        every = given.mean(dim=1, keepdim=True).repeat(1, task.p, 1)
-        every[:, prompts > 0] = given
-        return every[:, answers]
-
-    return neurons.reduce(weights, means)
+    An answer that the operation never gives stands at the mean of the others, where it is no wave.
+    """
+    prompts, means = torch.bincount(neurons.labels, minlength=task.p), neurons.sums(weights)
+    means /= prompts.clamp(min=1)[:, None]
+    means[:, prompts == 0] = means[:, prompts > 0].mean(dim=1, keepdim=True)
+    return means[:, torch.from_numpy(task.residues())]
 
 
 def ratios(V: Float[Tensor, "step n d"], options: Options) -> dict[str, Float[Tensor, " step"]]:
