@@ -23,7 +23,7 @@ from interp.store import Run
 from interp.store.files import Tensors
 from interp.tasks import ModularTask
 
-CHUNK = 1 << 24
+CHUNK = 1 << 23
 """Bytes of weights in a chunk, at most: larger ones leave the processor's cache and are no faster."""
 
 ACTIVATIONS = 1 << 22
@@ -47,19 +47,19 @@ def over_checkpoints(
     run: Run,
     measure: Callable[[Tensors], Mapping[str, Tensor]],
     *,
-    working: float,
+    each: int,
     beside: int = 0,
     names: Callable[[str], bool] = lambda name: True,
 ) -> dict[str, np.ndarray]:
     """Apply `measure` to the weights of all checkpoints in view, stacked along a leading step axis.
 
     `measure` receives a chunk of checkpoints and returns named tensors with the same leading axis, which are joined;
-    only weights whose name passes `names` are read. At work it takes `working` bytes for every byte of those (float64
-    doubles, products, decompositions; the weights themselves count), and `beside` more whatever the chunk. Several
-    chunks are measured at a time, each on one thread, while all of them fit into the run's memory.
+    only weights whose name passes `names` are read. Beside twice those, a checkpoint takes `each` bytes at work, and a
+    chunk takes `beside` more, however small. Several chunks are measured at a time, each on one thread, while all of them
+    fit into the run's memory.
     """
-    size = 4 * sum(math.prod(shape) for name, shape in run.tensor_shapes.items() if names(name))
-    workers, chunk = shares(run, int(size * working), beside, CHUNK // size)
+    size = bytes_read(run, names)
+    workers, chunk = shares(run, 2 * size + each, beside, CHUNK // size)
     views = [replace(run, steps=run.steps[begin : begin + chunk]) for begin in range(0, len(run), chunk)]
 
     def measured(view: Run) -> Mapping[str, Tensor]:
@@ -72,13 +72,22 @@ def over_checkpoints(
     return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
 
 
+def bytes_read(run: Run, names: Callable[[str], bool] = lambda name: True) -> int:
+    """Of the weights of one checkpoint, those whose name passes."""
+    return 4 * sum(math.prod(shape) for name, shape in run.tensor_shapes.items() if names(name))
+
+
+def fits(run: Run, needed: int) -> None:
+    """UserError when the least that measuring takes is more than the run's memory."""
+    if run.memory < needed:
+        raise UserError(
+            f"--memory is {readable_size(run.memory)}; measuring {run.path} takes at least {readable_size(needed)}"
+        )
+
+
 def shares(run: Run, each: int, beside: int, at_most: int) -> tuple[int, int]:
     """How many chunks to measure at a time, and of how many checkpoints, in the run's memory."""
-    if run.memory < each + beside:
-        raise UserError(
-            f"--memory is {readable_size(run.memory)}; measuring one checkpoint of {run.path} takes "
-            f"{readable_size(each + beside)}"
-        )
+    fits(run, each + beside)
     workers = min(torch.get_num_threads(), run.memory // (each + beside), len(run))
     fitting = (run.memory // workers - beside) // each
     return workers, max(1, min(fitting, at_most, -(-len(run) // workers)))
@@ -214,7 +223,7 @@ class OverTable:
         spec, (n, n_ctx), tokens = self.spec, self.prompts.shape, int(self.prompts.max()) + 1
         last = 4 * self.part * self.width + 3 * spec.n_heads * (n * n_ctx + tokens * n_ctx * self.width)
         before = n * n_ctx * (2 * spec.d_mlp + 8 * spec.d_model + spec.n_heads * n_ctx) * (spec.n_layers > 1)
-        return 4 * self.together * (last + before)
+        return 6 * self.together * (last + before)
 
     @cached_property
     def forward(self) -> SharedForward:

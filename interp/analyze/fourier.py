@@ -58,7 +58,8 @@ def measure(run: Run, options: Options) -> xr.Dataset:
         }
 
     needed = ("embed.W_E", "unembed.W_U", f"blocks.{run.config.model.n_layers - 1}.mlp.W_out")
-    found = over_checkpoints(run, spectra, working=10, names=lambda name: name in needed)
+    waves = 8 * task.p * (run.config.model.d_model + run.config.model.d_mlp)
+    found = over_checkpoints(run, spectra, each=3 * waves, names=lambda name: name in needed)
     per_matrix = ("step", "matrix")
     return dataset(
         run,

@@ -11,7 +11,7 @@ from einops import rearrange
 from torch import Tensor
 
 from interp import figures
-from interp.analyze._common import AnalysisOptions, Variables, by_step, dataset, over_checkpoints
+from interp.analyze._common import AnalysisOptions, Variables, by_step, bytes_read, dataset, over_checkpoints
 from interp.maths import norms
 from interp.models.transformer import is_bias
 from interp.store import Run
@@ -46,7 +46,7 @@ KINDS = ("weights", "biases")
 def measure(run: Run, options: Options) -> xr.Dataset:
     """L2, L∞ and RMS of every tensor, L2 of groups and of the whole, weights and biases apart; ranks of matrices."""
     parts = Parts.of(run)
-    found = over_checkpoints(run, parts.sizes, working=8)
+    found = over_checkpoints(run, parts.sizes, each=4 * bytes_read(run))
     first = parts.sizes({name: tensor[None] for name, tensor in run.first.weights.items()})["sum_of_squares"].numpy()
     return dataset(
         run,

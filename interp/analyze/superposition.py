@@ -60,8 +60,9 @@ def measure(run: Run, options: Options) -> xr.Dataset:
         return {name: torch.stack([one[name] for one in each], dim=1) for name in each[0]}
 
     neurons = neurons_over_table(run, task)
-    found = over_checkpoints(run, measures, working=10, beside=neurons.bytes)
     shapes = feature_shapes(run, task)
+    directions = 8 * sum(n * d for n, d in shapes.values())
+    found = over_checkpoints(run, measures, each=3 * directions, beside=neurons.bytes)
     random = [random_ratio(name, shape, options) for name, shape in shapes.items()]
     return dataset(
         run,

@@ -426,6 +426,10 @@ class Block:
     @cached_property
     def pre(self) -> Float[Tensor, "runs out d_mlp"]:
         """What the neurons receive."""
+        return self.received()
+
+    def received(self) -> Float[Tensor, "runs out d_mlp"]:
+        """The same, computed anew."""
         if self.spec.normalization == "none":
             return self.through(f"blocks.{self.layer}.mlp.W_in", self["mlp.b_in"])
         return (
@@ -436,6 +440,8 @@ class Block:
     @cached_property
     def activated(self) -> Float[Tensor, "runs out d_mlp"]:
         """What the activation function makes of it."""
+        if self.spec.act_fn == "relu" and "pre" not in self.__dict__ and not torch.is_grad_enabled():
+            return self.received().relu_()  # fresh pages for the result would take longer than the rest
         return ACTIVATIONS[self.spec.act_fn](self.pre)
 
     @cached_property
