@@ -1,6 +1,7 @@
 """The words that every other module speaks: errors a person reads, frozen specifications, the shape of a task."""
 
 import difflib
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -35,6 +36,31 @@ def one_sentence() -> Iterator[None]:
     except BrokenPipeError:  # `… | head` closed the pipe: not a fault of ours
         sys.stderr.close()
         raise SystemExit(0) from None
+
+
+def memory_size(text: str | int) -> int:
+    """Bytes in an amount of memory as people write it: `2GiB` (1024³), `512MB` (1000²), or a number of bytes."""
+    found = re.fullmatch(r"\s*([0-9]{1,18}(?:\.[0-9]+)?)\s*(?:([kmgt]?)(i?)b)?\s*", str(text), re.IGNORECASE)
+    if found is None or (found[3] and not found[2]):
+        raise UserError(f'memory is "{text}"; write a number and a unit, such as 2GiB or 512MB')
+    number, prefix, binary = found.groups()
+    size = int(float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() if prefix else " "))
+    if size < 1:
+        raise UserError(f'memory is "{text}"; it should be more than nothing, such as 2GiB')
+    return size
+
+
+def readable_size(size: float) -> str:
+    """Bytes as people read them, rounded up: `1.5 GiB`, `13 MiB`."""
+    for unit, at_least in (("GiB", 1 << 30), ("MiB", 1 << 20)):
+        if size >= at_least:
+            return f"{-(-10 * size // at_least) / 10:.1f} {unit}"
+    return f"{-(-size // 1024):.0f} KiB"
+
+
+def quarter_of_ram() -> int:
+    """Bytes in a quarter of the machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
 
 
 class Frozen(BaseModel):

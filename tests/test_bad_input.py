@@ -56,6 +56,24 @@ def test_a_directory_of_runs_names_them(says, tiny):
     assert str(tiny.path) in says(analyze, "all", tiny.path.parent)
 
 
+@pytest.mark.parametrize("memory", ["much", "0", "-1GiB", "1 XiB", "2iB", "", "nan", "1e9"])
+def test_memory_that_is_no_amount(says, tiny, memory):
+    assert f'memory is "{memory}"; ' in says(analyze, "fourier", tiny.path, f"--memory={memory}")
+
+
+def test_memory_that_is_too_little(says, tiny):
+    assert "--memory is 1 KiB; measuring" in says(analyze, "norms", tiny.path, "--memory", "1KiB")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("2GiB", 2 << 30), ("512MB", 512_000_000), ("1.5 kib", 1536), ("7", 7), (7, 7), ("3 b", 3)]
+)
+def test_amounts_of_memory(text, size):
+    from interp.base import memory_size
+
+    assert memory_size(text) == size
+
+
 def test_no_directory(says):
     assert "no run given" in says(analyze, "fourier")
 

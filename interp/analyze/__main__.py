@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from interp import analyze
-from interp.base import Frozen, UserError, near_miss, one_sentence
+from interp.base import Frozen, UserError, memory_size, near_miss, one_sentence
 
 Measured = dict[str, tuple[Any, Any]]
 """By analysis: the measurement (xarray.Dataset) and its figure (plotly)."""
@@ -31,6 +31,10 @@ class Arguments:
     """Take the last n checkpoints only."""
     steps: tuple[int, ...] = ()
     """Take the checkpoints of these steps only; after DIR, such as --steps 0 100 900."""
+    memory: Annotated[str | None, tyro.conf.arg(metavar="SIZE", help_behavior_hint="(default: a quarter of RAM)")] = (
+        None
+    )
+    """Memory that measuring may take, such as 2GiB, beside the 0.5 GiB of Python and its libraries."""
     skip_broken: bool = False
     """Leave damaged checkpoints out, naming them, and go on with the rest."""
     json: bool = False
@@ -92,6 +96,8 @@ def run_analyses(name: str, arguments: Arguments) -> int:
     """Measure every run; the exit code: 2 when one of them could not be measured."""
     if not arguments.dirs:
         raise UserError(f"no run given; write python -m interp.analyze {name} DIR")
+    if arguments.memory is not None:
+        memory_size(arguments.memory)  # refused once, not for every run
     targets = places(arguments)
     failed = False
     for path, out in targets.items():
@@ -131,6 +137,7 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments) -> None:
     from interp.store import open_run
 
     run = open_run(path).select(every=arguments.every, last=arguments.last, steps=arguments.steps)
+    run = run if arguments.memory is None else run.within(arguments.memory)
     if arguments.skip_broken:
         run, faults = run.without_broken()
         for fault in faults:

@@ -1,6 +1,11 @@
 """What every analysis shares: its options, a walk over checkpoints in bounded memory, and labelled results."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
 from importlib import metadata
 from typing import Any, ClassVar
 
@@ -8,20 +13,24 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.base import Frozen, UserError
+from interp.base import Frozen, UserError, readable_size
 from interp.maths.curves import first_lasting
 from interp.models.shared import SharedForward
-from interp.store import Checkpoint, Run
+from interp.store import Run
 from interp.store.files import Tensors
 from interp.tasks import ModularTask
 
-MEMORY = 1 << 30
-"""Bytes that a chunk of checkpoints and what is computed from it may take."""
+CHUNK = 1 << 23
+"""Bytes of weights in a chunk, at most: larger ones leave the processor's cache and are no faster."""
 
-WORKING_COPIES = 8
-"""How many times its weights a measure is taken to need while it works: float64 doubles, products, decompositions."""
+ACTIVATIONS = 1 << 22
+"""Bytes of activations of several checkpoints at once, at most, for the same reason."""
+
+TOGETHER = 16
+"""Checkpoints whose activations are computed at once, at most: what calling torch costs is small by then."""
 
 
 class AnalysisOptions(Frozen):
@@ -36,32 +45,78 @@ class DoesNotApply(UserError):
 
 def over_checkpoints(
     run: Run,
-    measure: Callable[[dict[str, Tensor]], Mapping[str, Tensor]],
+    measure: Callable[[Tensors], Mapping[str, Tensor]],
+    *,
+    each: int,
+    beside: int = 0,
     names: Callable[[str], bool] = lambda name: True,
 ) -> dict[str, np.ndarray]:
     """Apply `measure` to the weights of all checkpoints in view, stacked along a leading step axis.
 
-    `measure` receives as many checkpoints at once as fit the memory bound, and returns named tensors with the same
-    leading axis; the chunks are joined. Only tensors whose name passes `names` are stacked.
+    `measure` receives a chunk of checkpoints and returns named tensors with the same leading axis, which are joined;
+    only weights whose name passes `names` are read. Beside twice those, a checkpoint takes `each` bytes at work, and a
+    chunk takes `beside` more, however small. Several chunks are measured at a time, each on one thread, while all of them
+    fit into the run's memory.
     """
-    size = sum(int(np.prod(shape)) for name, shape in run.tensor_shapes.items() if names(name)) * 4
-    chunk = max(1, MEMORY // (size * WORKING_COPIES))
-    parts: list[Mapping[str, Tensor]] = []
-    for begin in range(0, len(run), chunk):
-        read = [finite_weights(checkpoint) for checkpoint in run.checkpoints[begin : begin + chunk]]
-        stacked = {name: torch.stack([weights[name] for weights in read]) for name in read[0] if names(name)}
-        parts.append(measure(stacked))
-    return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]}
+    size = bytes_read(run, names)
+    workers, chunk = shares(run, 2 * size + each, beside, CHUNK // size)
+    views = [replace(run, steps=run.steps[begin : begin + chunk]) for begin in range(0, len(run), chunk)]
+
+    def measured(view: Run) -> Mapping[str, Tensor]:
+        """Of one chunk."""
+        with torch.inference_mode():  # a property of the thread
+            return measure(finite_weights(view, names))
+
+    with single_threads() as initialise, ThreadPoolExecutor(workers, initializer=initialise) as pool:
+        parts = list(pool.map(measured, views))
+    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
 
 
-def finite_weights(checkpoint: Checkpoint) -> Tensors:
-    """Weights that can be measured; DoesNotApply when training had diverged."""
-    weights = checkpoint.weights
-    if not all(tensor.isfinite().all() for tensor in weights.values()):
-        raise DoesNotApply(
-            f"{checkpoint.path} has weights that are not finite: training had diverged; choose earlier steps by --steps"
+def bytes_read(run: Run, names: Callable[[str], bool] = lambda name: True) -> int:
+    """Of the weights of one checkpoint, those whose name passes."""
+    return 4 * sum(math.prod(shape) for name, shape in run.tensor_shapes.items() if names(name))
+
+
+def fits(run: Run, needed: int) -> None:
+    """UserError when the least that measuring takes is more than the run's memory."""
+    if run.memory < needed:
+        raise UserError(
+            f"--memory is {readable_size(run.memory)}; measuring {run.path} takes at least {readable_size(needed)}"
         )
-    return weights
+
+
+def shares(run: Run, each: int, beside: int, at_most: int) -> tuple[int, int]:
+    """How many chunks to measure at a time, and of how many checkpoints, in the run's memory."""
+    fits(run, each + beside)
+    workers = min(torch.get_num_threads(), run.memory // (each + beside), len(run))
+    fitting = (run.memory // workers - beside) // each
+    return workers, max(1, min(fitting, at_most, -(-len(run) // workers)))
+
+
+@contextmanager
+def single_threads() -> Iterator[Callable[[], None]]:
+    """Within, torch computes on one thread; yields what a new thread calls for the same.
+
+    Many small decompositions gain nothing from the threads of a single one, and all from standing side by side.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield lambda: torch.set_num_threads(1)
+    finally:
+        torch.set_num_threads(before)
+
+
+def finite_weights(run: Run, names: Callable[[str], bool] = lambda name: True) -> Tensors:
+    """Weights of all checkpoints in view that can be measured, stacked; DoesNotApply when training had diverged."""
+    stack = run.stacked(names)
+    finite = torch.stack([tensor.isfinite().flatten(1).all(dim=1) for tensor in stack.values()]).all(dim=0)
+    if not finite.all():
+        diverged = run.checkpoints[int(finite.int().argmin())]
+        raise DoesNotApply(
+            f"{diverged.path} has weights that are not finite: training had diverged; choose earlier steps by --steps"
+        )
+    return stack
 
 
 Variables = Mapping[str, tuple[tuple[str, ...], Any, Mapping[str, str]]]
@@ -149,16 +204,53 @@ def last_mlp(weights: Mapping[str, Tensor], run: Run) -> Tensor:
     return weights[f"blocks.{layer}.mlp.W_out"] @ weights["unembed.W_U"]
 
 
-def from_activations(run: Run, weights: Mapping[str, Tensor], hook: str, measure: Callable[[Tensor], Tensor]) -> Tensor:
-    """`measure` of one activation over the task's whole table [prompt, …], for each of a stack of checkpoints.
+class OverTable:
+    """Sums over the prompts of the task's whole table, by label, of an activation of the last layer at the answer position.
 
-    The activation is that of the last layer at the answer position, by HookedTransformer's hook name. One checkpoint's
-    activations are held at a time: at p = 113 they take thirty times the memory of its weights.
+    At p = 113 the neurons' activations take thirty times the memory of the weights. They are computed in parts that
+    stay in the processor's cache: of many checkpoints at once while those are small, of some prompts when one is not.
     """
-    forward = SharedForward(run.config.model, torch.from_numpy(run.task.table().inputs))
-    measured = []
-    with torch.inference_mode():
-        for index in range(len(next(iter(weights.values())))):
-            at_step = {name: stack[index] for name, stack in weights.items()}
-            measured.append(measure(forward.cache(at_step, names=lambda name: name == hook)[hook]))
-    return torch.stack(measured)
+
+    def __init__(self, run: Run, hook: str, width: int, labels: Int[Tensor, " prompt"], n_labels: int):
+        self.spec, self.hook, self.width = run.config.model, hook, width
+        self.prompts, self.labels, self.n_labels = torch.from_numpy(run.task.table().inputs), labels, n_labels
+        self.together = min(TOGETHER, max(1, ACTIVATIONS // (4 * width * len(labels))))
+        self.part = min(len(labels), max(1, ACTIVATIONS // (4 * width)))
+
+    @property
+    def bytes(self) -> int:
+        """What it takes at work, whatever the number of checkpoints."""
+        spec, (n, n_ctx), tokens = self.spec, self.prompts.shape, int(self.prompts.max()) + 1
+        last = 4 * self.part * self.width + 3 * spec.n_heads * (n * n_ctx + tokens * n_ctx * self.width)
+        before = n * n_ctx * (2 * spec.d_mlp + 8 * spec.d_model + spec.n_heads * n_ctx) * (spec.n_layers > 1)
+        return 6 * self.together * (last + before)
+
+    @cached_property
+    def forward(self) -> SharedForward:
+        """For so many checkpoints at once."""
+        return SharedForward(self.spec, self.prompts.expand(self.together, *self.prompts.shape))
+
+    @cached_property
+    def bags(self) -> list[tuple[Int[Tensor, " prompt"], Int[Tensor, " label"]]]:
+        """For each part, its prompts in the order of their labels, and where each label begins."""
+        counts = [torch.bincount(labels, minlength=self.n_labels) for labels in self.labels.split(self.part)]
+        order = [labels.argsort(stable=True) for labels in self.labels.split(self.part)]
+        return [(prompts, count.cumsum(0) - count) for prompts, count in zip(order, counts, strict=True)]
+
+    def sums(self, weights: Tensors) -> Float[Tensor, "step label width"]:
+        """Of a stack of checkpoints."""
+        n, found = len(next(iter(weights.values()))), []
+        for begin in range(0, n, self.together):
+            # Always as many, the last ones repeated: rounding in a product depends on how many stand side by side.
+            steps = torch.arange(begin, begin + self.together).clamp(max=n - 1)
+            parts = self.forward.cache_parts({name: w[steps] for name, w in weights.items()}, self.hook, self.part)
+            found.append(torch.stack([self.by_label(*each) for each in zip(parts, self.bags, strict=True)]).sum(dim=0))
+        return torch.cat(found)[:n]
+
+    def by_label(self, activation: Tensor, bag: tuple[Tensor, Tensor]) -> Float[Tensor, "step label width"]:
+        """Sums over one part of the prompts; embedding_bag is four times as fast as index_add."""
+        prompts, starts = (each + activation.shape[1] * torch.arange(len(activation))[:, None] for each in bag)
+        sums = torch.nn.functional.embedding_bag(
+            prompts.flatten(), activation.flatten(0, 1), starts.flatten(), mode="sum"
+        )
+        return sums.view(len(activation), self.n_labels, -1)

@@ -46,9 +46,9 @@ def measure(run: Run, options: Options) -> xr.Dataset:
     def spectra(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Of a stack of checkpoints: [step, matrix, …]."""
         matrices = [number_rows(weights["embed.W_E"], task), answer_rows(last_mlp(weights, run), task)]
-        norms = torch.stack([fourier.frequency_norms(matrix) for matrix in matrices], dim=1)
         components = torch.stack([fourier.component_norms(matrix) for matrix in matrices], dim=1)
-        power = torch.stack([fourier.frequency_power(matrix) for matrix in matrices], dim=1)
+        norms = fourier.by_frequency(components)
+        power = fourier.power_shares(norms)
         return {
             "power": power,
             "norm": norms,
@@ -58,7 +58,8 @@ def measure(run: Run, options: Options) -> xr.Dataset:
         }
 
     needed = ("embed.W_E", "unembed.W_U", f"blocks.{run.config.model.n_layers - 1}.mlp.W_out")
-    found = over_checkpoints(run, spectra, lambda name: name in needed)
+    waves = 8 * task.p * (run.config.model.d_model + run.config.model.d_mlp)
+    found = over_checkpoints(run, spectra, each=3 * waves, names=lambda name: name in needed)
     per_matrix = ("step", "matrix")
     return dataset(
         run,

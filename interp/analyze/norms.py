@@ -11,7 +11,7 @@ from einops import rearrange
 from torch import Tensor
 
 from interp import figures
-from interp.analyze._common import AnalysisOptions, Variables, by_step, dataset, over_checkpoints
+from interp.analyze._common import AnalysisOptions, Variables, by_step, bytes_read, dataset, over_checkpoints
 from interp.maths import norms
 from interp.models.transformer import is_bias
 from interp.store import Run
@@ -46,7 +46,7 @@ KINDS = ("weights", "biases")
 def measure(run: Run, options: Options) -> xr.Dataset:
     """L2, L∞ and RMS of every tensor, L2 of groups and of the whole, weights and biases apart; ranks of matrices."""
     parts = Parts.of(run)
-    found = over_checkpoints(run, parts.sizes)
+    found = over_checkpoints(run, parts.sizes, each=4 * bytes_read(run))
     first = parts.sizes({name: tensor[None] for name, tensor in run.first.weights.items()})["sum_of_squares"].numpy()
     return dataset(
         run,
@@ -92,12 +92,14 @@ class Parts:
 
     def sizes(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Sizes and ranks of a stack of checkpoints: [step, tensor], and [step, weight matrix]."""
-        flat = [weights[name].double().flatten(1) for name in self.tensors]
+        flat = [weights[name].flatten(1) for name in self.tensors]
+        squares = torch.stack([each.double().square().sum(dim=1) for each in flat], dim=1)
+        entries = torch.tensor([each.shape[1] for each in flat])
         singular = [norms.singular_values(as_matrix(name, weights[name])) for name in self.matrices]
         return {
-            "sum_of_squares": torch.stack([values.square().sum(dim=1) for values in flat], dim=1),
-            "linf": torch.stack([values.abs().amax(dim=1) for values in flat], dim=1),
-            "rms": torch.stack([values.square().mean(dim=1).sqrt() for values in flat], dim=1),
+            "sum_of_squares": squares,
+            "linf": torch.stack([each.abs().amax(dim=1).double() for each in flat], dim=1),
+            "rms": (squares / entries).sqrt(),
             **{name: torch.stack([rank(values) for values in singular], dim=1) for name, rank in RANKS.items()},
         }
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from interp import figures
 from interp.analyze._common import (
     AnalysisOptions,
+    OverTable,
     answer_rows,
     by_step,
     dataset,
-    from_activations,
     last_mlp,
     needs_numbers,
     number_rows,
@@ -55,12 +55,14 @@ def measure(run: Run, options: Options) -> xr.Dataset:
 
     def measures(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Of a stack of checkpoints: [step, features]."""
-        directions = feature_directions(weights, run, task)
+        directions = feature_directions(weights, neurons, run, task)
         each = [ratios(V, options) for V in directions.values()]
         return {name: torch.stack([one[name] for one in each], dim=1) for name in each[0]}
 
-    found = over_checkpoints(run, measures)
-    shapes = {name: V.shape[1:] for name, V in feature_directions(first_of(run), run, task).items()}
+    neurons = neurons_over_table(run, task)
+    shapes = feature_shapes(run, task)
+    directions = 8 * sum(n * d for n, d in shapes.values())
+    found = over_checkpoints(run, measures, each=3 * directions, beside=neurons.bytes)
     random = [random_ratio(name, shape, options) for name, shape in shapes.items()]
     return dataset(
         run,
@@ -100,60 +102,68 @@ LONG_NAMES = {
 }
 
 
-def first_of(run: Run) -> dict[str, Tensor]:
-    """The first checkpoint in view, as a stack of one."""
-    return {name: tensor[None] for name, tensor in run.checkpoints[0].weights.items()}
+def feature_shapes(run: Run, task: ModularTask) -> dict[str, tuple[int, int]]:
+    """How many features of each kind there are, in how many dimensions."""
+    tokens, model = len(task.residues()), run.config.model
+    dimensions = dict(zip(FEATURES, (model.d_model, model.d_model, model.d_mlp, model.d_mlp), strict=True))
+    return {name: (tokens if name == "W_E tokens" else tokens - 1, d) for name, d in dimensions.items()}
 
 
-def feature_directions(weights: dict[str, Tensor], run: Run, task: ModularTask) -> dict[str, Float[Tensor, "step n d"]]:
+def feature_directions(
+    weights: dict[str, Tensor], neurons: OverTable, run: Run, task: ModularTask
+) -> dict[str, Float[Tensor, "step n d"]]:
     """V of each kind of feature for a stack of checkpoints."""
     embedding = number_rows(weights["embed.W_E"], task).double()
     return {
         "W_E waves": wave_directions(embedding),
         "W_E tokens": embedding - embedding.mean(dim=-2, keepdim=True),
-        "neuron waves": wave_directions(neurons_by_answer(weights, run, task)),
+        "neuron waves": wave_directions(neurons_by_answer(weights, neurons, task)),
         "W_L waves": wave_directions(answer_rows(last_mlp(weights, run), task)),
     }
 
 
-def neurons_by_answer(weights: dict[str, Tensor], run: Run, task: ModularTask) -> Float[Tensor, "step period d_mlp"]:
-    """Mean activation of the last layer's neurons over all prompts with one answer, in the order of `residues`."""
+def neurons_over_table(run: Run, task: ModularTask) -> OverTable:
+    """Activations of the last layer's neurons, by answer."""
     hook = f"blocks.{run.config.model.n_layers - 1}.mlp.hook_post"
-    targets, answers = torch.from_numpy(task.table().targets), torch.from_numpy(task.residues())
-    prompts = torch.bincount(targets, minlength=task.p)
+    return OverTable(run, hook, run.config.model.d_mlp, torch.from_numpy(task.table().targets), task.p)
 
-    def means(post: Float[Tensor, "prompt d_mlp"]) -> Float[Tensor, "period d_mlp"]:
-        """By answer; an answer that the operation never gives stands at the mean of the others, where it is no wave."""
-        sums = post.new_zeros(task.p, post.shape[1]).index_add_(0, targets, post)
-        given = sums[prompts > 0] / prompts[prompts > 0, None]
-        every = given.mean(dim=0).repeat(task.p, 1)
-        every[prompts > 0] = given
-        return every[answers]
 
-    return from_activations(run, weights, hook, means)
+def neurons_by_answer(
+    weights: dict[str, Tensor], neurons: OverTable, task: ModularTask
+) -> Float[Tensor, "step period d_mlp"]:
+    """Mean activation of the last layer's neurons over all prompts with one answer, in the order of `residues`.
+
+    An answer that the operation never gives stands at the mean of the others, where it is no wave.
+    """
+    prompts, means = torch.bincount(neurons.labels, minlength=task.p), neurons.sums(weights)
+    means /= prompts.clamp(min=1)[:, None]
+    means[:, prompts == 0] = means[:, prompts > 0].mean(dim=1, keepdim=True)
+    return means[:, torch.from_numpy(task.residues())]
 
 
 def ratios(V: Float[Tensor, "step n d"], options: Options) -> dict[str, Float[Tensor, " step"]]:
     """Every definition of the ratio, for one kind of feature."""
-    D, disturbance = superposition.feature_dimensionality(V), superposition.interference(V)
+    mass, overlaps = V.square().sum(dim=-1), superposition.overlaps(V)
+    D, disturbance = mass / overlaps, overlaps - mass
     s, eigenvalues = superposition.feature_shares(V), superposition.dimension_shares(V)
+    features, dimensions = superposition.exp_entropy(s), superposition.exp_entropy(eigenvalues)
     represented = (options.represented_above < D).sum(dim=-1).double()
     return {
-        "ratio": superposition.superposition_ratio(V),
-        "features_represented": superposition.exp_entropy(s),
-        "dimensions_used": superposition.exp_entropy(eigenvalues),
-        "ratio_order_2": superposition.superposition_ratio(V, order=2),
+        "ratio": features / dimensions,
+        "features_represented": features,
+        "dimensions_used": dimensions,
+        "ratio_order_2": superposition.participation(s) / superposition.participation(eigenvalues),
         "features_per_dimension": superposition.features_per_dimension(V),
         "represented_count": represented,
         "represented_share": represented / V.shape[-1],
-        "heavy_share": (V.square().sum(dim=-1) > 0.5).sum(dim=-1) / V.shape[-1],
+        "heavy_share": (mass > 0.5).sum(dim=-1) / V.shape[-1],
         "mean_dimensionality": D.nanmean(dim=-1),
         "total_dimensionality": D.nansum(dim=-1),
         "mean_interference": disturbance.nanmean(dim=-1),
     }
 
 
-def random_ratio(name: str, shape: torch.Size, options: Options) -> float:
+def random_ratio(name: str, shape: tuple[int, int], options: Options) -> float:
     """Mean superposition ratio of Gaussian matrices that are centred where the features are."""
     generator = torch.Generator().manual_seed(options.random_seed)
     V = torch.randn(options.random_draws, *shape, generator=generator, dtype=torch.float64)

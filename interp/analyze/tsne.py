@@ -18,8 +18,10 @@ from interp.analyze._common import (
     AnalysisOptions,
     answer_rows,
     by_step,
+    bytes_read,
     dataset,
     finite_weights,
+    fits,
     needs_numbers,
     number_rows,
 )
@@ -118,12 +120,11 @@ def evenly(run: Run, frames: int) -> Run:
 
 def residue_clouds(run: Run) -> Float[Tensor, "2 step period d_model"]:
     """Rows of W_E and columns of W_U for the residues, in the order of the group."""
-    weights = [finite_weights(checkpoint) for checkpoint in run]
+    names = ("embed.W_E", "unembed.W_U").__contains__
+    fits(run, 4 * len(run) * bytes_read(run, names) + 100 * len(run.task.residues()) ** 2)  # exact t-SNE: ten matrices
+    weights = finite_weights(run, names)
     return torch.stack(
-        [
-            torch.stack([number_rows(at_step["embed.W_E"], run.task) for at_step in weights]),
-            torch.stack([answer_rows(at_step["unembed.W_U"], run.task) for at_step in weights]),
-        ]
+        [number_rows(weights["embed.W_E"], run.task), answer_rows(weights["unembed.W_U"], run.task)],
     )
 
 

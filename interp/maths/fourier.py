@@ -6,7 +6,7 @@ Leading axes ("...") are carried along, so that one call serves a stack of check
 import math
 
 import torch
-from einops import einsum, rearrange, reduce
+from einops import rearrange, reduce
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -29,12 +29,17 @@ def wave_directions(matrix: Float[Tensor, "... p d"]) -> Float[Tensor, "... wave
     For an embedding these are the directions of its 2⌊p/2⌋ (one fewer for even p) Fourier features.
     """
     p, moved = matrix.shape[-2], matrix.double() - matrix[..., :1, :]  # so that a constant matrix is exactly nothing
-    return einsum(real_fourier_basis(p)[1:].to(matrix.device), moved, "wave p, ... p d -> ... wave d")
+    return real_fourier_basis(p)[1:].to(matrix.device) @ moved
 
 
 def frequency_norms(matrix: Float[Tensor, "... p d"]) -> Float[Tensor, "... freq"]:
     """√(‖F_cos,k·M‖² + ‖F_sin,k·M‖²) for each frequency k = 1 … ⌊p/2⌋: the size of M at that frequency."""
-    squares = wave_directions(matrix).square().sum(dim=-1)
+    return by_frequency(component_norms(matrix))
+
+
+def by_frequency(components: Float[Tensor, "... wave"]) -> Float[Tensor, "... freq"]:
+    """√(cos² + sin²) of each frequency, from the norms of all components."""
+    squares = components.square()
     if squares.shape[-1] % 2:  # even p: the last frequency has no sine
         squares = torch.nn.functional.pad(squares, (0, 1))
     return reduce(squares, "... (freq cos_sin) -> ... freq", "sum", cos_sin=2).sqrt()
@@ -47,7 +52,12 @@ def frequency_power(matrix: Float[Tensor, "... p d"]) -> Float[Tensor, "... freq
     Rows are the residues in the order of the group: pass the number tokens only, since the row of "=" is not a
     function on Z_p. A matrix without any non-constant part has no shares: NaN.
     """
-    power = frequency_norms(matrix).square()
+    return power_shares(frequency_norms(matrix))
+
+
+def power_shares(norms: Float[Tensor, "... freq"]) -> Float[Tensor, "... freq"]:
+    """Share of power of each frequency, from their norms. Sums to 1."""
+    power = norms.square()
     return power / power.sum(dim=-1, keepdim=True)
 
 

@@ -1,6 +1,6 @@
 """How many features share how many dimensions. Rows of V [features, dimensions] are the features' directions.
 
-Nothing here forms a features × features matrix: with G = VᵀV [dimensions, dimensions] all follows from V and G.
+All follows from V and the smaller of VᵀV [dimensions, dimensions] and VVᵀ [features, features].
 Leading axes ("...") are carried along.
 """
 
@@ -18,6 +18,8 @@ def overlaps(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... n"]:
     """Σ_j (v̂_i·v_j)² for each feature i: how much of all features' mass lies along its direction. NaN for v_i = 0."""
     V = V.double()
     unit = V / V.norm(dim=-1, keepdim=True)
+    if V.shape[-2] < V.shape[-1]:
+        return (unit @ V.mT).square().sum(dim=-1)
     return ((unit @ gram(V)) * unit).sum(dim=-1)
 
 
@@ -51,8 +53,10 @@ def feature_shares(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... n"]:
 
 
 def dimension_shares(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... d"]:
-    """Eigenvalues of VᵀV divided by their sum: each principal dimension's share of the mass."""
-    eigenvalues = torch.linalg.eigvalsh(gram(V)).clamp(min=0)  # rounding can leave −1e-17
+    """Eigenvalues of VᵀV divided by their sum: each principal dimension's share of the mass, ascending."""
+    n, d = V.shape[-2:]
+    eigenvalues = torch.linalg.eigvalsh(gram(V if d <= n else V.mT)).clamp(min=0)  # rounding can leave −1e-17
+    eigenvalues = torch.nn.functional.pad(eigenvalues, (max(0, d - n), 0))
     return eigenvalues / eigenvalues.sum(dim=-1, keepdim=True)
 
 

@@ -16,8 +16,8 @@ has weights and prompts of its own.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -64,6 +64,23 @@ class Reads:
         return Entries(columns.flatten(0, 2), self.keys.shape[0] * self.rows * self.n_heads)
 
     @cached_property
+    def pairs(self) -> Int[Tensor, " seen_runs_out"]:
+        """For each visible position the (run, distinct query, input row) of every output row."""
+        asking, which = self.asking
+        asked = which + asking.shape[1] * runs_of(which)
+        return (asked[..., None] * self.rows + self.keys).flatten(0, 1).T.flatten()
+
+    def split(self, size: int) -> "list[Reads]":
+        """Parts of so many output rows each, in order, that sum from the same table."""
+        parts = []
+        for begin in range(0, self.queries.shape[1], size):
+            rows = slice(begin, begin + size)
+            part = replace(self, queries=self.queries[:, rows], keys=self.keys[:, rows])
+            part.__dict__["sources"] = self.sources.only(rows, len(self.queries))
+            parts.append(part)
+        return parts
+
+    @cached_property
     def sources(self) -> "Sources":
         """The same as sums over a table of what each input row gives by each head."""
         return Sources.of(self)
@@ -80,6 +97,11 @@ class Sources:
     """The visible positions of the other keys."""
     entries: Entries
     """(run, output row) by (run, (head, input row) or query)."""
+
+    def only(self, rows: slice, runs: int) -> "Sources":
+        """Those of some output rows of each run."""
+        columns = self.entries.columns.view(runs, -1, self.entries.j)[:, rows]
+        return replace(self, entries=Entries(columns.flatten(0, 1), self.entries.rows))
 
     @staticmethod
     def of(reads: Reads) -> "Sources":
@@ -195,6 +217,7 @@ class SharedForward:
         self.precision: Precision = precision
         tokens = tokens[None] if self.single else tokens
         self.plan = make_plan(tokens, spec.n_layers, spec.n_heads, causal=spec.attention == "causal")
+        self._splits: dict[int, list[Reads]] = {}
 
     def __call__(self, weights: Weights) -> Float[Tensor, "*runs n d_vocab_out"]:
         """The logits at the last position."""
@@ -209,6 +232,14 @@ class SharedForward:
         """
         block = self._last_block(weights)
         return {name: self._of_each(getattr(block, each)) for name, each in block.hooks().items() if names(name)}
+
+    def cache_parts(self, weights: Weights, name: str, size: int) -> Iterator[Tensor]:
+        """One of those activations in parts of so many prompts, in order: small ones never leave the processor's cache."""
+        block = self._last_block(weights)
+        if size not in self._splits:
+            self._splits[size] = self.plan.layers[-1][0].split(size)
+        for part in block.parts(self._splits[size]):
+            yield self._of_each(getattr(part, part.hooks()[name]))
 
     def _last_block(self, weights: Weights) -> "Block":
         """The last layer, over the states that the layers before it leave."""
@@ -244,6 +275,18 @@ class Block:
 
     def __getitem__(self, name: str) -> Tensor:
         return self.weights[f"blocks.{self.layer}.{name}"]
+
+    def parts(self, reads: list[Reads]) -> "Iterator[Block]":
+        """The same layer for some output rows of its only group at a time; what all rows need is computed once."""
+        (pattern,) = self.patterns
+        size = reads[0].queries.shape[1]
+        patterns = pattern.unflatten(0, (len(self.states), -1)).split(size, dim=1)
+        for some, of_some in zip(reads, patterns, strict=True):
+            part = replace(self, groups=(some,))
+            part.__dict__.update(
+                value=self.value, mixes=self.mixes, tables=self.tables, patterns=[of_some.flatten(0, 1)]
+            )
+            yield part
 
     def hooks(self) -> dict[str, str]:
         """HookedTransformer's names of the activations, each with its name here."""
@@ -281,14 +324,19 @@ class Block:
     @cached_property
     def patterns(self) -> list[Float[Tensor, "runs_out head seen"]]:
         """Of each group."""
-        key = self.heads("K", self.normal).flatten(0, 2)
+        key = self.heads("K", self.normal)
         return [self.attend(key, group) for group in self.groups]
 
-    def attend(self, key: Float[Tensor, "inputs d_head"], group: Reads) -> Float[Tensor, "runs_out head seen"]:
+    def attend(self, key: Float[Tensor, "runs rows head d_head"], group: Reads) -> Float[Tensor, "runs_out head seen"]:
         """How each output row of a group spreads its attention over the visible positions."""
         asking, which = group.asking
-        query = select(self.heads("Q", select(self.normal, asking)), which)
-        scores = dots(query.flatten(0, 2), key, group.attention) / math.sqrt(self.spec.d_head)
+        query, scale = self.heads("Q", select(self.normal, asking)), math.sqrt(self.spec.d_head)
+        few = asking.shape[1] * group.rows < group.keys[0].numel()
+        if few and not torch.is_grad_enabled():  # the sparse product has the better gradient
+            every = (query.transpose(1, 2) @ key.permute(0, 2, 3, 1) / scale).permute(0, 2, 3, 1).flatten(0, 2)
+            scores = every.index_select(0, group.pairs).unflatten(0, (group.keys.shape[2], -1))
+            return scores.softmax(dim=0).permute(1, 2, 0)
+        scores = dots(select(query, which).flatten(0, 2), key.flatten(0, 2), group.attention) / scale
         return scores.softmax(dim=-1).unflatten(0, (-1, self.spec.n_heads))
 
     @property
@@ -338,44 +386,60 @@ class Block:
         sparse = SPARSE_COST * width * max(group.keys.shape[2] * spec.n_heads + 1 for group in self.groups)
         return self.states.shape[1] * spec.n_heads < out and sparse < dense
 
-    def through(self, matrix: Float[Tensor, "runs d_model width"], bias: Float[Tensor, "runs width"]) -> Tensor:
-        """resid_mid @ matrix + bias."""
-        return self.mixture(matrix, bias) if self.mixes else self.times(self.resid_mid, matrix) + bias[:, None]
+    def through(self, matrix: str, bias: Float[Tensor, "runs width"]) -> Float[Tensor, "runs out width"]:
+        """resid_mid @ matrix + bias, the matrix by its name."""
+        if self.mixes:
+            return self.mixture(matrix, bias)
+        return self.times(self.resid_mid, self.weights[matrix]) + bias[:, None]
 
-    def mixture(self, matrix: Tensor | None, bias: Tensor | None) -> Float[Tensor, "runs out width"]:
+    def mixture(self, matrix: str | None, bias: Tensor | None) -> Float[Tensor, "runs out width"]:
         """The same, without forming resid_mid; without a matrix, resid_mid itself."""
+        if matrix not in self.tables:
+            self.tables[matrix] = self.tabulate(self.weights[matrix] if matrix else None, bias)
+        together = zip(self.patterns, self.groups, self.tables[matrix], strict=True)
+        return joined([self.mixed(*each) for each in together])
+
+    @cached_property
+    def tables(self) -> dict[str | None, list[Float[Tensor, "rows width"]]]:
+        """What `tabulate` found, by the name of the matrix."""
+        return {}
+
+    def tabulate(self, matrix: Tensor | None, bias: Tensor | None) -> list[Float[Tensor, "rows width"]]:
+        """For each group, what every input row gives by every head, and below it what every distinct query begins with."""
         by_head = self["attn.W_O"]
         if matrix is not None:
             by_head = product(by_head.flatten(1, 2), matrix).unflatten(1, by_head.shape[1:3])
         values = product(self.value.transpose(1, 2).flatten(0, 1), by_head.flatten(0, 1))
         values = values.unflatten(0, (-1, self.spec.n_heads))  # [runs, head, rows, width]
-        return joined(
-            [self.mixed(values, matrix, bias, *each) for each in zip(self.patterns, self.groups, strict=True)]
-        )
+        return [self.tabulated(values, matrix, bias, group) for group in self.groups]
 
-    def mixed(
-        self, values: Tensor, matrix: Tensor | None, bias: Tensor | None, pattern: Tensor, group: Reads
-    ) -> Float[Tensor, "runs out width"]:
-        """The output rows of one group, as sums over the table of what each input row gives by each head."""
+    def tabulated(self, values: Tensor, matrix: Tensor | None, bias: Tensor | None, group: Reads) -> Tensor:
+        """The table of one group."""
         base = select(self.states, group.asking[0]) + self["attn.b_O"][:, None]
         if matrix is not None and bias is not None:
             base = product(base, matrix) + bias[:, None]
-        sources = group.sources
-        if sources.anchor is not None:
-            fixed = select(values.transpose(1, 2), sources.anchor)  # [runs, 1, head, width]
+        if group.sources.anchor is not None:
+            fixed = select(values.transpose(1, 2), group.sources.anchor)  # [runs, 1, head, width]
             values, base = values - fixed.transpose(1, 2), base + fixed.sum(dim=2)
-        table = torch.cat([values.flatten(1, 2), base], dim=1).flatten(0, 1)
-        weights = pattern.index_select(2, sources.varying).flatten(1)
+        return torch.cat([values.flatten(1, 2), base], dim=1).flatten(0, 1)
+
+    def mixed(self, pattern: Tensor, group: Reads, table: Tensor) -> Float[Tensor, "runs out width"]:
+        """The output rows of one group, as sums over its table."""
+        weights = pattern.index_select(2, group.sources.varying).flatten(1)
         weights = torch.cat([weights, weights.new_ones(len(weights), 1)], dim=1)
-        return weighted_sum(weights, table, sources.entries).unflatten(0, (len(self.states), -1))
+        return weighted_sum(weights, table, group.sources.entries).unflatten(0, (len(self.states), -1))
 
     # The MLP
 
     @cached_property
     def pre(self) -> Float[Tensor, "runs out d_mlp"]:
         """What the neurons receive."""
+        return self.received()
+
+    def received(self) -> Float[Tensor, "runs out d_mlp"]:
+        """The same, computed anew."""
         if self.spec.normalization == "none":
-            return self.through(self["mlp.W_in"], self["mlp.b_in"])
+            return self.through(f"blocks.{self.layer}.mlp.W_in", self["mlp.b_in"])
         return (
             self.times(self.normalise(self.resid_mid, f"blocks.{self.layer}.ln2"), self["mlp.W_in"])
             + self["mlp.b_in"][:, None]
@@ -384,6 +448,8 @@ class Block:
     @cached_property
     def activated(self) -> Float[Tensor, "runs out d_mlp"]:
         """What the activation function makes of it."""
+        if self.spec.act_fn == "relu" and "pre" not in self.__dict__ and not torch.is_grad_enabled():
+            return self.received().relu_()  # fresh pages for the result would take longer than the rest
         return ACTIVATIONS[self.spec.act_fn](self.pre)
 
     @cached_property
@@ -403,7 +469,7 @@ class Block:
         """After the last layer."""
         W_U, b_U = self.weights["unembed.W_U"], self.weights["unembed.b_U"]
         if self.folds:
-            rest = self.through(W_U, b_U + (self["mlp.b_out"][:, None] @ W_U)[:, 0])
+            rest = self.through("unembed.W_U", b_U + (self["mlp.b_out"][:, None] @ W_U)[:, 0])
             return rest + self.times(self.post, product(self["mlp.W_out"], W_U))
         return self.times(self.normalise(self.resid_post, "ln_final"), W_U) + b_U[:, None]
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -79,9 +80,16 @@ def read_header(path: Path, remedy: str = REMEDY) -> Header:
     """The header of a file written by `write_tensors`, without its tensors and not yet checked against the digest."""
     try:
         with safe_open(path, framework="pt") as file:
-            signed = (file.metadata() or {}).get("interp")
-        header = json.loads(signed or "null")
-    except (SafetensorError, OSError, ValueError) as error:
+            return own_header(path, file, remedy)
+    except (SafetensorError, OSError) as error:
+        raise damaged(path, error, remedy) from error
+
+
+def own_header(path: Path, file: Any, remedy: str) -> Header:
+    """What the open file says of itself, its digest included."""
+    try:
+        header = json.loads((file.metadata() or {}).get("interp", "null"))
+    except ValueError as error:
         raise damaged(path, error, remedy) from error
     if not isinstance(header, dict):
         raise CheckpointError(f"{path} was not written by interp: it has no header of ours; {remedy}")
@@ -91,22 +99,28 @@ def read_header(path: Path, remedy: str = REMEDY) -> Header:
 def read_tensors(
     path: Path, header: Header, shapes: dict[str, tuple[int, ...]] | None = None, remedy: str = REMEDY
 ) -> Tensors:
-    """The tensors of a file written by `write_tensors` with this header.
+    """The tensors of a file written by `write_tensors` with this header, as views of the mapped file.
 
     `shapes`, where given, are compared with the file's own table before any memory is taken.
 
     Raises:
         CheckpointError: the file is missing, damaged, or another than the one that is expected here.
     """
-    signed = read_header(path, remedy)
-    expected = signed.pop("sha256", None)
-    if signed != header:
-        odd = next(name for name in header.keys() | signed.keys() if header.get(name) != signed.get(name))
-        raise CheckpointError(
-            f"{path} is out of place: its {odd} is {signed.get(odd)!r}, and {header.get(odd)!r} is expected"
-        )
+    tensors, expected = map_tensors(path, header, shapes, remedy)
+    if digest(tensors, header) != expected:
+        raise CheckpointError(f"{path} is damaged: its content does not match its digest; {remedy}")
+    return tensors
+
+
+def map_tensors(
+    path: Path, header: Header, shapes: dict[str, tuple[int, ...]] | None = None, remedy: str = REMEDY
+) -> tuple[Tensors, str]:
+    """The same with header and shapes checked but not the content, and the digest that the content should have."""
     try:
         with safe_open(path, framework="pt") as file:
+            signed = own_header(path, file, remedy)
+            expected = str(signed.pop("sha256", ""))
+            fits(path, signed, header)
             found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  not a dict
             if shapes is not None and found != shapes:
                 odd = min(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name))
@@ -114,12 +128,18 @@ def read_tensors(
                     f"{path} does not fit its run: {odd} has shape {found.get(odd, 'none')}, "
                     f"and {shapes.get(odd, 'none')} is expected"
                 )
-            tensors = {name: file.get_tensor(name) for name in sorted(found)}
+            return {name: file.get_tensor(name) for name in sorted(found)}, expected
     except (SafetensorError, OSError) as error:
         raise damaged(path, error, remedy) from error
-    if digest(tensors, header) != expected:
-        raise CheckpointError(f"{path} is damaged: its content does not match its digest; {remedy}")
-    return tensors
+
+
+def fits(path: Path, signed: Header, header: Header) -> None:
+    """CheckpointError unless a file says of itself what is expected."""
+    if signed != header:
+        odd = next(name for name in header.keys() | signed.keys() if header.get(name) != signed.get(name))
+        raise CheckpointError(
+            f"{path} is out of place: its {odd} is {signed.get(odd)!r}, and {header.get(odd)!r} is expected"
+        )
 
 
 def damaged(path: Path, error: Exception, remedy: str) -> CheckpointError:

@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from interp.base import UserError, near_miss
+from interp.base import UserError, memory_size, near_miss, quarter_of_ram
 from interp.config import RunConfig
-from interp.store.files import CheckpointError, Tensors, read_tensors
+from interp.store.files import CheckpointError, Tensors, map_tensors, read_tensors
 from interp.store.history import read_history
 from interp.store.layout import HISTORY, RECORD, checkpoint_file, checkpoint_header, checkpoint_steps
 from interp.store.record import Record, read_record
@@ -43,6 +43,25 @@ class Checkpoint:
             self.path, checkpoint_header(self.run.record.config_sha256, self.step), self.run.tensor_shapes
         )
 
+    def mapped(self) -> Tensors:
+        """The same as views of the mapped file; its content is hashed only when `run` has not seen the file before.
+
+        A file that was found whole is known again by its inode, size and times, and is whole still: measuring one run
+        five times hashes it once.
+        """
+        header = checkpoint_header(self.run.record.config_sha256, self.step)
+        try:
+            status = self.path.stat()
+            seen = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        except OSError:
+            seen = None  # which reading the file says better
+        if seen is not None and self.run.found_whole.get(self.step) == seen:
+            return map_tensors(self.path, header, self.run.tensor_shapes)[0]
+        tensors = self.weights
+        if seen is not None:
+            self.run.found_whole[self.step] = seen
+        return tensors
+
     @property
     def metrics(self) -> dict[str, float]:
         """Train and test loss (nats) and accuracy at this step; empty when the history has no such row."""
@@ -73,6 +92,10 @@ class Run:
     """Steps of the checkpoints in view, ascending."""
     view: tuple[str, ...] = ()
     """How they were chosen, in the words of the command line."""
+    memory: int = field(default_factory=quarter_of_ram, repr=False, compare=False)
+    """Bytes that measuring may take, beside what Python and its libraries do: set by `within`."""
+    found_whole: dict[int, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
+    """By step: inode, size and times of the file whose digest was right. All views of a run share it."""
 
     @property
     def config(self) -> RunConfig:
@@ -151,12 +174,35 @@ class Run:
         )
         return replace(self, steps=chosen if last == "all" else chosen[-last:], view=(*self.view, *words))
 
+    def within(self, memory: int | str) -> "Run":
+        """The same run, to be measured in at most so much memory, such as "2GiB" or a number of bytes.
+
+        It stands with the run, not with the options of an analysis: it is where the checkpoints are read, and changes
+        no number.
+        """
+        return replace(self, memory=memory_size(memory))
+
+    def stacked(self, names: Callable[[str], bool] = lambda name: True) -> Tensors:
+        """Weights of all checkpoints in view, [step, …]; only those whose name passes `names` are copied from the files.
+
+        Raises:
+            CheckpointError: a file is missing, damaged or of another model.
+        """
+        import torch
+
+        stack = {name: torch.empty(len(self), *shape) for name, shape in self.tensor_shapes.items() if names(name)}
+        for index, checkpoint in enumerate(self.checkpoints):
+            tensors = checkpoint.mapped()
+            for name, rows in stack.items():
+                rows[index] = tensors[name]
+        return stack
+
     def without_broken(self) -> tuple["Run", list[CheckpointError]]:
         """The run with only the readable checkpoints in view, and what was wrong with the others."""
         readable, faults = [], []
         for checkpoint in self.checkpoints:
             try:
-                _ = checkpoint.weights
+                checkpoint.mapped()
                 readable.append(checkpoint.step)
             except CheckpointError as error:
                 faults.append(error)

@@ -83,3 +83,15 @@ def test_a_stack_of_matrices_is_measured_one_by_one(rank):
     stack = random_matrix(2, 3, 5, 4)
     one_by_one = torch.stack([torch.stack([rank(singular_values(matrix)) for matrix in row]) for row in stack])
     torch.testing.assert_close(rank(singular_values(stack)), one_by_one, rtol=ROUNDING, atol=0)
+
+
+def test_ranks_from_the_gram_matrix_are_those_of_svdvals():
+    """Also of a matrix whose small singular values the Gram matrix would drown in its rounding."""
+    random = torch.Generator().manual_seed(0)
+    Q, _ = torch.linalg.qr(torch.randn(3, 40, 40, generator=random, dtype=torch.float64))
+    falling = Q[0] @ torch.diag(10.0 ** -torch.linspace(0, 12, 40, dtype=torch.float64)) @ Q[1]
+    low_rank = Q[0][:, :5] @ Q[1][:5]
+    for matrix in (torch.randn(4, 30, 50, generator=random), falling, low_rank, torch.zeros(2, 6, 5), Q):
+        exact, found = torch.linalg.svdvals(matrix.double()), singular_values(matrix)
+        for rank in (stable_rank, effective_rank, participation_ratio, lambda values: values.amax(dim=-1)):
+            torch.testing.assert_close(rank(found), rank(exact), rtol=1e-8, atol=0, equal_nan=True)
