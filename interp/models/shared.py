@@ -66,9 +66,8 @@ class Reads:
     @cached_property
     def pairs(self) -> Int[Tensor, " seen_runs_out"]:
         """For each visible position the (run, distinct query, input row) of every output row."""
-        asking, which = self.asking
-        asked = which + asking.shape[1] * runs_of(which)
-        return (asked[..., None] * self.rows + self.keys).flatten(0, 1).T.flatten()
+        keys = self.keys - self.rows * runs_of(self.keys)
+        return (self.asking[1][..., None] * self.rows + keys).flatten(0, 1).T.flatten()
 
     def split(self, size: int) -> "list[Reads]":
         """Parts of so many output rows each, in order, that sum from the same table."""
