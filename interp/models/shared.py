@@ -186,7 +186,8 @@ def distinct(rows: Int[Tensor, "runs n k"]) -> tuple[Int[Tensor, "runs m"], Int[
 
 def distinct_of_one(rows: Int[Tensor, "n k"]) -> tuple[Int[Tensor, " m"], Int[Tensor, " n"]]:
     """The same for one run."""
-    _, which = torch.unique(rows, dim=0, return_inverse=True)
+    one_column = rows.shape[1] == 1  # whose rows are compared as numbers, in a tenth of the time
+    _, which = torch.unique(rows[:, 0] if one_column else rows, dim=None if one_column else 0, return_inverse=True)
     first = torch.full((int(which.max()) + 1,), len(rows), device=rows.device)
     return first.scatter_reduce(0, which, torch.arange(len(rows), device=rows.device), "amin"), which
 
