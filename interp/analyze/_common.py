@@ -26,7 +26,7 @@ from interp.tasks import ModularTask
 CHUNK = 1 << 23
 """Bytes of weights in a chunk, at most: larger ones leave the processor's cache and are no faster."""
 
-ACTIVATIONS = 1 << 22
+ACTIVATIONS = 1 << 21
 """Bytes of activations of several checkpoints at once, at most, for the same reason."""
 
 TOGETHER = 16
