@@ -8,15 +8,13 @@ process of its own. Prints both tables and writes them to benchmarks/results/ana
 import argparse
 import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib import metadata
 from pathlib import Path
 
+import common
 import numpy as np
 import torch
 
@@ -182,17 +180,11 @@ def cost(path: Path, checkpoints: int) -> dict[str, float]:
 def one(path: Path, checkpoints: int) -> None:
     """Print the cost, as JSON; `before` is the memory of Python and its libraries."""
     run = open_run(path)
-    before = peak()
+    before = common.peak_memory()
     start = time.perf_counter()
     ours(run.select(steps=run.steps[:checkpoints]))
     seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "before": before, "peak": peak()}))
-
-
-def peak() -> float:
-    """MiB of resident memory that this process has had at most; getrusage's begins with that of the process before."""
-    status = Path("/proc/self/status").read_text().splitlines()
-    return next(int(row.split()[1]) / 1024 for row in status if row.startswith("VmHWM"))
+    print(json.dumps({"seconds": seconds, "before": before, "peak": common.peak_memory()}))
 
 
 def exponent(counts: list[int], seconds: list[float]) -> float:
@@ -203,20 +195,15 @@ def exponent(counts: list[int], seconds: list[float]) -> float:
 def main(checkpoints: int) -> None:
     """Write the tables."""
     lines = [
-        f"`python benchmarks/analysis.py` on {platform.machine()}, {torch.get_num_threads()} threads, torch "
-        f"{torch.__version__}, transformer_lens {metadata.version('transformer_lens')}: p = 113, one layer (`nanda`), "
-        "synthetic checkpoints; `fourier`, `norms` and `superposition`.",
+        f"`python benchmarks/analysis.py` on {common.machine()}: p = 113, one layer (`nanda`), synthetic checkpoints; "
+        "`fourier`, `norms` and `superposition`.",
         "",
     ]
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "run"
         synthetic(path, max(*COUNTS, checkpoints))
         times = compare(path, checkpoints)
-        cells = []
-        for each in times:
-            low, middle, high = (1000 * value for value in statistics.quantiles(each, n=4))
-            cells.append(f"{middle:.1f} ({low:.1f}–{high:.1f})")
-        ratio = statistics.median(times[0]) / statistics.median(times[1])
+        cells, ratio = [common.spread(each) for each in times], common.ratio(*times)
         lines += [
             f"{checkpoints} checkpoints, blocks of {BLOCK} by each in turn: median of a block, ms a checkpoint, quartiles in "
             "brackets. Both read and hash every file, and agree to 1e-6.",
@@ -239,7 +226,7 @@ def main(checkpoints: int) -> None:
     large = [(count, each["seconds"]) for count, each in zip(COUNTS, costs, strict=True) if count >= 100]
     lines += ["", f"Seconds grow as checkpoints to the power {exponent(*zip(*large, strict=True)):.2f} from 100 up."]
     text = "\n".join(lines) + "\n"
-    (Path(__file__).parent / "results" / "analysis.md").write_text(text)
+    (common.RESULTS / "analysis.md").write_text(text)
     print(text)
 
 

@@ -55,3 +55,9 @@ def write(name: str, about: str, header: list[str], rows: list[list[str]], notes
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text(text)
     print(text)
+
+
+def peak_memory() -> float:
+    """MiB of resident memory that this process has had at most; getrusage's begins with that of the process before."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(row.split()[1]) / 1024 for row in status if row.startswith("VmHWM"))

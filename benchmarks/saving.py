@@ -5,10 +5,11 @@ from pathlib import Path
 
 import common
 
+from interp.models.products import keep_freed_memory
 from interp.store import RunWriter
 from interp.store.record import Session
 from interp.train.learner import Learner
-from interp.train.loop import RESUME_SECONDS, keep_freed_memory
+from interp.train.loop import RESUME_SECONDS
 from interp.train.presets import preset
 
 ROUNDS = 30

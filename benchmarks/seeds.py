@@ -4,9 +4,10 @@ import common
 
 from interp.config import RunConfig, Seeds
 from interp.models import TransformerSpec
+from interp.models.products import keep_freed_memory
 from interp.tasks import ModularTask
 from interp.train.learner import Learner
-from interp.train.loop import keep_freed_memory, runs_at_once
+from interp.train.loop import runs_at_once
 from interp.train.presets import preset
 
 SEEDS, ROUNDS = 16, 8

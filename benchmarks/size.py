@@ -1,7 +1,6 @@
 """Cost against size: time and memory of a training step for growing p, each in a process of its own."""
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -15,12 +14,12 @@ SIZES = (53, 97, 113, 199, 401)
 def child(p: int) -> None:
     """Print seconds of some steps, and the memory that was needed at most beyond what importing takes."""
     from interp.config import RunConfig
+    from interp.models.products import keep_freed_memory
     from interp.tasks import ModularTask
     from interp.train.learner import Learner
-    from interp.train.loop import keep_freed_memory
 
     keep_freed_memory()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = common.peak_memory()
     learner = Learner.make([RunConfig(task=ModularTask(p=p))], "cpu")
     learner.update(100)
     seconds = []
@@ -28,8 +27,8 @@ def child(p: int) -> None:
         begin = time.perf_counter()
         learner.update(100)
         seconds.append(time.perf_counter() - begin)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"seconds": seconds, "mib": (peak - before) / 1024, "prompts": len(learner.train.examples[0])}))
+    grown = common.peak_memory() - before
+    print(json.dumps({"seconds": seconds, "mib": grown, "prompts": len(learner.train.examples[0])}))
 
 
 def main() -> None:

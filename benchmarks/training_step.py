@@ -12,9 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from interp.config import RunConfig, TrainConfig
 from interp.models import TransformerSpec
+from interp.models.products import keep_freed_memory
 from interp.tasks import ModularTask
 from interp.train.learner import Learner
-from interp.train.loop import keep_freed_memory
 
 CASES = {
     "p = 53, 1 layer (quick)": RunConfig(task=ModularTask(p=53, train_fraction=0.4), model=TransformerSpec(d_mlp=256)),

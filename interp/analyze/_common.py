@@ -18,6 +18,7 @@ from torch import Tensor
 
 from interp.base import Frozen, UserError, readable_size
 from interp.maths.curves import first_lasting
+from interp.models.products import keep_freed_memory
 from interp.models.shared import SharedForward
 from interp.store import Run
 from interp.store.files import Tensors
@@ -58,6 +59,7 @@ def over_checkpoints(
     chunk takes `beside` more, however small. Several chunks are measured at a time, each on one thread, while all of them
     fit into the run's memory.
     """
+    keep_freed_memory()
     size = bytes_read(run, names)
     workers, chunk = shares(run, 2 * size + each, beside, CHUNK // size)
     views = [replace(run, steps=run.steps[begin : begin + chunk]) for begin in range(0, len(run), chunk)]

@@ -3,6 +3,8 @@
 Each is differentiable, as often as asked: the gradients are made of the same products.
 """
 
+import ctypes
+import sys
 import warnings
 from functools import cached_property
 from typing import Any
@@ -190,3 +192,18 @@ def bags(rows: Tensor, table: Tensor, starts: Tensor, weights: Tensor) -> Tensor
         per_sample_weights=weights.detach(),
         include_last_offset=True,
     )
+
+
+def keep_freed_memory() -> None:
+    """Have glibc's malloc keep what is freed, for this process.
+
+    Otherwise tensors of some megabytes go back to the system at every step and are fetched page by page at the next: a
+    tenth of the time of training and a third of an analysis' at p = 113.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(MMAP_THRESHOLD, 1 << 30)
+        libc.mallopt(TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""Parameters of mallopt(3)."""

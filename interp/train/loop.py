@@ -1,9 +1,7 @@
 """The training loop: the same steps whether runs go through, or stop and are resumed; alone, or side by side."""
 
-import ctypes
 import math
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +15,7 @@ import torch
 
 from interp.base import UserError
 from interp.config import RunConfig
+from interp.models.products import keep_freed_memory
 from interp.store import Run, RunWriter, open_run
 from interp.store.history import Row
 from interp.store.record import Session
@@ -199,21 +198,6 @@ def divergence(row: Row, path: Path) -> UserError:
         f"training diverged: the train loss is {row['train_loss']} at step {row['step']:,}; take a smaller --train.lr. "
         f"What came before is in {path}"
     )
-
-
-def keep_freed_memory() -> None:
-    """Have glibc's malloc keep what is freed, for this process.
-
-    Otherwise tensors of some megabytes go back to the system at every step and are fetched page by page at the next:
-    at p = 113 that was a tenth of the time.
-    """
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(MMAP_THRESHOLD, 1 << 30)
-        libc.mallopt(TRIM_THRESHOLD, (1 << 31) - 1)
-
-
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-"""Parameters of mallopt(3)."""
 
 
 @contextmanager
