@@ -92,7 +92,7 @@ class Sources:
     anchor: Int[Tensor, "runs 1"] | None
     """A key that all output rows of a run see. Attention sums to 1, so its values can be taken from all others and given
     to every row whole: one entry less a head."""
-    varying: Int[Tensor, " positions"]
+    varying: list[int]
     """The visible positions of the other keys."""
     entries: Entries
     """(run, output row) by (run, (head, input row) or query)."""
@@ -108,8 +108,7 @@ class Sources:
         asking, which = reads.asking
         same = (reads.keys == reads.keys[:, :1]).flatten(0, 1).all(0).tolist()
         fixed = same.index(True) if True in same else None
-        others = [i for i in range(len(same)) if i != fixed]
-        varying = torch.tensor(others, dtype=torch.long, device=reads.keys.device)
+        varying = [i for i in range(len(same)) if i != fixed]
         heads = torch.arange(reads.n_heads, device=reads.keys.device)[:, None]
         keys = reads.keys - reads.rows * runs_of(reads.keys)
         values = (heads * reads.rows + keys[:, :, None, varying]).flatten(2)
@@ -424,7 +423,8 @@ class Block:
 
     def mixed(self, pattern: Tensor, group: Reads, table: Tensor) -> Float[Tensor, "runs out width"]:
         """The output rows of one group, as sums over its table."""
-        weights = pattern.index_select(2, group.sources.varying).flatten(1)
+        by_position = pattern.unbind(2)
+        weights = torch.stack([by_position[i] for i in group.sources.varying], dim=2).flatten(1)
         weights = torch.cat([weights, weights.new_ones(len(weights), 1)], dim=1)
         return weighted_sum(weights, table, group.sources.entries).unflatten(0, (len(self.states), -1))
 
