@@ -423,9 +423,9 @@ class Block:
 
     def mixed(self, pattern: Tensor, group: Reads, table: Tensor) -> Float[Tensor, "runs out width"]:
         """The output rows of one group, as sums over its table."""
-        by_position = pattern.unbind(2)
-        weights = torch.stack([by_position[i] for i in group.sources.varying], dim=2).flatten(1)
-        weights = torch.cat([weights, weights.new_ones(len(weights), 1)], dim=1)
+        ones = pattern.new_ones(len(pattern), 1)
+        varying = [pattern[:, :, i] for i in group.sources.varying]
+        weights = torch.cat([torch.stack(varying, dim=2).flatten(1), ones], dim=1) if varying else ones
         return weighted_sum(weights, table, group.sources.entries).unflatten(0, (len(self.states), -1))
 
     # The MLP
