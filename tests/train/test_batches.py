@@ -91,8 +91,9 @@ def test_runs_of_another_shape_or_length_are_batches_of_their_own(tmp_path):
     assert [label for label, _ in batches([Writer(plain)], "cpu", 2)] == [""]
 
 
-def test_large_runs_are_trained_one_by_one_and_small_ones_together():
-    assert loop.runs_at_once([RunConfig()], "cpu") == 1
+def test_the_largest_runs_are_trained_one_by_one_and_small_ones_together():
+    assert loop.runs_at_once([RunConfig(task=ModularTask(p=401))], "cpu") == 1
+    assert loop.runs_at_once([RunConfig()], "cpu") == 17
     assert loop.runs_at_once([tiny_config()], "cpu") == loop.PROMPTS_AT_ONCE // 60
 
 
