@@ -28,7 +28,7 @@ def child(p: int) -> None:
         learner.update(100)
         seconds.append(time.perf_counter() - begin)
     grown = common.peak_memory() - before
-    print(json.dumps({"seconds": seconds, "mib": grown, "prompts": len(learner.train.examples[0])}))
+    print(json.dumps({"seconds": seconds, "mib": grown, "prompts": len(learner.examples[0])}))
 
 
 def main() -> None:

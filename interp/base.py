@@ -4,11 +4,35 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+Value = TypeVar("Value")
+
+
+class once(Generic[Value]):
+    """A property that is computed when first asked for, and kept.
+
+    functools.cached_property until Python 3.11 holds one lock for all objects of a class while it computes: threads that
+    work on different objects would wait for each other.
+    """
+
+    def __init__(self, work: Callable[[Any], Value]):
+        self._work, self.__doc__ = work, work.__doc__
+
+    @overload
+    def __get__(self, owner: None, kind: type | None = None) -> Self: ...
+    @overload
+    def __get__(self, owner: object, kind: type | None = None) -> Value: ...
+    def __get__(self, owner: Any, kind: type | None = None) -> Self | Value:
+        if owner is None:
+            return self
+        value = self._work(owner)
+        owner.__dict__[self._work.__name__] = value  # which Python looks into first, the next time
+        return value
 
 
 class UserError(Exception):

@@ -1,11 +1,11 @@
 """What every analysis shares: its options, a walk over checkpoints in bounded memory, and labelled results."""
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
 from importlib import metadata
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.base import Frozen, UserError, readable_size
+from interp.base import Frozen, UserError, once, readable_size
 from interp.maths.curves import first_lasting
 from interp.models.products import keep_freed_memory
 from interp.models.shared import SharedForward
@@ -206,33 +206,36 @@ def last_mlp(weights: Mapping[str, Tensor], run: Run) -> Tensor:
     return weights[f"blocks.{layer}.mlp.W_out"] @ weights["unembed.W_U"]
 
 
-class OverTable:
-    """Sums over the prompts of the task's whole table, by label, of an activation of the last layer at the answer position.
+class NeuronSums:
+    """Sums, over the prompts of the task's whole table with one label, of the last layer's neurons at the answer position.
 
-    At p = 113 the neurons' activations take thirty times the memory of the weights. They are computed in parts that
-    stay in the processor's cache: of many checkpoints at once while those are small, of some prompts when one is not.
+    At p = 113 the activations take thirty times the memory of the weights. They are computed in parts that stay in the
+    processor's cache: of many checkpoints at once while those are small, of some prompts when one is not.
     """
 
-    def __init__(self, run: Run, hook: str, width: int, labels: Int[Tensor, " prompt"], n_labels: int):
-        self.spec, self.hook, self.width = run.config.model, hook, width
-        self.prompts, self.labels, self.n_labels = torch.from_numpy(run.task.table().inputs), labels, n_labels
-        self.together = min(TOGETHER, max(1, ACTIVATIONS // (4 * width * len(labels))))
-        self.part = min(len(labels), max(1, ACTIVATIONS // (4 * width)))
+    def __init__(self, run: Run, labels: Int[Tensor, " prompt"], n_labels: int):
+        self.spec, self.labels, self.n_labels = run.config.model, labels, n_labels
+        self.prompts = torch.from_numpy(run.task.table().inputs)
+        self.together = min(TOGETHER, max(1, ACTIVATIONS // (4 * self.spec.d_mlp * len(labels))))
+        self.part = min(len(labels), max(1, ACTIVATIONS // (4 * self.spec.d_mlp)))
 
     @property
     def bytes(self) -> int:
         """What it takes at work, whatever the number of checkpoints."""
         spec, (n, n_ctx), tokens = self.spec, self.prompts.shape, int(self.prompts.max()) + 1
-        last = 4 * self.part * self.width + 3 * spec.n_heads * (n * n_ctx + tokens * n_ctx * self.width)
+        normalised, solu = spec.normalization != "none", spec.act_fn.startswith("solu")
+        part = (4 + 2 * normalised + 3 * solu) * self.part * spec.d_mlp
+        table = 3 * spec.n_heads * (n * n_ctx + tokens * n_ctx * spec.d_mlp)
+        whole = 4 * n * spec.d_model * normalised + 2 * self.n_labels * spec.d_mlp
         before = n * n_ctx * (2 * spec.d_mlp + 8 * spec.d_model + spec.n_heads * n_ctx) * (spec.n_layers > 1)
-        return 6 * self.together * (last + before)
+        return 6 * self.together * (part + table + whole + before)
 
-    @cached_property
+    @once
     def forward(self) -> SharedForward:
         """For so many checkpoints at once."""
         return SharedForward(self.spec, self.prompts.expand(self.together, *self.prompts.shape))
 
-    @cached_property
+    @once
     def bags(self) -> list[tuple[Int[Tensor, " prompt"], Int[Tensor, " label"]]]:
         """For each part, its prompts in the order of their labels, and where each label begins."""
         counts = [torch.bincount(labels, minlength=self.n_labels) for labels in self.labels.split(self.part)]
@@ -245,8 +248,8 @@ class OverTable:
         for begin in range(0, n, self.together):
             # Always as many, the last ones repeated: rounding in a product depends on how many stand side by side.
             steps = torch.arange(begin, begin + self.together).clamp(max=n - 1)
-            parts = self.forward.cache_parts({name: w[steps] for name, w in weights.items()}, self.hook, self.part)
-            found.append(torch.stack([self.by_label(*each) for each in zip(parts, self.bags, strict=True)]).sum(dim=0))
+            parts = self.forward.posts({name: w[steps] for name, w in weights.items()}, self.part)
+            found.append(functools.reduce(torch.add, map(self.by_label, parts, self.bags)))
         return torch.cat(found)[:n]
 
     def by_label(self, activation: Tensor, bag: tuple[Tensor, Tensor]) -> Float[Tensor, "step label width"]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from interp import figures
 from interp.analyze._common import (
     AnalysisOptions,
-    OverTable,
+    NeuronSums,
     answer_rows,
     by_step,
     dataset,
@@ -110,7 +110,7 @@ def feature_shapes(run: Run, task: ModularTask) -> dict[str, tuple[int, int]]:
 
 
 def feature_directions(
-    weights: dict[str, Tensor], neurons: OverTable, run: Run, task: ModularTask
+    weights: dict[str, Tensor], neurons: NeuronSums, run: Run, task: ModularTask
 ) -> dict[str, Float[Tensor, "step n d"]]:
     """V of each kind of feature for a stack of checkpoints."""
     embedding = number_rows(weights["embed.W_E"], task).double()
@@ -122,14 +122,13 @@ def feature_directions(
     }
 
 
-def neurons_over_table(run: Run, task: ModularTask) -> OverTable:
+def neurons_over_table(run: Run, task: ModularTask) -> NeuronSums:
     """Activations of the last layer's neurons, by answer."""
-    hook = f"blocks.{run.config.model.n_layers - 1}.mlp.hook_post"
-    return OverTable(run, hook, run.config.model.d_mlp, torch.from_numpy(task.table().targets), task.p)
+    return NeuronSums(run, torch.from_numpy(task.table().targets), task.p)
 
 
 def neurons_by_answer(
-    weights: dict[str, Tensor], neurons: OverTable, task: ModularTask
+    weights: dict[str, Tensor], neurons: NeuronSums, task: ModularTask
 ) -> Float[Tensor, "step period d_mlp"]:
     """Mean activation of the last layer's neurons over all prompts with one answer, in the order of `residues`.
 
@@ -166,10 +165,13 @@ def ratios(V: Float[Tensor, "step n d"], options: Options) -> dict[str, Float[Te
 def random_ratio(name: str, shape: tuple[int, int], options: Options) -> float:
     """Mean superposition ratio of Gaussian matrices that are centred where the features are."""
     generator = torch.Generator().manual_seed(options.random_seed)
-    V = torch.randn(options.random_draws, *shape, generator=generator, dtype=torch.float64)
-    if name == "W_E tokens":
-        V -= V.mean(dim=-2, keepdim=True)
-    return superposition.superposition_ratio(V).mean().item()
+    total = 0.0
+    for _ in range(options.random_draws):  # one at a time, which takes the memory of one
+        V = torch.randn(*shape, generator=generator, dtype=torch.float64)
+        if name == "W_E tokens":
+            V -= V.mean(dim=-2, keepdim=True)
+        total += superposition.superposition_ratio(V).item()
+    return total / options.random_draws
 
 
 def draw(found: xr.Dataset) -> go.Figure:

@@ -6,7 +6,6 @@ Each is differentiable, as often as asked: the gradients are made of the same pr
 import ctypes
 import sys
 import warnings
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from interp.base import once
 from interp.models.transformer import Precision
 
 
@@ -81,22 +81,22 @@ class Entries:
         self.rows = rows
         self.columns = columns.flatten()
 
-    @cached_property
+    @once
     def starts(self) -> Int[Tensor, " out_and_1"]:
         """Where the entries of each row begin, and where the last ends."""
         return torch.arange(0, self.out * self.j + 1, self.j, device=self.columns.device)
 
-    @cached_property
+    @once
     def by_column(self) -> Int[Tensor, " entries"]:
         """The entries in the order of their columns."""
         return torch.argsort(self.columns, stable=True)
 
-    @cached_property
+    @once
     def rows_by_column(self) -> Int[Tensor, " entries"]:
         """In which row each of them lies."""
         return self.by_column // self.j
 
-    @cached_property
+    @once
     def starts_by_column(self) -> Int[Tensor, " rows_and_1"]:
         """Where the entries of each column begin, and where the last ends."""
         counts = torch.bincount(self.columns, minlength=self.rows)
@@ -164,7 +164,12 @@ class _Spread(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (g,) = gradients
         weights, values = ctx.saved_tensors
-        return dots(values, g, ctx.entries), weighted_sum(weights, g, ctx.entries), None
+        to_weights, to_values, _ = ctx.needs_input_grad
+        return (
+            dots(values, g, ctx.entries) if to_weights else None,
+            weighted_sum(weights, g, ctx.entries) if to_values else None,
+            None,
+        )
 
 
 class _Dots(torch.autograd.Function):
@@ -179,7 +184,12 @@ class _Dots(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (g,) = gradients
         values, table = ctx.saved_tensors
-        return weighted_sum(g, table, ctx.entries), spread(g, values, ctx.entries), None
+        to_values, to_table, _ = ctx.needs_input_grad
+        return (
+            weighted_sum(g, table, ctx.entries) if to_values else None,
+            spread(g, values, ctx.entries) if to_table else None,
+            None,
+        )
 
 
 def bags(rows: Tensor, table: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
@@ -201,8 +211,8 @@ def keep_freed_memory() -> None:
     tenth of the time of training and a third of an analysis' at p = 113.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(MMAP_THRESHOLD, 1 << 30)
-        libc.mallopt(TRIM_THRESHOLD, (1 << 31) - 1)
+        if libc.mallopt(MMAP_THRESHOLD, 1 << 30) or libc.mallopt(MMAP_THRESHOLD, 1 << 25):  # older ones allow 32 MiB
+            libc.mallopt(TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3

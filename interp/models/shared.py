@@ -17,13 +17,13 @@ has weights and prompts of its own.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp.base import once
 from interp.models.products import Entries, dots, product, weighted_sum
 from interp.models.transformer import Precision, TransformerSpec
 
@@ -50,36 +50,26 @@ class Reads:
     """Rows of the layer's input, of one run."""
     n_heads: int
 
-    @cached_property
+    @once
     def asking(self) -> tuple[Int[Tensor, "runs queries"], Rows]:
         """The distinct queries, and which of those, counted through all runs, is each output row's."""
         first, which = distinct(self.queries[..., None])
         return self.queries.gather(1, first), which + first.shape[1] * runs_of(which)
 
-    @cached_property
+    @once
     def attention(self) -> Entries:
         """The pattern's entries: (run, output row, head) by (run, input row, head)."""
         heads = torch.arange(self.n_heads, device=self.keys.device)[:, None]
         columns = self.keys[..., None, :] * self.n_heads + heads
         return Entries(columns.flatten(0, 2), self.keys.shape[0] * self.rows * self.n_heads)
 
-    @cached_property
+    @once
     def pairs(self) -> Int[Tensor, " seen_runs_out"]:
         """For each visible position the (run, distinct query, input row) of every output row."""
         keys = self.keys - self.rows * runs_of(self.keys)
         return (self.asking[1][..., None] * self.rows + keys).flatten(0, 1).T.flatten()
 
-    def split(self, size: int) -> "list[Reads]":
-        """Parts of so many output rows each, in order, that sum from the same table."""
-        parts = []
-        for begin in range(0, self.queries.shape[1], size):
-            rows = slice(begin, begin + size)
-            part = replace(self, queries=self.queries[:, rows], keys=self.keys[:, rows])
-            part.__dict__["sources"] = self.sources.only(rows, len(self.queries))
-            parts.append(part)
-        return parts
-
-    @cached_property
+    @once
     def sources(self) -> "Sources":
         """The same as sums over a table of what each input row gives by each head."""
         return Sources.of(self)
@@ -97,10 +87,14 @@ class Sources:
     entries: Entries
     """(run, output row) by (run, (head, input row) or query)."""
 
-    def only(self, rows: slice, runs: int) -> "Sources":
-        """Those of some output rows of each run."""
-        columns = self.entries.columns.view(runs, -1, self.entries.j)[:, rows]
-        return replace(self, entries=Entries(columns.flatten(0, 1), self.entries.rows))
+    _parts: dict[int, list[Entries]] = field(default_factory=dict)
+
+    def parts(self, size: int, runs: int) -> list[Entries]:
+        """The entries in parts of so many output rows of each run, in order; found once."""
+        if size not in self._parts:
+            columns = self.entries.columns.view(runs, -1, self.entries.j).split(size, dim=1)
+            self._parts[size] = [Entries(part.flatten(0, 1), self.entries.rows) for part in columns]
+        return self._parts[size]
 
     @staticmethod
     def of(reads: Reads) -> "Sources":
@@ -215,7 +209,6 @@ class SharedForward:
         self.precision: Precision = precision
         tokens = tokens[None] if self.single else tokens
         self.plan = make_plan(tokens, spec.n_layers, spec.n_heads, causal=spec.attention == "causal")
-        self._splits: dict[int, list[Reads]] = {}
 
     def __call__(self, weights: Weights) -> Float[Tensor, "*runs n d_vocab_out"]:
         """The logits at the last position."""
@@ -231,13 +224,10 @@ class SharedForward:
         block = self._last_block(weights)
         return {name: self._of_each(getattr(block, each)) for name, each in block.hooks().items() if names(name)}
 
-    def cache_parts(self, weights: Weights, name: str, size: int) -> Iterator[Tensor]:
-        """One of those activations in parts of so many prompts, in order: small ones never leave the processor's cache."""
-        block = self._last_block(weights)
-        if size not in self._splits:
-            self._splits[size] = self.plan.layers[-1][0].split(size)
-        for part in block.parts(self._splits[size]):
-            yield self._of_each(getattr(part, part.hooks()[name]))
+    def posts(self, weights: Weights, size: int) -> Iterator[Float[Tensor, "*runs part d_mlp"]]:
+        """The last layer's hook_post in parts of so many prompts, in order: small ones never leave the processor's cache."""
+        for part in self._last_block(weights).posts(size):
+            yield self._of_each(part)
 
     def _last_block(self, weights: Weights) -> "Block":
         """The last layer, over the states that the layers before it leave."""
@@ -274,18 +264,6 @@ class Block:
     def __getitem__(self, name: str) -> Tensor:
         return self.weights[f"blocks.{self.layer}.{name}"]
 
-    def parts(self, reads: list[Reads]) -> "Iterator[Block]":
-        """The same layer for some output rows of its only group at a time; what all rows need is computed once."""
-        (pattern,) = self.patterns
-        size = reads[0].queries.shape[1]
-        patterns = pattern.unflatten(0, (len(self.states), -1)).split(size, dim=1)
-        for some, of_some in zip(reads, patterns, strict=True):
-            part = replace(self, groups=(some,))
-            part.__dict__.update(
-                value=self.value, mixes=self.mixes, tables=self.tables, patterns=[of_some.flatten(0, 1)]
-            )
-            yield part
-
     def hooks(self) -> dict[str, str]:
         """HookedTransformer's names of the activations, each with its name here."""
         names = {
@@ -304,7 +282,7 @@ class Block:
 
     # Attention
 
-    @cached_property
+    @once
     def normal(self) -> Float[Tensor, "runs rows d_model"]:
         """The states as attention reads them."""
         return self.normalise(self.states, f"blocks.{self.layer}.ln1")
@@ -314,12 +292,12 @@ class Block:
         by_head = self[f"attn.W_{kind}"].transpose(1, 2)
         return self.times(states, by_head.flatten(2)).unflatten(-1, by_head.shape[2:]) + self[f"attn.b_{kind}"][:, None]
 
-    @cached_property
+    @once
     def value(self) -> Float[Tensor, "runs rows head d_head"]:
         """What each row gives to those that attend to it."""
         return self.heads("V", self.normal)
 
-    @cached_property
+    @once
     def patterns(self) -> list[Float[Tensor, "runs_out head seen"]]:
         """Of each group."""
         key = self.heads("K", self.normal)
@@ -342,7 +320,7 @@ class Block:
         """That of the last layer, whose only group is the answer position."""
         return self.patterns[-1].unflatten(0, (len(self.states), -1))
 
-    @cached_property
+    @once
     def z(self) -> Float[Tensor, "runs out head d_head"]:
         """Values of the visible positions, weighted by attention."""
         table, shape = self.value.flatten(0, 2), (len(self.states), -1, self.spec.n_heads)
@@ -353,29 +331,29 @@ class Block:
             ]
         )
 
-    @cached_property
+    @once
     def attn_out(self) -> Float[Tensor, "runs out d_model"]:
         """What attention adds to the residual stream."""
         return self.times(self.z.flatten(2), self["attn.W_O"].flatten(1, 2)) + self["attn.b_O"][:, None]
 
     # The residual stream
 
-    @cached_property
+    @once
     def resid_pre(self) -> Float[Tensor, "runs out d_model"]:
         """Before the layer."""
         return joined([select(self.states, group.queries) for group in self.groups])
 
-    @cached_property
+    @once
     def resid_mid(self) -> Float[Tensor, "runs out d_model"]:
         """Between attention and MLP."""
         return self.mixture(None, None) if self.mixes else self.resid_pre + self.attn_out
 
-    @cached_property
+    @once
     def resid_post(self) -> Float[Tensor, "runs out d_model"]:
         """After the layer."""
         return self.resid_mid + self.mlp_out
 
-    @cached_property
+    @once
     def mixes(self) -> bool:
         """Whether it is less work to apply matrices to the table of values than to the output rows."""
         spec, out = self.spec, sum(group.queries.shape[1] for group in self.groups)
@@ -384,23 +362,17 @@ class Block:
         sparse = SPARSE_COST * width * max(group.keys.shape[2] * spec.n_heads + 1 for group in self.groups)
         return self.states.shape[1] * spec.n_heads < out and sparse < dense
 
-    def through(self, matrix: str, bias: Float[Tensor, "runs width"]) -> Float[Tensor, "runs out width"]:
-        """resid_mid @ matrix + bias, the matrix by its name."""
-        if self.mixes:
-            return self.mixture(matrix, bias)
-        return self.times(self.resid_mid, self.weights[matrix]) + bias[:, None]
+    def through(self, matrix: Float[Tensor, "runs d_model width"], bias: Float[Tensor, "runs width"]) -> Tensor:
+        """resid_mid @ matrix + bias."""
+        return self.mixture(matrix, bias) if self.mixes else self.times(self.resid_mid, matrix) + bias[:, None]
 
-    def mixture(self, matrix: str | None, bias: Tensor | None) -> Float[Tensor, "runs out width"]:
+    def mixture(self, matrix: Tensor | None, bias: Tensor | None) -> Float[Tensor, "runs out width"]:
         """The same, without forming resid_mid; without a matrix, resid_mid itself."""
-        if matrix not in self.tables:
-            self.tables[matrix] = self.tabulate(self.weights[matrix] if matrix else None, bias)
-        together = zip(self.patterns, self.groups, self.tables[matrix], strict=True)
-        return joined([self.mixed(*each) for each in together])
-
-    @cached_property
-    def tables(self) -> dict[str | None, list[Float[Tensor, "rows width"]]]:
-        """What `tabulate` found, by the name of the matrix."""
-        return {}
+        together = zip(self.patterns, self.groups, self.tabulate(matrix, bias), strict=True)
+        mixed = [
+            weighted_sum(mixing(pattern, group), table, group.sources.entries) for pattern, group, table in together
+        ]
+        return joined([rows.unflatten(0, (len(self.states), -1)) for rows in mixed])
 
     def tabulate(self, matrix: Tensor | None, bias: Tensor | None) -> list[Float[Tensor, "rows width"]]:
         """For each group, what every input row gives by every head, and below it what every distinct query begins with."""
@@ -421,54 +393,61 @@ class Block:
             values, base = values - fixed.transpose(1, 2), base + fixed.sum(dim=2)
         return torch.cat([values.flatten(1, 2), base], dim=1).flatten(0, 1)
 
-    def mixed(self, pattern: Tensor, group: Reads, table: Tensor) -> Float[Tensor, "runs out width"]:
-        """The output rows of one group, as sums over its table."""
-        ones = pattern.new_ones(len(pattern), 1)
-        varying = [pattern[:, :, i] for i in group.sources.varying]
-        weights = torch.cat([torch.stack(varying, dim=2).flatten(1), ones], dim=1) if varying else ones
-        return weighted_sum(weights, table, group.sources.entries).unflatten(0, (len(self.states), -1))
-
     # The MLP
 
-    @cached_property
+    @once
     def pre(self) -> Float[Tensor, "runs out d_mlp"]:
         """What the neurons receive."""
-        return self.received()
-
-    def received(self) -> Float[Tensor, "runs out d_mlp"]:
-        """The same, computed anew."""
         if self.spec.normalization == "none":
-            return self.through(f"blocks.{self.layer}.mlp.W_in", self["mlp.b_in"])
-        return (
-            self.times(self.normalise(self.resid_mid, f"blocks.{self.layer}.ln2"), self["mlp.W_in"])
-            + self["mlp.b_in"][:, None]
-        )
+            return self.through(self["mlp.W_in"], self["mlp.b_in"])
+        return self.received(self.resid_mid)
 
-    @cached_property
+    def received(self, resid_mid: Float[Tensor, "runs rows d_model"]) -> Float[Tensor, "runs rows d_mlp"]:
+        """What the neurons receive from these rows."""
+        normal = self.normalise(resid_mid, f"blocks.{self.layer}.ln2")
+        return self.times(normal, self["mlp.W_in"]) + self["mlp.b_in"][:, None]
+
+    @once
     def activated(self) -> Float[Tensor, "runs out d_mlp"]:
         """What the activation function makes of it."""
-        if self.spec.act_fn == "relu" and "pre" not in self.__dict__ and not torch.is_grad_enabled():
-            return self.received().relu_()  # fresh pages for the result would take longer than the rest
         return ACTIVATIONS[self.spec.act_fn](self.pre)
 
-    @cached_property
+    @once
     def post(self) -> Float[Tensor, "runs out d_mlp"]:
         """What the neurons send."""
-        if self.spec.act_fn != "solu_ln":
-            return self.activated
-        return self.layer_norm(self.activated, f"blocks.{self.layer}.mlp.ln")
+        return self.sent(self.activated)
 
-    @cached_property
+    def sent(self, activated: Float[Tensor, "runs rows d_mlp"]) -> Float[Tensor, "runs rows d_mlp"]:
+        """What the neurons send of that."""
+        return self.layer_norm(activated, f"blocks.{self.layer}.mlp.ln") if self.spec.act_fn == "solu_ln" else activated
+
+    def posts(self, size: int) -> Iterator[Float[Tensor, "runs part d_mlp"]]:
+        """`post` in parts of so many rows of the only group, in order."""
+        for pre in self.pres(size):
+            yield self.sent(ACTIVATIONS[self.spec.act_fn](pre))
+
+    def pres(self, size: int) -> Iterator[Float[Tensor, "runs part d_mlp"]]:
+        """`pre` in such parts; what all rows need is computed once."""
+        if not self.mixes or self.spec.normalization != "none":
+            yield from map(self.received, self.resid_mid.split(size, dim=1))
+            return
+        (pattern,), (group,), runs = self.patterns, self.groups, len(self.states)
+        (table,) = self.tabulate(self["mlp.W_in"], self["mlp.b_in"])
+        weights = mixing(pattern, group).unflatten(0, (runs, -1)).split(size, dim=1)
+        for part, entries in zip(weights, group.sources.parts(size, runs), strict=True):
+            yield weighted_sum(part.flatten(0, 1), table, entries).unflatten(0, (runs, -1))
+
+    @once
     def mlp_out(self) -> Float[Tensor, "runs out d_model"]:
         """What the MLP adds to the residual stream."""
         return self.times(self.post, self["mlp.W_out"]) + self["mlp.b_out"][:, None]
 
-    @cached_property
+    @once
     def logits(self) -> Float[Tensor, "runs out d_vocab_out"]:
         """After the last layer."""
         W_U, b_U = self.weights["unembed.W_U"], self.weights["unembed.b_U"]
         if self.folds:
-            rest = self.through("unembed.W_U", b_U + (self["mlp.b_out"][:, None] @ W_U)[:, 0])
+            rest = self.through(W_U, b_U + (self["mlp.b_out"][:, None] @ W_U)[:, 0])
             return rest + self.times(self.post, product(self["mlp.W_out"], W_U))
         return self.times(self.normalise(self.resid_post, "ln_final"), W_U) + b_U[:, None]
 
@@ -493,6 +472,13 @@ class Block:
     def times(self, x: Tensor, w: Tensor) -> Tensor:
         """x @ w for each run."""
         return product(x, w, self.precision)
+
+
+def mixing(pattern: Float[Tensor, "runs_out head seen"], group: Reads) -> Float[Tensor, "runs_out j"]:
+    """How much of each table row an output row takes: attention by every head, and its query whole."""
+    ones = pattern.new_ones(len(pattern), 1)
+    varying = [pattern[:, :, i] for i in group.sources.varying]
+    return torch.cat([torch.stack(varying, dim=2).flatten(1), ones], dim=1) if varying else ones
 
 
 def select(rows: Float[Tensor, "runs n ..."], index: Int[Tensor, "runs m"]) -> Float[Tensor, "runs m ..."]:

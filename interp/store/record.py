@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -83,6 +84,7 @@ def read_record(path: Path) -> Record:
         raise CheckpointError(f"{path} is damaged: {error}; restore it") from error
 
 
+@cache
 def git_commit() -> str:
     """The commit of interp's source."""
 

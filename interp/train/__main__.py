@@ -78,7 +78,7 @@ def parse(words: list[str]) -> Arguments:
         record = open_record(path)
         machine = Machine()
         for session in record.sessions[-1:]:  # on the same device and threads the numbers stay the same
-            machine = Machine("cuda" if session.device == "cuda" else "cpu", session.threads)
+            machine = Machine("cuda" if session.device.startswith("cuda") else "cpu", session.threads)
         machine = tyro.cli(Machine, default=machine, args=words[2:], prog="python -m interp.train --resume DIR")
         return Arguments(record.config, path, machine=machine, resume=True)
     if Path(words[0]).is_dir():
@@ -136,7 +136,7 @@ def run(arguments: Arguments) -> int:
             watcher=watch,
         )
     except Interrupted as stop:
-        again = "the same command with --resume"
+        again = "the same command with --resume, without --overwrite"
         if len(runs) == 1:
             again = shlex.join(["python", "-m", "interp.train", "--resume", str(stop.paths[0])])
         print(f"stopped at step {stop.step:,}, everything is saved; go on with: {again}", file=sys.stderr)
@@ -147,12 +147,15 @@ def run(arguments: Arguments) -> int:
 
 def wanted(arguments: Arguments) -> dict[Path, RunConfig]:
     """Every run that is asked for, by its directory."""
+    from interp.store.files import told_in_a_sentence
     from interp.store.layout import RECORD
     from interp.train.grid import grid, parse_axis
 
     if arguments.n_seeds == 1 and not arguments.vary:
         return {arguments.out: arguments.config}
-    if (arguments.out / RECORD).exists():
+    with told_in_a_sentence(arguments.out):
+        is_run = (arguments.out / RECORD).exists()
+    if is_run:
         raise UserError(f"{arguments.out} is a run itself; choose another --out for several runs")
     axes = [parse_axis(words) for words in arguments.vary]
     if len(dict(axes)) < len(axes):
@@ -163,18 +166,17 @@ def wanted(arguments: Arguments) -> dict[Path, RunConfig]:
 
 def report(done: "list[Run]", out: Path) -> None:
     """Say what was trained, and what to do with it."""
-    look = f"look at them with: python -m interp.analyze all {shlex.quote(str(out))}"
+    look = "look at them with: python -m interp.analyze all"
     if len(done) == 1:
         print(f"{len(done[0])} checkpoints up to step {done[0].steps[-1]:,} in {done[0].path}")
-        print(look)
+        print(f"{look} {shlex.quote(str(done[0].path))}")
         return
     width = max(len(run.path.name) for run in done)
     for run in done:
-        print(
-            f"{run.path.name:<{width}}  test accuracy {run.history['test_accuracy'].iloc[-1]:6.1%} at step {run.steps[-1]:,}"
-        )
+        accuracy = run.history["test_accuracy"].iloc[-1]
+        print(f"{run.path.name:<{width}}  test accuracy {accuracy:6.1%} at step {run.steps[-1]:,}")
     print(f"{len(done)} runs in {out}")
-    print(f"{look}/*")
+    print(f"{look} {shlex.quote(str(out))}/*")
 
 
 def main(words: list[str]) -> int:

@@ -16,6 +16,12 @@ def captured(work: Callable[[], None], moving: Callable[[], list[Tensor]]) -> Ca
     `moving` lists the tensors that `work` changes; they are put back to what they are now. Those that come into being
     during the warm-up, as an optimiser's do, are put back to 0.
     """
+    with torch.cuda.device(moving()[0].device):
+        return _captured(work, moving)
+
+
+def _captured(work: Callable[[], None], moving: Callable[[], list[Tensor]]) -> Callable[[], Any]:
+    """The same on the current device."""
     before = [(tensor, tensor.clone()) for tensor in moving()]
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())

@@ -1,11 +1,15 @@
 """Many configurations from one: every combination of values, and seeds counted up."""
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from interp.base import UserError, near_miss
 from interp.config import RunConfig, flatten
+
+LONGEST_NAME = 100
+"""Characters of a run's name."""
 
 
 def grid(base: RunConfig, seeds: int = 1, vary: Mapping[str, Sequence[Any]] | None = None) -> dict[str, RunConfig]:
@@ -14,30 +18,46 @@ def grid(base: RunConfig, seeds: int = 1, vary: Mapping[str, Sequence[Any]] | No
     >>> list(grid(RunConfig(), seeds=2, vary={"train.weight_decay": [0.3, 1]}))
     ['weight_decay=0.3+seed=0', 'weight_decay=0.3+seed=1', 'weight_decay=1+seed=0', 'weight_decay=1+seed=1']
 
-    The i-th seed adds i to each of the base's seeds for split, model and order.
+    The i-th seed adds i to each of the base's seeds for split, model and order; its name says that of the model.
 
     Raises:
-        UserError: a field or a value that is not allowed, or a value given twice.
+        UserError: a field or a value that is not allowed, a value given twice, or none at all.
     """
     if seeds < 1:
         raise UserError(f"the number of seeds is {seeds}; it should be at least 1")
+    empty = [field for field, values in (vary or {}).items() if not len(values)]
+    if empty:
+        raise UserError(f"{empty[0]} has no values to vary; give at least one")
     axes = [[(field, value) for value in values] for field, values in (vary or {}).items()]
     found: dict[str, RunConfig] = {}
     for chosen in itertools.product(*axes):
         for seed in range(seeds):
-            words = [f"{field.rsplit('.', 1)[-1]}={value}" for field, value in chosen]
-            name = "+".join([*words, *([f"seed={seed}"] if seeds > 1 or not words else [])])
-            if name in found:
-                raise UserError(f"{name} is asked for twice; give each value once")
-            found[name] = changed(base, name, dict(chosen), seed)
+            words = [f"{field.rsplit('.', 1)[-1]}={plain(value)}" for field, value in chosen]
+            numbered = seeds > 1 or not words
+            name = "+".join([*words, *([f"seed={base.seeds.model + seed}"] if numbered else [])])
+            config = changed(base, name, dict(chosen), seed)
+            twin = next((other for other, known in found.items() if known.but(name=config.name) == config), None)
+            if twin is not None:
+                raise UserError(f"{name} is the same run as {twin}; give each value once")
+            found[name] = config
     return found
+
+
+def plain(value: Any) -> str:
+    """A value in the characters of a run's name."""
+    return re.sub(r"[^\w.=@-]+", "_", str(value)).strip("_")
 
 
 def changed(base: RunConfig, name: str, values: Mapping[str, Any], seed: int) -> RunConfig:
     """The base with these fields, by dotted name, and its seeds so many further."""
+    whole = f"{base.name}+{name}"
+    if len(whole) > LONGEST_NAME:
+        raise UserError(
+            f"{whole} has more than {LONGEST_NAME} characters; vary fewer fields at a time, or shorten the name"
+        )
     nested = base.model_dump()
     nested["seeds"] = {kind: value + seed for kind, value in nested["seeds"].items()}
-    nested["name"] = f"{base.name}+{name}"
+    nested["name"] = whole
     known = set(flatten(base.model_dump())) - {"name"}
     for field, value in values.items():
         if field not in known:

@@ -18,7 +18,7 @@ from interp.train.optimise import make_optimizer, optimizer_tensors, restore_opt
 from interp.train.schedule import batch_rows, learning_rate
 
 CHUNK = 32_768
-"""Test prompts evaluated at a time: bounds memory for the tables of large p."""
+"""Prompts of all runs that are evaluated at a time: bounds memory for large tables and many runs."""
 
 
 def together(config: RunConfig) -> str:
@@ -43,9 +43,11 @@ class Learner:
     weights: dict[str, Tensor]
     """By HookedTransformer's name, [runs, …]; those that learn require a gradient."""
     optimizers: list[torch.optim.Optimizer]
-    train: "Prompts"
+    whole: "Prompts | None"
+    """The training set, where every update is on all of it."""
+    train: list["Prompts"]
     test: list["Prompts"]
-    """In parts, since it may be much larger than the training set and needs no gradient."""
+    """Both in parts, to evaluate: that needs no gradient, and the test set may be much larger."""
 
     @staticmethod
     def make(configs: Sequence[RunConfig], device: str | torch.device) -> "Learner":
@@ -58,18 +60,15 @@ class Learner:
                 stack.requires_grad_().grad = torch.zeros_like(stack)
         optimizers = [make_optimizer(config.train, learned_views(weights, run)) for run, config in enumerate(configs)]
         splits = [config.task.split(config.seeds.split) for config in configs]
-        train = Prompts.of([split.train for split in splits], configs[0], device)
-        size = max(len(split.test) for split in splits)
-        test = [
-            Prompts.of([split.test[slice(begin, begin + CHUNK)] for split in splits], configs[0], device)
-            for begin in range(0, size, CHUNK)
-        ]
-        return Learner(configs, weights, optimizers, train, test)
-
-    @property
-    def whole_batch(self) -> bool:
-        """Whether every update is on the whole training set."""
-        return self.configs[0].train.batch_size == "full"
+        train, test = [split.train for split in splits], [split.test for split in splits]
+        return Learner(
+            configs,
+            weights,
+            optimizers,
+            Prompts.of(train, configs[0], device) if configs[0].train.batch_size == "full" else None,
+            Prompts.in_parts(train, configs[0], device),
+            Prompts.in_parts(test, configs[0], device),
+        )
 
     @cached_property
     def learned(self) -> list[str]:
@@ -84,7 +83,7 @@ class Learner:
         """One optimiser update of every run: the one that follows `step` others."""
         for config, optimizer in zip(self.configs, self.optimizers, strict=True):
             set_learning_rate(optimizer, learning_rate(step, config.train))
-        if self.whole_batch:
+        if self.whole is not None:
             self.descend_on_all()
         else:
             self.descend(self.batch(step))
@@ -93,10 +92,13 @@ class Learner:
     def descend_on_all(self) -> Callable[[], None]:
         """The update on the whole training set; on a GPU one graph, captured when it is first asked for."""
 
-        def descend() -> None:
-            self.descend(self.train)
+        whole = self.whole
+        assert whole is not None
 
-        return captured(descend, self.moving) if self.train.targets.is_cuda else descend
+        def descend() -> None:
+            self.descend(whole)
+
+        return captured(descend, self.moving) if whole.targets.is_cuda else descend
 
     def moving(self) -> list[Tensor]:
         """All that an update changes and the next one reads."""
@@ -123,14 +125,19 @@ class Learner:
         size = self.configs[0].train.batch_size
         assert size != "full"
         each = [
-            examples[batch_rows(step, len(examples), size, config.seeds.order)]
-            for examples, config in zip(self.train.examples, self.configs, strict=True)
+            train[batch_rows(step, len(train), size, config.seeds.order)]
+            for train, config in zip(self.examples, self.configs, strict=True)
         ]
-        return Prompts.of(each, self.configs[0], self.train.targets.device)
+        return Prompts.of(each, self.configs[0], self.train[0].targets.device)
+
+    @cached_property
+    def examples(self) -> list[Examples]:
+        """The training set of each run."""
+        return [config.task.split(config.seeds.split).train for config in self.configs]
 
     def rows(self, step: int) -> list[Row]:
         """Loss (nats) and accuracy over the whole training and test set, for each run."""
-        (train_loss, train_accuracy), (test_loss, test_accuracy) = self.evaluate([self.train]), self.evaluate(self.test)
+        (train_loss, train_accuracy), (test_loss, test_accuracy) = self.evaluate(self.train), self.evaluate(self.test)
         return [
             {
                 "step": step,
@@ -186,7 +193,6 @@ class Prompts:
     Runs with fewer prompts than others are filled up with their last, and answers that do not count.
     """
 
-    examples: tuple[Examples, ...]
     targets: Tensor
     """[runs, n]; IGNORED where a row only fills up."""
     forward: SharedForward
@@ -201,7 +207,14 @@ class Prompts:
         inputs = np.stack([each.inputs for each in filled])
         targets = np.stack([np.where(own, each.targets, IGNORED) for own, each in zip(counts, filled, strict=True)])
         forward = SharedForward(config.model, torch.from_numpy(inputs).to(device), config.train.precision)
-        return Prompts(tuple(examples), torch.from_numpy(targets).to(device), forward)
+        return Prompts(torch.from_numpy(targets).to(device), forward)
+
+    @staticmethod
+    def in_parts(examples: Sequence[Examples], config: RunConfig, device: torch.device) -> list["Prompts"]:
+        """The same in parts of at most CHUNK prompts of all runs."""
+        size, most = max(1, CHUNK // len(examples)), max(map(len, examples))
+        parts = [[each[slice(begin, begin + size)] for each in examples] for begin in range(0, most, size)]
+        return [Prompts.of(part, config, device) for part in parts]
 
     @cached_property
     def counted(self) -> Tensor:

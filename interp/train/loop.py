@@ -1,9 +1,13 @@
 """The training loop: the same steps whether runs go through, or stop and are resumed; alone, or side by side."""
 
 import math
+import re
+import resource
 import signal
+import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +23,7 @@ from interp.models.products import keep_freed_memory
 from interp.store import Run, RunWriter, open_run
 from interp.store.history import Row
 from interp.store.record import Session
+from interp.store.writer import refuse_what_is_there
 from interp.train.learner import Learner, together
 from interp.train.progress import Silent, Watcher
 from interp.train.schedule import checkpoint_steps, is_logged
@@ -29,8 +34,14 @@ RESUME_SECONDS = 5
 PROMPTS_AT_ONCE = 2**16
 """Training prompts of all runs of a batch on a CPU, about: bounds memory to some 1.5 GiB with 512 neurons."""
 
-RUNS_AT_ONCE = 64
-"""Runs of a batch on a GPU, unless another number is asked for."""
+PROMPTS_AT_ONCE_ON_GPU = 2**18
+"""The same on a GPU: 68 runs at p = 113."""
+
+MOST_AT_ONCE = 128
+"""Runs of a batch, however small: nothing is gained by more."""
+
+SPARE_FILES = 100
+"""Open files that are not locks of runs: libraries, standard streams, what is being written."""
 
 
 class Interrupted(Exception):
@@ -68,7 +79,7 @@ def train_many(
         resume: go on where the runs in `outs` stopped; one that is not there is started, a finished one returned.
         overwrite: replace the runs in `outs`.
         device: a torch device, such as "cpu" or "cuda".
-        at_once: runs in a batch; by default 17 at p = 113 on a CPU, more where they are smaller, and 64 on a GPU.
+        at_once: runs in a batch; by default 17 at p = 113 on a CPU, more where they are smaller or on a GPU.
         watcher: called with (total steps, first step, which runs), returns a context manager told of steps and rows.
 
     Raises:
@@ -76,6 +87,7 @@ def train_many(
             diverged; the others are trained to the end.
         Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
+    refuse_nonsense(outs, device, at_once, resume=resume, overwrite=overwrite)
     keep_freed_memory()
     with ExitStack() as stack:
         writers = [
@@ -91,6 +103,34 @@ def train_many(
         others = f" And {len(diverged) - 1} more of {len(configs)} runs diverged." * (len(diverged) > 1)
         raise UserError(f"{diverged[0]}{others}")
     return [open_run(out) for out in outs]
+
+
+def refuse_nonsense(
+    outs: Sequence[str | Path], device: str, at_once: int | None, *, resume: bool, overwrite: bool
+) -> None:
+    """UserError for what cannot be done, before anything in any directory is touched."""
+    if at_once is not None and at_once < 1:
+        raise UserError(f"at_once is {at_once}; it should be at least 1")
+    if device != "cpu" and not (re.fullmatch(r"cuda(:\d+)?", device) and torch.cuda.is_available()):
+        raise UserError(f'device is "{device}", and torch finds no such GPU here; take "cpu"')
+    counts = Counter(Path(out).absolute() for out in outs)
+    if twice := [out for out, count in counts.items() if count > 1]:
+        raise UserError(f"{twice[0]} is to hold two runs; give each a directory of its own")
+    for out in outs:
+        refuse_what_is_there(Path(out), resume, overwrite)
+    raise_file_limit(len(outs) + SPARE_FILES)
+
+
+def raise_file_limit(needed: int) -> None:
+    """Room for a lock on every run; UserError where the system allows no more open files."""
+    allowed, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY or allowed >= needed:
+        return
+    if at_most != resource.RLIM_INFINITY and at_most < needed:
+        raise UserError(
+            f"so many runs need {needed:,} open files, and the system allows {at_most:,}; train them in smaller grids"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, at_most))
 
 
 def batches(writers: Sequence[RunWriter], device: str, at_once: int | None) -> Iterator[tuple[str, list[RunWriter]]]:
@@ -109,11 +149,11 @@ def batches(writers: Sequence[RunWriter], device: str, at_once: int | None) -> I
 
 def runs_at_once(configs: Sequence[RunConfig], device: str) -> int:
     """How many of these runs to train side by side."""
-    if torch.device(device).type != "cpu":
-        return RUNS_AT_ONCE
     batch = configs[0].train.batch_size
-    largest = max(len(config.task.split(config.seeds.split).train) for config in configs)
-    return max(1, PROMPTS_AT_ONCE // (largest if batch == "full" else min(batch, largest)))
+    share = max(config.task.train_fraction for config in configs)
+    largest = max(1, int(share * configs[0].task.n_prompts))
+    prompts = PROMPTS_AT_ONCE if device == "cpu" else PROMPTS_AT_ONCE_ON_GPU
+    return min(MOST_AT_ONCE, max(1, prompts // (largest if batch == "full" else min(batch, largest))))
 
 
 @dataclass
@@ -184,6 +224,8 @@ class Batch:
                 writer.log(rows[run])
             else:
                 self.lost[writer] = divergence(rows[run], writer.path)
+                if len(self.writers) > 1:
+                    print(self.lost[writer], file=sys.stderr)  # at once: others may train for hours
         return [rows[run] for run, _ in self.sound(writers)]
 
 

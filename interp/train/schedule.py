@@ -44,7 +44,7 @@ def batch_rows(step: int, n: int, batch_size: int, seed: int) -> Int[np.ndarray,
     return permutation(n, seed, epoch)[position * batch_size : (position + 1) * batch_size]
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=256)  # one for each run of a batch
 def permutation(n: int, seed: int, epoch: int) -> Int[np.ndarray, " n"]:
     """The order of the training set in one epoch."""
     return np.random.default_rng([seed, epoch]).permutation(n)

@@ -143,6 +143,21 @@ def hook_names(spec):
     ]
 
 
+@pytest.mark.parametrize("order", WAYS)
+@examples
+@given(spec=specs, shape_and_tokens=prompts(), size=st.integers(1, 12), seed=st.integers(0, 99))
+@torch.no_grad()
+def test_neurons_in_parts_are_the_neurons(order, spec, shape_and_tokens, size, seed):
+    shape, tokens = shape_and_tokens
+    weights, hook = perturbed_weights(spec, shape, seed), f"blocks.{spec.n_layers - 1}.mlp.hook_post"
+    with way(*WAYS[order]):
+        forward = SharedForward(spec, tokens)
+        parts = list(forward.posts(weights, size))
+        whole = forward.cache(weights)[hook]
+    assert [len(part) for part in parts[:-1]] == [size] * (len(parts) - 1)
+    assert_equal_to_rounding({"post": torch.cat(parts)}, {"post": whole}, 1e-10)
+
+
 def test_only_the_activations_that_are_asked_for_are_kept():
     task = ModularTask(p=5)
     forward = SharedForward(SMALL, torch.from_numpy(task.table().inputs))

@@ -94,7 +94,7 @@ def test_runs_of_another_shape_or_length_are_batches_of_their_own(tmp_path):
 def test_the_largest_runs_are_trained_one_by_one_and_small_ones_together():
     assert loop.runs_at_once([RunConfig(task=ModularTask(p=401))], "cpu") == 1
     assert loop.runs_at_once([RunConfig()], "cpu") == 17
-    assert loop.runs_at_once([tiny_config()], "cpu") == loop.PROMPTS_AT_ONCE // 60
+    assert loop.runs_at_once([tiny_config()], "cpu") == loop.MOST_AT_ONCE
 
 
 @pytest.mark.parametrize("stop", [8, 33])
@@ -146,7 +146,46 @@ def test_nothing_is_trained_when_one_directory_is_taken(tmp_path):
     (tmp_path / "taken/thesis.tex").write_text("mine")
     with pytest.raises(UserError, match=r"taken exists and is no run"):
         train_many(DIFFERENT["seeds"][:2], [tmp_path / "free", tmp_path / "taken"])
-    assert not list(tmp_path.glob("free/steps/*"))
+    assert not (tmp_path / "free").exists()
+
+
+def test_nothing_is_overwritten_when_one_directory_is_taken(tmp_path):
+    outs = [tmp_path / "mine", tmp_path / "taken"]
+    before = files(train(DIFFERENT["seeds"][0], outs[0]))
+    outs[1].mkdir()
+    (outs[1] / "thesis.tex").write_text("mine")
+    with pytest.raises(UserError, match=r"taken exists and is no run"):
+        train_many(DIFFERENT["seeds"][:2], outs, overwrite=True)
+    assert files(open_run(outs[0])) == before
+
+
+@pytest.mark.parametrize(
+    "how, sentence",
+    [
+        ({"at_once": 0}, "at_once is 0; it should be at least 1"),
+        ({"device": "gpu"}, 'device is "gpu", and torch finds no such GPU here'),
+    ],
+)
+def test_nonsense_is_refused_in_one_sentence(how, sentence, tmp_path):
+    with pytest.raises(UserError) as refused:
+        train_many([tiny_config()], [tmp_path / "run"], **how)
+    assert sentence in str(refused.value)
+
+
+def test_one_directory_does_not_hold_two_runs(tmp_path):
+    with pytest.raises(UserError, match=r"run is to hold two runs"):
+        train_many(DIFFERENT["seeds"][:2], [tmp_path / "run", tmp_path / "run"])
+
+
+def test_many_runs_may_open_many_files(monkeypatch):
+    limits = []
+    monkeypatch.setattr(loop.resource, "getrlimit", lambda kind: (64, 4096))
+    monkeypatch.setattr(loop.resource, "setrlimit", lambda kind, limit: limits.append(limit))
+    loop.raise_file_limit(60)
+    loop.raise_file_limit(1000)
+    assert limits == [(1000, 4096)]
+    with pytest.raises(UserError, match=r"need 5,000 open files, and the system allows 4,096"):
+        loop.raise_file_limit(5000)
 
 
 def test_a_captured_step_puts_back_what_was_and_clears_what_was_not():
@@ -179,11 +218,24 @@ def test_a_grid_is_every_combination_by_name():
     assert last.train.lr == tiny_config().train.lr
 
 
+def test_names_of_a_grid_are_plain_and_tell_the_seed():
+    base = tiny_config(seeds=Seeds(model=5))
+    assert list(grid(base, seeds=2)) == ["seed=5", "seed=6"]
+    (name,) = grid(base, vary={"train.betas": [(0.9, 0.98)]})
+    assert name == "betas=0.9_0.98"
+
+
 def test_a_grid_refuses_in_one_sentence():
     for vary, words in [
         ({"train.weigth_decay": ["1"]}, 'no field "train.weigth_decay" to vary; did you mean "train.weight_decay"?'),
         ({"train.lr": ["fast"]}, "lr is 'fast'; it should be a valid number"),
-        ({"train.lr": ["1", "1"]}, "lr=1+seed=0 is asked for twice"),
+        ({"train.lr": ["1e-3", "0.001"]}, "lr=0.001+seed=0 is the same run as lr=1e-3+seed=0; give each value once"),
+        ({"train.lr": []}, "train.lr has no values to vary; give at least one"),
+        (
+            {f"train.{name}": ["0.125"] for name in ("lr", "weight_decay", "eps", "momentum")}
+            | {"task.train_fraction": ["0.5"], "model.init_scale": ["0.5"], "train.warmup_steps": ["3"]},
+            "has more than 100 characters; vary fewer fields",
+        ),
     ]:
         with pytest.raises(UserError) as refused:
             grid(tiny_config(), seeds=2, vary=vary)

@@ -123,7 +123,7 @@ def test_weight_decay_alone_shrinks_by_the_decoupled_law():
         model=TransformerSpec(d_model=8, n_heads=1, d_head=8, d_mlp=8),
     )
     learner = Learner.make([config], "cpu")
-    used = torch.unique(torch.from_numpy(learner.train.examples[0].inputs))
+    used = torch.unique(torch.from_numpy(learner.examples[0].inputs))
     untouched = (
         next(token for token in range(config.task.shape.d_vocab) if token not in used)
         if len(used) < config.task.shape.d_vocab
