@@ -225,7 +225,7 @@ class NeuronSums:
         spec, (n, n_ctx), tokens = self.spec, self.prompts.shape, int(self.prompts.max()) + 1
         normalised, solu = spec.normalization != "none", spec.act_fn.startswith("solu")
         part = (4 + 2 * normalised + 3 * solu) * self.part * spec.d_mlp
-        table = 3 * spec.n_heads * (n * n_ctx + tokens * n_ctx * spec.d_mlp)
+        table = 4 * spec.n_heads * (n * n_ctx + tokens * n_ctx * spec.d_mlp)
         whole = 4 * n * spec.d_model * normalised + 2 * self.n_labels * spec.d_mlp
         before = n * n_ctx * (2 * spec.d_mlp + 8 * spec.d_model + spec.n_heads * n_ctx) * (spec.n_layers > 1)
         return 6 * self.together * (part + table + whole + before)

@@ -21,7 +21,7 @@ class Preset:
 PRESETS = {
     "quick": Preset(
         about="x + y mod 53: memorises by step 70, generalises between 530 and 1,310",
-        minutes=0.5,
+        minutes=0.3,
         config=RunConfig(
             name="quick",
             task=ModularTask(operation="add", p=53, train_fraction=0.4),
@@ -31,7 +31,7 @@ PRESETS = {
     ),
     "nanda": Preset(
         about="x + y mod 113 from 30 % of the table, the main run of Nanda et al. (2023)",
-        minutes=20,
+        minutes=8,
         config=RunConfig(name="nanda"),
     ),
 }
