@@ -32,7 +32,7 @@ RESUME_SECONDS = 5
 """Training that a kill can cost, at most. A save with every checkpoint would cost the quick preset a tenth of its time."""
 
 PROMPTS_AT_ONCE = 2**16
-"""Training prompts of all runs of a batch on a CPU, about: bounds memory to some 1.5 GiB with 512 neurons."""
+"""Training prompts of all runs of a batch on a CPU, about: bounds memory."""
 
 PROMPTS_AT_ONCE_ON_GPU = 2**18
 """The same on a GPU: 68 runs at p = 113."""

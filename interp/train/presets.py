@@ -20,7 +20,7 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(
-        about="x + y mod 53: memorises by step 70, generalises between 530 and 1,310",
+        about="x + y mod 53: memorises by step 70, generalises between 540 and 1,290",
         minutes=0.3,
         config=RunConfig(
             name="quick",
