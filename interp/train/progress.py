@@ -38,9 +38,10 @@ class Bar:
     """A progress bar with step, time left, losses and accuracies. Use as a context manager."""
 
     def __init__(self, total: int, start: int, label: str):
+        self._label = label
         # Fits 80 columns: step 25000/25000, a short bar, the time left, and `brief`.
         self._progress = Progress(
-            TextColumn(f"{label} step".lstrip()),
+            TextColumn("step"),
             MofNCompleteColumn(),
             BarColumn(bar_width=8),
             TimeRemainingColumn(),
@@ -50,6 +51,9 @@ class Bar:
         self._task = self._progress.add_task("", total=total, completed=start, numbers="")
 
     def __enter__(self) -> "Bar":
+        if self._label:  # on a line of its own: beside the numbers it would not fit
+            medians = "; losses and accuracies are medians" * self._label.startswith("runs")
+            self._progress.console.print(self._label + medians)
         self._progress.start()
         return self
 
