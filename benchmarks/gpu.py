@@ -6,29 +6,13 @@ from collections.abc import Callable
 
 import common
 import torch
+from training_step import plain_step
 
-from interp.config import RunConfig, Seeds
+from interp.config import Seeds
 from interp.train.learner import Learner
 from interp.train.presets import preset
 
 STEPS, ROUNDS = 200, 7
-
-
-def plain_step(config: RunConfig) -> Callable[[], None]:
-    """As in training_step.py, on the GPU."""
-    model = config.model.build(config.task.shape, config.seeds.model).cuda()
-    train = config.task.split(config.seeds.split).train
-    tokens, targets = torch.from_numpy(train.inputs).cuda(), torch.from_numpy(train.targets).cuda()
-    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=1e-3, weight_decay=1.0, betas=(0.9, 0.98))
-
-    def step() -> None:
-        loss = torch.nn.functional.cross_entropy(model(tokens)[:, -1].double(), targets)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
 
 
 def rates(step: Callable[[], object]) -> list[float]:
@@ -49,7 +33,7 @@ def main() -> None:
     if not torch.cuda.is_available():
         sys.exit("benchmarks/gpu.py needs a GPU, and torch finds none here")
     config = preset("nanda").config
-    rows = [["TransformerLens loop", common.spread(rates(plain_step(config)), "s"), ""]]
+    rows = [["TransformerLens loop", common.spread(rates(plain_step(config, "cuda")), "s"), ""]]
     for runs in (1, 16, 64):
         learner = Learner.make([config.but(seeds=Seeds(split=i, model=i)) for i in range(runs)], "cuda")
         found = rates(lambda learner=learner: learner.update(100))

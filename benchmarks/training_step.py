@@ -25,11 +25,11 @@ ROUNDS = 40
 PRODUCTS = ("bmm", "baddbmm", "mm", "addmm", "_linear_pointwise", "_embedding_bag_forward_only", "sparse_sampled_addmm")
 
 
-def plain_step(config: RunConfig) -> Callable[[], None]:
+def plain_step(config: RunConfig, device: str = "cpu") -> Callable[[], None]:
     """Forward over all positions, loss in float64 at the last, backward, AdamW; biases frozen."""
-    model = config.model.build(config.task.shape, config.seeds.model)
+    model = config.model.build(config.task.shape, config.seeds.model).to(device)
     train = config.task.split(config.seeds.split).train
-    tokens, targets = torch.from_numpy(train.inputs), torch.from_numpy(train.targets)
+    tokens, targets = (torch.from_numpy(each).to(device) for each in (train.inputs, train.targets))
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=1e-3, weight_decay=1.0, betas=(0.9, 0.98))
 

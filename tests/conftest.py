@@ -7,7 +7,8 @@ import torch
 from jaxtyping import install_import_hook
 
 install_import_hook(
-    ["interp.maths", "interp.models.products", "interp.models.shared", "interp.tasks"], "beartype.beartype"
+    ["interp.maths", "interp.models.plan", "interp.models.products", "interp.models.shared", "interp.tasks"],
+    "beartype.beartype",
 )
 
 from helpers import tiny_config  # noqa: E402  after the hook

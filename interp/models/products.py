@@ -55,7 +55,7 @@ class _Product(torch.autograd.Function):
 
 ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 """oneDNN's float32 product, as torch.compile calls it. torch's own takes MKL, which is half as fast on AMD processors
-(benchmarks/results/training_step.md)."""
+(docs/decisions/0005)."""
 
 
 def multiply(x: Float[Tensor, "runs m k"], w: Float[Tensor, "runs k n"], rounded: bool) -> Float[Tensor, "runs m n"]:
@@ -80,6 +80,7 @@ class Entries:
         self.out, self.j = columns.shape
         self.rows = rows
         self.columns = columns.flatten()
+        self._zeros: dict[torch.dtype, Tensor] = {}
 
     @once
     def starts(self) -> Int[Tensor, " out_and_1"]:
@@ -102,14 +103,16 @@ class Entries:
         counts = torch.bincount(self.columns, minlength=self.rows)
         return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
-    def zeros(self, like: Tensor) -> Tensor:
-        """The matrix with every entry 0, of the type of `like`."""
-        values = torch.zeros(len(self.columns), dtype=like.dtype, device=like.device)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-            return torch.sparse_csr_tensor(
-                self.starts, self.columns, values, (self.out, self.rows), check_invariants=False
-            )
+    def zeros(self, dtype: torch.dtype) -> Tensor:
+        """The matrix with every entry 0; made once."""
+        if dtype not in self._zeros:
+            values = torch.zeros(len(self.columns), dtype=dtype, device=self.columns.device)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+                self._zeros[dtype] = torch.sparse_csr_tensor(
+                    self.starts, self.columns, values, (self.out, self.rows), check_invariants=False
+                )
+        return self._zeros[dtype]
 
 
 def weighted_sum(
@@ -177,7 +180,8 @@ class _Dots(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, table: Tensor, entries: Entries) -> Tensor:
         ctx.save_for_backward(values, table)
         ctx.entries = entries
-        found = torch.sparse.sampled_addmm(entries.zeros(values), values.contiguous(), table.contiguous().mT, beta=0.0)
+        zeros = entries.zeros(values.dtype)
+        found = torch.sparse.sampled_addmm(zeros, values.contiguous(), table.contiguous().mT, beta=0.0)
         return found.values().view(entries.out, entries.j)
 
     @staticmethod
@@ -208,7 +212,7 @@ def keep_freed_memory() -> None:
     """Have glibc's malloc keep what is freed, for this process.
 
     Otherwise tensors of some megabytes go back to the system at every step and are fetched page by page at the next: a
-    tenth of the time of training and a third of an analysis' at p = 113.
+    tenth of the time of training at p = 113 (docs/decisions/0005).
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         if libc.mallopt(MMAP_THRESHOLD, 1 << 30) or libc.mallopt(MMAP_THRESHOLD, 1 << 25):  # older ones allow 32 MiB

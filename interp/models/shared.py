@@ -1,13 +1,13 @@
 """The transformer's forward pass with its work shared: every distinct prefix is computed once.
 
 Every prompt of a task comes from one small table of tokens, so most of what HookedTransformer computes it computes again
-and again. `SharedForward` finds the repetitions in the token table and knows nothing of the task:
+and again. `SharedForward` finds the repetitions in the token table (plan.py) and knows nothing of the task:
 
 - At layer 0 the state at a position depends on its token alone (p rows, not one a prompt), at deeper layers on the
   prefix that ends there (the whole prompt, when attention is bidirectional); after the last attention only the answer
   position is needed.
 - What attention adds to a row is a sum of few values, weighted; so are its images under W_in and W_U. Where the values
-  are few (layer 0), the matrices multiply the values, and the rows sum the results: `Mixture`.
+  are few (layer 0), the matrices multiply the values, and the rows sum the results: `Block.mixture`.
 - Without a LayerNorm between them, W_out and W_U are one matrix, where that is less work.
 
 It is HookedTransformer's function at the last position, by another order of work: logits and gradients agree to rounding
@@ -17,14 +17,15 @@ has weights and prompts of its own.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.base import once
-from interp.models.products import Entries, dots, product, weighted_sum
+from interp.models.plan import Reads, make_plan, runs_of
+from interp.models.products import dots, product, weighted_sum
 from interp.models.transformer import Precision, TransformerSpec
 
 Weights = Mapping[str, Tensor]
@@ -33,166 +34,6 @@ LAYER_NORM_EPS = 1e-5
 
 SPARSE_COST = 3
 """Time of a multiplication in a sparse product, in those of a dense one (p = 113, 2 cores: 3 to 5)."""
-
-Rows = Int[Tensor, "runs out"]
-"""For each output row, a row of the layer's input, counted through all runs."""
-
-
-@dataclass(frozen=True)
-class Reads:
-    """What the rows of one position read in one layer."""
-
-    queries: Rows
-    """Row of the layer's input from which each output row continues and asks."""
-    keys: Int[Tensor, "runs out seen"]
-    """Rows of the layer's input that each output row attends to, one for each visible position."""
-    rows: int
-    """Rows of the layer's input, of one run."""
-    n_heads: int
-
-    @once
-    def asking(self) -> tuple[Int[Tensor, "runs queries"], Rows]:
-        """The distinct queries, and which of those, counted through all runs, is each output row's."""
-        first, which = distinct(self.queries[..., None])
-        return self.queries.gather(1, first), which + first.shape[1] * runs_of(which)
-
-    @once
-    def attention(self) -> Entries:
-        """The pattern's entries: (run, output row, head) by (run, input row, head)."""
-        heads = torch.arange(self.n_heads, device=self.keys.device)[:, None]
-        columns = self.keys[..., None, :] * self.n_heads + heads
-        return Entries(columns.flatten(0, 2), self.keys.shape[0] * self.rows * self.n_heads)
-
-    @once
-    def pairs(self) -> Int[Tensor, " seen_runs_out"]:
-        """For each visible position the (run, distinct query, input row) of every output row."""
-        keys = self.keys - self.rows * runs_of(self.keys)
-        return (self.asking[1][..., None] * self.rows + keys).flatten(0, 1).T.flatten()
-
-    @once
-    def sources(self) -> "Sources":
-        """The same as sums over a table of what each input row gives by each head."""
-        return Sources.of(self)
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The table rows that each output row sums, when every (head, input row) and every distinct query has one."""
-
-    anchor: Int[Tensor, "runs 1"] | None
-    """A key that all output rows of a run see. Attention sums to 1, so its values can be taken from all others and given
-    to every row whole: one entry less a head."""
-    varying: list[int]
-    """The visible positions of the other keys."""
-    entries: Entries
-    """(run, output row) by (run, (head, input row) or query)."""
-
-    _parts: dict[int, list[Entries]] = field(default_factory=dict)
-
-    def parts(self, size: int, runs: int) -> list[Entries]:
-        """The entries in parts of so many output rows of each run, in order; found once."""
-        if size not in self._parts:
-            columns = self.entries.columns.view(runs, -1, self.entries.j).split(size, dim=1)
-            self._parts[size] = [Entries(part.flatten(0, 1), self.entries.rows) for part in columns]
-        return self._parts[size]
-
-    @staticmethod
-    def of(reads: Reads) -> "Sources":
-        """Found in the rows that are read."""
-        asking, which = reads.asking
-        same = (reads.keys == reads.keys[:, :1]).flatten(0, 1).all(0).tolist()
-        fixed = same.index(True) if True in same else None
-        varying = [i for i in range(len(same)) if i != fixed]
-        heads = torch.arange(reads.n_heads, device=reads.keys.device)[:, None]
-        keys = reads.keys - reads.rows * runs_of(reads.keys)
-        values = (heads * reads.rows + keys[:, :, None, varying]).flatten(2)
-        n_values, n_queries = reads.n_heads * reads.rows, asking.shape[1]
-        columns = torch.cat([values, n_values + which[..., None] - n_queries * runs_of(values)], dim=-1)
-        columns = columns + (n_values + n_queries) * runs_of(columns)
-        entries = Entries(columns.flatten(0, 1), len(columns) * (n_values + n_queries))
-        return Sources(None if fixed is None else reads.keys[:, :1, fixed], varying, entries)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which rows exist at each layer, found in a table of tokens."""
-
-    tokens: Int[Tensor, "runs rows"]
-    positions: Int[Tensor, " rows"]
-    """Of the rows of layer 0."""
-    layers: tuple[tuple[Reads, ...], ...]
-    """For each layer, the reads of its output rows, a group for each position; the rows of all groups in order are the
-    next layer's input. The last layer has the answer position alone, one row a prompt."""
-
-
-def make_plan(tokens: Int[Tensor, "runs n n_ctx"], n_layers: int, n_heads: int, causal: bool) -> Plan:
-    """Find the distinct states of every layer.
-
-    Rows of layer 0 are the distinct (position, token) pairs; those of a deeper layer the distinct prefixes of each
-    position, or whole prompts when attention is not causal. Runs with fewer than others have their first row again.
-    """
-    n_runs, n, n_ctx = tokens.shape
-    found = [distinct(tokens[:, :, j : j + 1]) for j in range(n_ctx)]
-    rows_tokens = torch.cat([tokens[:, :, j].gather(1, first) for j, (first, _) in enumerate(found)], dim=1)
-    positions = torch.cat([torch.full_like(first[0], j) for j, (first, _) in enumerate(found)])
-    index, rows = running(found)
-    layers = []
-    for layer in range(n_layers):
-        index = index + rows * runs_of(index)
-        last = layer == n_layers - 1
-        every = torch.arange(n, device=tokens.device).expand(n_runs, n)
-        seen = {j: j + 1 if causal else n_ctx for j in ([n_ctx - 1] if last else range(n_ctx))}
-        kept = {j: (every, every) if last else distinct(tokens[:, :, : seen[j]]) for j in seen}
-        layers.append(
-            tuple(
-                Reads(
-                    index[:, :, j].gather(1, first),
-                    index[:, :, : seen[j]].gather(1, first[..., None].expand(-1, -1, seen[j])),
-                    rows,
-                    n_heads,
-                )
-                for j, (first, _) in kept.items()
-            )
-        )
-        index, rows = running(list(kept.values()))
-    return Plan(rows_tokens, positions, tuple(layers))
-
-
-def running(found: list[tuple[Tensor, Tensor]]) -> tuple[Int[Tensor, "runs n groups"], int]:
-    """Indices into several groups of rows as indices into all rows of all groups in order, and how many those are."""
-    sizes = [first.shape[1] for first, _ in found]
-    offsets = [sum(sizes[:j]) for j in range(len(sizes))]
-    return torch.stack([which + offset for (_, which), offset in zip(found, offsets, strict=True)], dim=-1), sum(sizes)
-
-
-def distinct(rows: Int[Tensor, "runs n k"]) -> tuple[Int[Tensor, "runs m"], Int[Tensor, "runs n"]]:
-    """Where each distinct row of a run first stands, and which of them every row is.
-
-    m is that of the run with the most; the others' places are filled with their first row's.
-    """
-    each: list[tuple[Tensor, Tensor]] = []
-    for run in rows:  # those of many models that answer the same prompts are all alike
-        each.append(each[0] if each and torch.equal(run, rows[0]) else distinct_of_one(run))
-    m = max(len(first) for first, _ in each)
-    firsts = [torch.nn.functional.pad(first, (0, m - len(first)), value=int(first[0])) for first, _ in each]
-    return torch.stack(firsts), torch.stack([which for _, which in each])
-
-
-def distinct_of_one(rows: Int[Tensor, "n k"]) -> tuple[Int[Tensor, " m"], Int[Tensor, " n"]]:
-    """The same for one run."""
-    base, k = int(rows.max()) + 1, rows.shape[1]
-    if base**k < 2**63:  # each row as one number, since sorting rows takes ten times as long
-        numbers = (rows * base ** torch.arange(k - 1, -1, -1, device=rows.device)).sum(dim=1)
-        _, which = torch.unique(numbers, return_inverse=True)
-    else:
-        _, which = torch.unique(rows, dim=0, return_inverse=True)
-    first = torch.full((int(which.max()) + 1,), len(rows), device=rows.device)
-    return first.scatter_reduce(0, which, torch.arange(len(rows), device=rows.device), "amin"), which
-
-
-def runs_of(values: Int[Tensor, "runs ..."]) -> Int[Tensor, "runs ..."]:
-    """The number of the run, in a shape that broadcasts against `values`."""
-    return torch.arange(len(values), device=values.device).view(-1, *[1] * (values.ndim - 1))
 
 
 class SharedForward:

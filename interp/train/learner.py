@@ -43,6 +43,8 @@ class Learner:
     weights: dict[str, Tensor]
     """By HookedTransformer's name, [runs, …]; those that learn require a gradient."""
     optimizers: list[torch.optim.Optimizer]
+    examples: list[Examples]
+    """The training set of each run."""
     whole: "Prompts | None"
     """The training set, where every update is on all of it."""
     train: list["Prompts"]
@@ -61,14 +63,11 @@ class Learner:
         optimizers = [make_optimizer(config.train, learned_views(weights, run)) for run, config in enumerate(configs)]
         splits = [config.task.split(config.seeds.split) for config in configs]
         train, test = [split.train for split in splits], [split.test for split in splits]
-        return Learner(
-            configs,
-            weights,
-            optimizers,
-            Prompts.of(train, configs[0], device) if configs[0].train.batch_size == "full" else None,
-            Prompts.in_parts(train, configs[0], device),
-            Prompts.in_parts(test, configs[0], device),
-        )
+        parts = Prompts.in_parts(train, configs[0], device)
+        whole = None
+        if configs[0].train.batch_size == "full":
+            whole = parts[0] if len(parts) == 1 else Prompts.of(train, configs[0], device)
+        return Learner(configs, weights, optimizers, train, whole, parts, Prompts.in_parts(test, configs[0], device))
 
     @cached_property
     def learned(self) -> list[str]:
@@ -129,11 +128,6 @@ class Learner:
             for train, config in zip(self.examples, self.configs, strict=True)
         ]
         return Prompts.of(each, self.configs[0], self.train[0].targets.device)
-
-    @cached_property
-    def examples(self) -> list[Examples]:
-        """The training set of each run."""
-        return [config.task.split(config.seeds.split).train for config in self.configs]
 
     def rows(self, step: int) -> list[Row]:
         """Loss (nats) and accuracy over the whole training and test set, for each run."""

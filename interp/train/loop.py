@@ -38,7 +38,7 @@ PROMPTS_AT_ONCE_ON_GPU = 2**18
 """The same on a GPU: 68 runs at p = 113."""
 
 MOST_AT_ONCE = 128
-"""Runs of a batch, however small: nothing is gained by more."""
+"""Runs of a batch, however small."""
 
 SPARE_FILES = 100
 """Open files that are not locks of runs: libraries, standard streams, what is being written."""

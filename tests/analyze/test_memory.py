@@ -128,7 +128,6 @@ print(1024 * (peak() - before))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_bound_holds(tmp_path):
     """Forty checkpoints of the paper's model: 34 MB of weights, measured in 96 MB beside the libraries."""
     from interp.config import RunConfig

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from interp.maths.losses import cross_entropy
 from interp.models import TransformerSpec
-from interp.models.shared import Block, SharedForward, make_plan
+from interp.models.plan import make_plan
+from interp.models.shared import Block, SharedForward
 from interp.tasks import ModularTask
 
 SMALL = TransformerSpec(n_heads=2, d_model=8, d_head=4, d_mlp=12)
