@@ -21,7 +21,7 @@ class Preset:
 PRESETS = {
     "quick": Preset(
         about="x + y mod 53: memorises by step 70, generalises between 540 and 1,290",
-        minutes=0.3,
+        minutes=0.5,
         config=RunConfig(
             name="quick",
             task=ModularTask(operation="add", p=53, train_fraction=0.4),
