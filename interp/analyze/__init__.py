@@ -53,8 +53,13 @@ def measure(run: "Run", name: str, **options: Any) -> "xr.Dataset":
 def command(run: "Run", name: str, options: Frozen) -> str:
     """What to type for this measurement."""
     changed = options.model_dump(exclude_defaults=True)
-    words = [f"--{option.replace('_', '-')} {shlex.quote(str(value))}" for option, value in changed.items()]
+    words = [f"--{option.replace('_', '-')} {as_words(value)}" for option, value in changed.items()]
     return " ".join(["python -m interp.analyze", name, shlex.quote(str(run.path)), *run.view, *words])
+
+
+def as_words(value: Any) -> str:
+    """The value of an option as it is typed; several stand side by side."""
+    return " ".join(shlex.quote(str(each)) for each in (value if isinstance(value, tuple) else (value,)))
 
 
 def draw(found: "xr.Dataset") -> "go.Figure":

@@ -172,6 +172,7 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments) -> None:
 
 def measure_all(run: Any, name: str, arguments: Arguments) -> tuple[Measured, dict[str, str]]:
     """Measurements and figures by analysis; and why others were left out, when `all` are asked for."""
+    from interp.analyze._progress import shown
     from interp.base import DoesNotApply
 
     names, options = list(analyze.analyses()), {}
@@ -179,9 +180,9 @@ def measure_all(run: Any, name: str, arguments: Arguments) -> tuple[Measured, di
         names, options = [name], arguments.options.model_dump()
     measured, left_out = {}, {}
     for each in names:
-        print(f"measuring {each}", file=sys.stderr)
         try:
-            found = analyze.measure(run, each, **options)
+            with shown(each):
+                found = analyze.measure(run, each, **options)
         except DoesNotApply as error:
             if name != "all":
                 raise

@@ -16,6 +16,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp.analyze import _progress
 from interp.base import DoesNotApply, Frozen, UserError, once, readable_size
 from interp.maths.curves import first_lasting
 from interp.models.products import keep_freed_memory
@@ -47,18 +48,19 @@ def over_checkpoints(
     each: int,
     beside: int = 0,
     names: Callable[[str], bool] = lambda name: True,
+    at_most: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Apply `measure` to the weights of all checkpoints in view, stacked along a leading step axis.
 
-    `measure` receives a chunk of checkpoints and returns named tensors with the same leading axis, which are joined;
-    only weights whose name passes `names` are read. Beside twice those, a checkpoint takes `each` bytes at work, and a
-    chunk takes `beside` more, however small. Several chunks are measured at a time, each on one thread, while all of them
-    fit into the run's memory.
+    `measure` receives a chunk of checkpoints (`at_most` so many) and returns named tensors with the same leading axis,
+    which are joined; only weights whose name passes `names` are read. Beside twice those, a checkpoint takes `each` bytes
+    at work, and a chunk takes `beside` more, however small. Several chunks are measured at a time, each on one thread,
+    while all of them fit into the run's memory.
     """
     keep_freed_memory()
     run = run.with_checkpoints()
     size = bytes_read(run, names)
-    workers, chunk = shares(run, 2 * size + each, beside, CHUNK // size)
+    workers, chunk = shares(run, 2 * size + each, beside, at_most or CHUNK // size)
     views = [replace(run, steps=run.steps[begin : begin + chunk]) for begin in range(0, len(run), chunk)]
 
     def measured(view: Run) -> Mapping[str, Tensor]:
@@ -66,9 +68,37 @@ def over_checkpoints(
         with torch.inference_mode():  # a property of the thread
             return measure(view.stacked(names))
 
+    parts: list[Mapping[str, Tensor]] = []
     with single_threads() as initialise, ThreadPoolExecutor(workers, initializer=initialise) as pool:
-        parts = list(pool.map(measured, views))
+        try:
+            for part in pool.map(measured, views):
+                parts.append(part)
+                _progress.tell(sum(len(next(iter(each.values()))) for each in parts), len(run))
+        except BaseException:  # a Ctrl-C or a damaged file: do not measure the rest first
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+
+
+def each_checkpoint(
+    run: Run, measure: Callable[[Tensors], Mapping[str, Tensor | float]], *, needs: int
+) -> dict[str, np.ndarray]:
+    """The same for a measure of one checkpoint at a time, which takes `needs` bytes at work: [step, …] of what it returns.
+
+    For measures of the activations over a whole table, which are large beside the weights.
+    """
+
+    def measured(stack: Tensors) -> dict[str, Tensor]:
+        """Of a chunk of one."""
+        found = measure({name: tensor[0] for name, tensor in stack.items()})
+        return {name: torch.as_tensor(value, dtype=wide(value))[None] for name, value in found.items()}
+
+    return over_checkpoints(run, measured, each=needs, at_most=1)
+
+
+def wide(value: Tensor | float) -> torch.dtype:
+    """What a result is kept in: numbers in float64, counts and answers to yes-or-no questions as they are."""
+    return value.dtype if isinstance(value, Tensor) and not value.is_floating_point() else torch.float64
 
 
 def bytes_read(run: Run, names: Callable[[str], bool] = lambda name: True) -> int:

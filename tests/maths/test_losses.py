@@ -1,11 +1,11 @@
-from math import exp, fsum, log
+from math import exp, fsum, log, log1p
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interp.maths.losses import accuracy, cross_entropy
+from interp.maths.losses import accuracy, cross_entropy, prompt_losses
 
 examples = settings(max_examples=40, deadline=None, derandomize=True)
 batches = st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(0, 99))
@@ -69,3 +69,25 @@ def test_accuracy_counts_the_prompts_answered_rightly(n, data):
     answers = torch.where(torch.tensor(right), targets, (targets + 1) % 3)
     logits = torch.nn.functional.one_hot(answers, 3).float() - 5  # the largest counts, not its sign
     assert accuracy(logits, targets) == pytest.approx(sum(right) / n)
+
+
+@examples
+@given(size=batches)
+def test_losses_of_prompts_average_to_the_cross_entropy(size):
+    logits, targets = drawn(*size)
+    assert float(prompt_losses(logits.double(), targets).mean()) == pytest.approx(
+        float(cross_entropy(logits, targets)), rel=1e-12
+    )
+
+
+def test_a_tiny_loss_is_kept_in_float32_where_one_minus_a_probability_is_lost():
+    logits, right = torch.tensor([[40.0, 0.0, 0.0], [90.0, 0.0, 0.0]]), torch.tensor([0, 0])
+    exact = [log1p(2 * exp(-40)), 2 * exp(-90)]
+    assert prompt_losses(logits, right).tolist() == pytest.approx(exact, rel=1e-6)
+
+
+def test_a_large_loss_does_not_overflow_in_float32():
+    logits = torch.tensor([[0.0, 1000.0, 999.0], [-1e5, 0.0, -1e5]])
+    expected = [1000 + log1p(exp(-1)), 1e5]
+    assert prompt_losses(logits, torch.tensor([0, 0])).tolist() == pytest.approx(expected, rel=1e-6)
+    assert prompt_losses(torch.stack([logits, logits + 1]), torch.tensor([0, 0])).shape == (2, 2)

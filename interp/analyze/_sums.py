@@ -1,0 +1,120 @@
+"""Tasks that are a sum in some order of the residues, as a square of prompts: i + j is answered by i + j modulo n."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from interp.analyze._common import needs_numbers
+from interp.base import DoesNotApply, UserError, once
+from interp.maths.losses import prompt_losses
+from interp.models.shared import SharedForward
+from interp.store import Run
+from interp.store.tensors import Tensors
+
+
+@dataclass(frozen=True)
+class Square:
+    """The prompts of a run whose task is a sum, with row i, column j answered by i + j modulo n.
+
+    a and b are counted in the order in which the operation is a sum: by value for x + y, b backwards for x − y, by discrete
+    logarithm for products and quotients. Prompts outside that order (those with 0, for products) are left out, and so are
+    the logits of what is no residue of that order.
+    """
+
+    run: Run
+    residues: Int[Tensor, " n"]
+    """The residue at each place of the order."""
+    rows: Int[Tensor, " n*n"]
+    """For each pair (i, j) in lexicographic order, its row in the task's table."""
+
+    @property
+    def n(self) -> int:
+        """Residues in the order."""
+        return len(self.residues)
+
+    @once
+    def answers(self) -> Int[Tensor, " n*n"]:
+        """Of each pair, as a place in the order: i + j modulo n."""
+        places = torch.arange(self.n)
+        return ((places[:, None] + places) % self.n).flatten()
+
+    @once
+    def prompts(self) -> Int[Tensor, "n*n n_ctx"]:
+        """Tokens of each pair."""
+        return torch.from_numpy(self.run.task.table().inputs)[self.rows]
+
+    @once
+    def forward(self) -> SharedForward:
+        """The network over all pairs."""
+        return SharedForward(self.run.known_model, self.prompts)
+
+    @once
+    def splits(self) -> dict[str, Bool[Tensor, " n*n"]]:
+        """Which pairs were trained on, which tested, and all; all alone where files of others do not tell."""
+        everything = {"all": torch.ones(self.n**2, dtype=torch.bool)}
+        try:
+            train_index = torch.from_numpy(self.run.split.train_index)
+        except DoesNotApply:
+            return everything
+        train = torch.isin(self.rows, train_index)
+        return {"train": train, "test": ~train, **everything}
+
+    def activations(self, weights: Tensors, *names: str) -> list[Float[Tensor, "n*n ..."]]:
+        """Of every pair at the answer position, by the end of HookedTransformer's hook names; `logits` in the order."""
+        wanted = {"logits": "unembed.hook_out"}
+        cache = self.forward.cache(weights, lambda hook: any(hook.endswith(wanted.get(name, name)) for name in names))
+        found = [next(value for hook, value in cache.items() if hook.endswith(wanted.get(n, n))) for n in names]
+        return [value[:, self.residues] if n == "logits" else value for n, value in zip(names, found, strict=True)]
+
+    def losses(self, logits: Float[Tensor, "*sets n*n n"]) -> Float[Tensor, "*sets split"]:
+        """Mean cross-entropy in nats over the pairs of each split, from logits in the order."""
+        return self.means(prompt_losses(logits, self.answers))
+
+    def accuracies(self, logits: Float[Tensor, "*sets n*n n"]) -> Float[Tensor, "*sets split"]:
+        """Share of each split's pairs that are answered rightly."""
+        return self.means((logits.argmax(dim=-1) == self.answers).double())
+
+    def means(self, values: Float[Tensor, "*sets n*n"]) -> Float[Tensor, "*sets split"]:
+        """Over the pairs of each split, in float64."""
+        return torch.stack([values[..., mask].double().mean(dim=-1) for mask in self.splits.values()], dim=-1)
+
+    def bytes(self, widths: float) -> int:
+        """That so many float32 numbers a pair take."""
+        return int(4 * self.n**2 * widths)
+
+    @property
+    def forward_bytes(self) -> int:
+        """What the forward pass takes at work over all pairs, at most: its activations, and those of attention."""
+        spec, n_ctx = self.run.known_model, self.prompts.shape[1]
+        deeper = n_ctx * (2 * spec.d_model + spec.d_mlp + spec.n_heads * n_ctx) * (spec.n_layers > 1)
+        return self.bytes(4 * spec.d_model + 3 * spec.d_mlp + 2 * self.n + 4 * spec.n_heads * n_ctx + deeper)
+
+
+def square(run: Run, analysis: str) -> Square:
+    """The run's table as a square; DoesNotApply where the task is no sum in any order of its residues."""
+    task = needs_numbers(run, analysis)
+    residues, table = task.residues(), task.table().targets
+    x, y = task.pairs()
+    row = np.full((task.p, task.p), -1)
+    row[x, y] = np.arange(len(x))
+    n = len(residues)
+    place = np.arange(n)
+    for backwards in (False, True):
+        rows = row[residues[:, None], residues[-place % n if backwards else place]]
+        if (rows >= 0).all() and (table[rows] == residues[(place[:, None] + place) % n]).all():
+            return Square(run, torch.from_numpy(residues), torch.from_numpy(rows.flatten()))
+    raise DoesNotApply(
+        f"{run.path} was trained on {task.rule.formula} mod {task.p}, which is a sum in no order of its residues; "
+        f'analysis "{analysis}" needs x + y, x − y, or with prime p x · y, x / y'
+    )
+
+
+def frequencies(square: Square, chosen: tuple[int, ...], option: str = "--frequencies") -> list[int]:
+    """Those that were asked for, checked; UserError when the task has none of that number."""
+    for k in chosen:
+        if not 1 <= k <= square.n // 2:
+            raise UserError(f"{option} has {k}; {square.run.path} has frequencies 1 to {square.n // 2}")
+    return sorted(set(chosen))
