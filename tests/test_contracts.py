@@ -39,10 +39,15 @@ def test_step_is_the_first_dimension_of_every_variable(measured, tiny):
     assert set(measured["step"].values) <= {*tiny.steps, *tiny.history.index}
 
 
+UNDEFINED = {
+    *("l2_ratio", "total_l2_ratio"),  # of a bias that starts at 0
+    *("share", "linear_share", "quadratic_share", "input_phase", "output_phase"),  # of a neuron that never varies
+}
+
+
 def test_values_are_finite_where_they_are_defined(measured):
     for name, variable in measured.data_vars.items():
-        undefined = {"l2_ratio", "total_l2_ratio"}  # of a bias that starts at 0
-        if name not in undefined:
+        if name not in UNDEFINED:
             assert np.isfinite(variable.values.astype(float)).all(), name
 
 
@@ -130,7 +135,7 @@ def with_other_tokens(request, tmp_path_factory) -> Run:
 def test_every_analysis_measures_as_many_residues_whatever_the_tokens(name, with_other_tokens, tiny):
     found, expected = analyze.measure(with_other_tokens, name), analyze.measure(tiny, name)
     assert found.sizes == expected.sizes
-    for variable in set(found.data_vars) - {"l2_ratio", "total_l2_ratio"}:
+    for variable in set(found.data_vars) - UNDEFINED:
         assert np.isfinite(found[variable].values.astype(float)).all(), variable
     assert isinstance(analyze.draw(found), go.Figure)
 

@@ -1,4 +1,4 @@
-"""Tasks that are a sum in some order of the residues, as a square of prompts: i + j is answered by i + j modulo n."""
+"""A task's table as a square of prompts in the order of its group; for a sum, i and j are answered by i + j modulo n."""
 
 from dataclasses import dataclass
 
@@ -13,18 +13,20 @@ from interp.maths.losses import prompt_losses
 from interp.models.shared import SharedForward
 from interp.store import Run
 from interp.store.tensors import Tensors
+from interp.tasks import ModularTask
 
 
 @dataclass(frozen=True)
 class Square:
-    """The prompts of a run whose task is a sum, with row i, column j answered by i + j modulo n.
+    """The prompts of a run over all pairs of places (i, j) in the order of its residues.
 
-    a and b are counted in the order in which the operation is a sum: by value for x + y, b backwards for x − y, by discrete
-    logarithm for products and quotients. Prompts outside that order (those with 0, for products) are left out, and so are
-    the logits of what is no residue of that order.
+    a and b are counted in the order in which the operation is a sum, where it is one: by value for x + y, b backwards for
+    x − y, by discrete logarithm for products and quotients. Prompts outside that order (those with 0, for products) are left
+    out, and so are the logits of what is no residue of that order.
     """
 
     run: Run
+    task: ModularTask
     residues: Int[Tensor, " n"]
     """The residue at each place of the order."""
     rows: Int[Tensor, " n*n"]
@@ -37,14 +39,16 @@ class Square:
 
     @once
     def answers(self) -> Int[Tensor, " n*n"]:
-        """Of each pair, as a place in the order: i + j modulo n."""
-        places = torch.arange(self.n)
-        return ((places[:, None] + places) % self.n).flatten()
+        """Of each pair, as a place in the order; i + j modulo n for a sum."""
+        targets = torch.from_numpy(self.task.table().targets)[self.rows]
+        place = torch.full((int(max(targets.max(), self.residues.max())) + 1,), -1)
+        place[self.residues] = torch.arange(self.n)
+        return place[targets]
 
     @once
     def prompts(self) -> Int[Tensor, "n*n n_ctx"]:
         """Tokens of each pair."""
-        return torch.from_numpy(self.run.task.table().inputs)[self.rows]
+        return torch.from_numpy(self.task.table().inputs)[self.rows]
 
     @once
     def forward(self) -> SharedForward:
@@ -94,22 +98,40 @@ class Square:
 
 
 def square(run: Run, analysis: str) -> Square:
-    """The run's table as a square; DoesNotApply where the task is no sum in any order of its residues."""
+    """The run's table with row i, column j answered by i + j; DoesNotApply where it is a sum in no order of its residues."""
     task = needs_numbers(run, analysis)
-    residues, table = task.residues(), task.table().targets
-    x, y = task.pairs()
-    row = np.full((task.p, task.p), -1)
-    row[x, y] = np.arange(len(x))
-    n = len(residues)
-    place = np.arange(n)
+    place = np.arange(len(task.residues()))
     for backwards in (False, True):
-        rows = row[residues[:, None], residues[-place % n if backwards else place]]
-        if (rows >= 0).all() and (table[rows] == residues[(place[:, None] + place) % n]).all():
-            return Square(run, torch.from_numpy(residues), torch.from_numpy(rows.flatten()))
+        found = table_as_square(run, task, -place if backwards else place)
+        if found is not None and (found.answers.numpy() == (place[:, None] + place).ravel() % found.n).all():
+            return found
     raise DoesNotApply(
         f"{run.path} was trained on {task.rule.formula} mod {task.p}, which is a sum in no order of its residues; "
         f'analysis "{analysis}" needs x + y, x − y, or with prime p x · y, x / y'
     )
+
+
+def any_square(run: Run, analysis: str) -> Square:
+    """The same where the task is a sum; any other table as it stands, with DoesNotApply where pairs have no answer."""
+    try:
+        return square(run, analysis)
+    except DoesNotApply:
+        task = needs_numbers(run, analysis)
+        found = table_as_square(run, task, np.arange(len(task.residues())))
+        if found is None:
+            raise
+        return found
+
+
+def table_as_square(run: Run, task: ModularTask, places_of_b: Int[np.ndarray, " n"]) -> Square | None:
+    """Row i has a at place i, column j has b at place `places_of_b[j]` (modulo n); None when a pair has no answer."""
+    residues, (x, y) = task.residues(), task.pairs()
+    row = np.full((task.p, task.p), -1)
+    row[x, y] = np.arange(len(x))
+    rows = row[np.ix_(residues, residues[places_of_b % len(residues)])]
+    if (rows < 0).any():
+        return None
+    return Square(run, task, torch.from_numpy(residues), torch.from_numpy(rows.flatten()))
 
 
 def frequencies(square: Square, chosen: tuple[int, ...], option: str = "--frequencies") -> list[int]:

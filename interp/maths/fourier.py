@@ -97,6 +97,22 @@ def above_largest_gap(norms: Float[Tensor, "... freq"]) -> Bool[Tensor, "... fre
     return power >= descending.gather(-1, gap_at)
 
 
+def far_out(norms: Float[Tensor, "... freq"]) -> Bool[Tensor, "... freq"]:
+    """Key are the frequencies that stand out: norm above the third quartile by more than three times the quartiles' distance.
+
+    That is Tukey's (1977) fence for values that are "far out", in the place of the reader's eye, by which Nanda et al. (2023)
+    name the key frequencies of W_E and the non-trivial rows of W_L. None stand out while the norms are of one size.
+    """
+    low, high = norms.quantile(torch.tensor([0.25, 0.75], dtype=norms.dtype, device=norms.device), dim=-1, keepdim=True)
+    return norms > high + 3 * (high - low)
+
+
+def agreement(one: Bool[Tensor, "... freq"], other: Bool[Tensor, "... freq"]) -> Float[Tensor, "..."]:
+    """Jaccard index of two sets of key frequencies: those in both ÷ those in either, 0 to 1; two empty sets agree, 1."""
+    both, either = (one & other).sum(dim=-1).double(), (one | other).sum(dim=-1).double()
+    return torch.where(either == 0, 1.0, both / either.clamp(min=1))
+
+
 def fewest_with_share(norms: Float[Tensor, "... freq"], share: float = 0.9) -> Bool[Tensor, "... freq"]:
     """Key are the strongest frequencies that together first hold `share` of the power."""
     power = norms.square()

@@ -3,6 +3,8 @@
 Leading axes ("...") are carried along, so that one call serves a stack of checkpoints.
 """
 
+import math
+
 import torch
 from einops import einsum
 from jaxtyping import Float, Int
@@ -20,6 +22,14 @@ def block_shares(activations: Float[Tensor, "... p p neuron"]) -> Float[Tensor, 
     `activations` are indexed by a, then b, both in the order of the group: `hook_post[..., n, :].unflatten(-2, (p, p))` of
     a table in lexicographic order. It takes four times their memory in float64.
     """
+    linear, quadratic = block_parts(activations)
+    return linear + quadratic
+
+
+def block_parts(
+    activations: Float[Tensor, "... p p neuron"],
+) -> tuple[Float[Tensor, "... neuron freq"], Float[Tensor, "... neuron freq"]]:
+    """The two parts of `block_shares`: what is linear in the waves of a and of b, and what is a product of both."""
     p, basis = activations.shape[-2], real_fourier_basis(activations.shape[-2]).to(activations.device)
     moved = activations.double() - activations[..., :1, :1, :]  # so that a constant neuron is exactly nothing
     by_a = einsum(basis, moved, "wave a, ... a b neuron -> ... wave b neuron")
@@ -30,7 +40,23 @@ def block_shares(activations: Float[Tensor, "... p p neuron"]) -> Float[Tensor, 
     alone = pairs[..., 1:, 0, :] + pairs[..., 0, 1:, :]
     crossed = pairs.diagonal(dim1=-3, dim2=-2)[..., 1:]
     variance = power.sum(dim=(-3, -2)) - power[..., 0, 0, :]
-    return (alone.mT + crossed) / variance[..., None]
+    return alone.mT / variance[..., None], crossed / variance[..., None]
+
+
+def phases(values: Float[Tensor, "... p neuron"], frequency: Int[Tensor, "... neuron"]) -> Float[Tensor, "... neuron"]:
+    """φ of the wave cos(2πkx/p − φ) of each column at its own frequency k, −π to π; NaN where k is 0 or the wave is nothing.
+
+    Of a neuron's mean activation by a (or by b), the phase of its input; of its row of W_L, that of its output. Where the
+    product of two input waves becomes cos(w(a + b − c)), φ_a + φ_b = φ_out (Gromov 2023, arXiv 2301.02679).
+    """
+    waves = torch.fft.rfft(values.double(), dim=-2).gather(-2, frequency[..., None, :])[..., 0, :]
+    nothing = (frequency == 0) | (waves.abs() == 0)
+    return torch.where(nothing, torch.nan, -waves.angle())
+
+
+def wrapped(angle: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The same angle between −π and π."""
+    return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
 
 def neuron_frequency(shares: Float[Tensor, "... neuron freq"]) -> Int[Tensor, "... neuron"]:

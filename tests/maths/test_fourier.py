@@ -3,13 +3,16 @@ from math import pi
 import numpy as np
 import pytest
 import torch
+from closed_forms import quadratic_network
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from interp.maths.fourier import (
     above_largest_gap,
     above_quarter_of_largest,
+    agreement,
     component_norms,
+    far_out,
     fewest_with_share,
     frequency_norms,
     frequency_power,
@@ -260,3 +263,26 @@ def test_the_fewest_with_a_share_have_it_and_without_the_weakest_do_not(s, share
     assume(abs(held - share * power.sum()) > 1e-9)  # at equality rounding decides
     assert held >= share * power.sum() > held - least
     assert (power[~key] <= least).all()
+
+
+def test_gromovs_neurons_have_the_participation_of_one_wave_of_each_operand():
+    """On cosines and sines apart, mean cos⁴φ + sin⁴φ = 3/4, halved since a and b have half the weight each (Gromov 2023)."""
+    on_a, on_b, _ = quadratic_network(97, 4000, seed=0)
+    components = torch.cat([component_norms(each[..., None]).square() for each in (on_a, on_b)], dim=-1)
+    shares = components / components.sum(dim=-1, keepdim=True)
+    assert inverse_participation_ratio(shares).mean().item() == pytest.approx(0.375, abs=0.005)
+
+
+def test_frequencies_far_out_are_those_beyond_tukeys_fence():
+    norms = torch.tensor([1.0, 1.1, 0.9, 1.0, 1.05, 0.95, 9.0, 1.0, 1.5])
+    assert far_out(norms).nonzero().flatten().tolist() == [6, 8]
+    assert not far_out(torch.ones(9)).any()
+    assert far_out(torch.stack([norms, 7 * norms]))[0].equal(far_out(7 * norms))
+
+
+def test_two_rules_agree_by_what_they_share():
+    some, other = torch.tensor([True, True, False, False]), torch.tensor([True, False, True, False])
+    assert agreement(some, other).item() == pytest.approx(1 / 3)
+    assert agreement(some, some).item() == 1
+    assert agreement(~some & some, other & ~other).item() == 1
+    assert agreement(torch.stack([some, other]), some).tolist() == pytest.approx([1, 1 / 3])

@@ -2,10 +2,11 @@ from math import pi
 
 import pytest
 import torch
+from closed_forms import quadratic_hidden, quadratic_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interp.maths.neurons import block_shares, cluster_sizes, neuron_frequency
+from interp.maths.neurons import block_parts, block_shares, cluster_sizes, neuron_frequency, phases, wrapped
 
 ROUNDING = 1e-12  # sums of at most some hundred float64 products of order 1
 examples = settings(max_examples=25, deadline=None, derandomize=True)
@@ -111,3 +112,33 @@ def test_the_order_of_a_and_b_is_that_of_the_table():
     flat = (2 * pi * 2 * (a + b).double() / p).cos()[:, None] + (2 * pi * 3 * a.double() / p).sin()[:, None]
     shares = block_shares(flat.unflatten(-2, (p, p)))
     torch.testing.assert_close(shares, torch.tensor([[0, 0.5, 0.5]]).double(), rtol=0, atol=ROUNDING)
+
+
+def test_a_neuron_of_one_wave_is_linear_and_one_of_a_product_is_quadratic():
+    p, k = 11, 3
+    wave = torch.cos(2 * pi * k * torch.arange(p).double() / p)
+    table = torch.stack([wave[:, None] + 2 * wave, wave[:, None] * wave, (wave[:, None] + wave).square()], dim=-1)
+    linear, quadratic = block_parts(table)
+    assert linear[:2, k - 1].tolist() == pytest.approx([1, 0], abs=1e-12)
+    assert quadratic[:2, k - 1].tolist() == pytest.approx([0, 1], abs=1e-12)
+    # (x + y)² = x² + y² + 2xy: the squares are waves of 2k, of variance 1/8 each, beside 2xy of variance 1.
+    assert quadratic[2, k - 1].item() == pytest.approx(1 / (1 + 2 / 8))
+
+
+def test_the_phases_of_gromovs_network_add_up():
+    p, width = 23, 50
+    on_a, on_b, out = quadratic_network(p, width, seed=0)
+    k = torch.arange(width) % (p // 2) + 1
+    hidden = quadratic_hidden(on_a, on_b)
+    assert (neuron_frequency(block_parts(hidden)[1]) == k).all()
+    mismatch = wrapped(phases(on_a.T, k) + phases(on_b.T, k) - phases(out, k))
+    assert mismatch.abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("phase", [-3.0, 0.0, 1.0, 3.1])
+def test_the_phase_of_a_wave_is_found_and_moves_with_it(phase):
+    p, k, x = 13, 5, torch.arange(13).double()
+    wave = 0.3 + 2 * torch.cos(2 * pi * k * x / p - phase)[:, None]
+    assert phases(wave, torch.tensor([k])).item() == pytest.approx(phase)
+    assert phases(wave, torch.tensor([0])).isnan().all()
+    assert phases(torch.zeros(p, 1), torch.tensor([k])).isnan().all()

@@ -1,0 +1,164 @@
+"""Neurons: which frequency does each compute with, how much of it that explains, and do the phases of its waves add up?"""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+import xarray as xr
+from pydantic import Field
+from torch import Tensor
+
+from interp import figures
+from interp.analyze._common import AnalysisOptions, answer_rows, by_step, dataset, each_checkpoint, last_mlp
+from interp.analyze._keys import neuron_bytes, neuron_parts
+from interp.analyze._sums import any_square
+from interp.maths.neurons import cluster_sizes, neuron_frequency, phases, wrapped
+from interp.store import Run
+from interp.store.tensors import Tensors
+
+BINS = 20
+"""Of the figure's histogram of shares."""
+
+
+class Options(AnalysisOptions):
+    """What counts as a neuron of one frequency."""
+
+    threshold: float = Field(default=0.85, ge=0.5, lt=1)
+    """Share of a neuron's variance above which it is in a frequency's cluster; from 0.5 up, so that it is in one at most."""
+
+
+def measure(run: Run, options: Options) -> xr.Dataset:
+    """For every neuron of the last MLP its frequency, the share of its variance there, and the phases of its waves.
+
+    A neuron that never varies has frequency 0, shares NaN, phases NaN.
+    """
+    grid = any_square(run, "neurons")
+
+    def measures(weights: Tensors) -> dict[str, Tensor]:
+        """Of one checkpoint."""
+        (post,) = grid.activations(weights, "mlp.hook_post")
+        linear, quadratic = neuron_parts(grid, post)
+        shares = linear + quadratic
+        frequency = neuron_frequency(shares)
+        place = (frequency - 1).clamp(min=0)[:, None]
+        of_both = post.unflatten(0, (grid.n, grid.n))
+        by_operand = [phases(of_both.mean(dim=dim), frequency) for dim in (1, 0)]
+        output = phases(answer_rows(last_mlp(weights, run), grid.task), frequency)
+        belongs = shares.amax(dim=-1) > options.threshold
+        agreement = torch.cos(wrapped(by_operand[0] + by_operand[1] - output))
+        return {
+            "frequency": frequency,
+            "share": shares.gather(-1, place)[:, 0],
+            "linear_share": linear.gather(-1, place)[:, 0],
+            "quadratic_share": quadratic.gather(-1, place)[:, 0],
+            "input_phase": torch.stack(by_operand),
+            "output_phase": output,
+            "cluster_size": cluster_sizes(shares, options.threshold),
+            "neurons_of": torch.bincount(frequency, minlength=grid.n // 2 + 1)[1:],
+            "clustered": belongs.double().mean(),
+            "median_share": shares.amax(dim=-1).nanmedian(),
+            "phase_agreement": agreement[belongs].nanmean() if belongs.any() else agreement.nanmean(),
+        }
+
+    waves = 8 * run.config.model.d_mlp * grid.n * 12
+    found = each_checkpoint(
+        run, measures, needs=grid.forward_bytes + neuron_bytes(grid) + waves + grid.bytes(run.config.model.d_mlp)
+    )
+    share, each = {"units": "1"}, ("step", "neuron")
+    cluster = f"more than {options.threshold:.0%} of their variance at the frequency"
+    return dataset(
+        run,
+        options,
+        {
+            "frequency": (each, found["frequency"], {"long_name": "frequency of the largest share; 0: never varies"}),
+            "share": (each, found["share"], {"long_name": "share of the variance at that frequency", **share}),
+            "linear_share": (
+                each,
+                found["linear_share"],
+                {"long_name": "of it, linear in waves of a and of b", **share},
+            ),
+            "quadratic_share": (
+                each,
+                found["quadratic_share"],
+                {"long_name": "of it, products of a wave of a with one of b", **share},
+            ),
+            "input_phase": (
+                ("step", "operand", "neuron"),
+                found["input_phase"],
+                {"long_name": "phase of the wave of a, of b, in the activation", "units": "radians"},
+            ),
+            "output_phase": (
+                each,
+                found["output_phase"],
+                {"long_name": "phase of the wave in W_L", "units": "radians"},
+            ),
+            "cluster_size": (("step", "freq"), found["cluster_size"], {"long_name": f"neurons with {cluster}"}),
+            "neurons_of": (
+                ("step", "freq"),
+                found["neurons_of"],
+                {"long_name": "neurons whose largest share is there"},
+            ),
+            "clustered": (("step",), found["clustered"], {"long_name": f"share of neurons with {cluster}", **share}),
+            "median_share": (("step",), found["median_share"], {"long_name": "median of the neurons' shares", **share}),
+            "phase_agreement": (
+                ("step",),
+                found["phase_agreement"],
+                {"long_name": "mean cos(φ_a + φ_b − φ_out) of clustered neurons (of all, where none is)", **share},
+            ),
+        },
+        coords={
+            "neuron": np.arange(run.config.model.d_mlp),
+            "freq": ("freq", np.arange(1, grid.n // 2 + 1), {"units": f"cycles per {grid.n} residues"}),
+            "operand": ["a", "b"],
+        },
+        definition="last MLP at the answer position, over all pairs; share: variance in {1, cos, sin}(wa) × {1, cos, sin}(wb) "
+        "of the best frequency, constant left out; phases: φ of cos(wa − φ_a) in the mean activation by a, the same by b, and "
+        "of cos(wc − φ_out) in W_L = W_out·W_U; a neuron that makes cos(w(a+b−c)) has φ_out = φ_a + φ_b",
+        source="Nanda et al. 2023 (arXiv 2301.05217), section 4.3 and their code; phases: Gromov 2023 (arXiv 2301.02679)",
+    )
+
+
+def draw(found: xr.Dataset) -> go.Figure:
+    """Accuracy; how the neurons' shares are spread; which frequencies have clusters; whether phases add up."""
+    figure = figures.panels(
+        [
+            "accuracy",
+            "neurons by the share of their variance at one frequency",
+            "size of each frequency's cluster",
+            "share of neurons in a cluster; agreement of phases, cos(φ_a + φ_b − φ_out)",
+        ],
+        heights=[3, 4, 4, 3],
+        title="Neurons come to compute with one frequency",
+    )
+    figures.accuracies(figure, found, row=1)
+    figures.heatmap(figure, histogram(found["share"]), row=2, colorbar="neurons")
+    figures.heatmap(figure, found["cluster_size"], row=3, colorbar="neurons")
+    figures.line(figure, found["clustered"], "in a cluster", figures.PALETTE[0], row=4)
+    figures.line(figure, found["phase_agreement"], "phases agree", figures.PALETTE[1], row=4)
+    figure.update_yaxes(title_text="share", tickformat=".0%", row=2).update_yaxes(title_text="frequency k", row=3)
+    figure.update_yaxes(title_text="share", range=[-0.1, 1.04], row=4)
+    return figures.mark_transition(figure, found)
+
+
+def histogram(shares: xr.DataArray) -> xr.DataArray:
+    """How many neurons have a share in each of `BINS` bins, by step."""
+    edges = np.linspace(0, 1, BINS + 1)
+    counts = [np.histogram(row[~np.isnan(row)], edges)[0] for row in np.clip(shares.values, 0, 1)]
+    middles = (edges[1:] + edges[:-1]) / 2
+    return xr.DataArray(np.array(counts), dims=("step", "share"), coords={"step": shares["step"], "share": middles})
+
+
+def summarise(found: xr.Dataset) -> pd.DataFrame:
+    """How many neurons are in clusters, which, and how well their phases agree, at each step."""
+    table = by_step(found)
+    table["in a cluster"] = [f"{share:.1%}" for share in found["clustered"].values]
+    table["median share"] = found["median_share"].values
+    table["phases agree"] = found["phase_agreement"].values
+    table["clusters k:neurons"] = [as_clusters(found["freq"].values, sizes) for sizes in found["cluster_size"].values]
+    return table
+
+
+def as_clusters(frequencies: np.ndarray, sizes: np.ndarray) -> str:
+    """`6:47 23:31`, or their number where they are many."""
+    words = [f"{k}:{size}" for k, size in zip(frequencies, sizes, strict=True) if size]
+    return " ".join(words) if len(words) <= 8 else f"{len(words)} of them"
