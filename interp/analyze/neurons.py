@@ -12,7 +12,7 @@ from interp import figures
 from interp.analyze._common import AnalysisOptions, answer_rows, by_step, dataset, each_checkpoint, last_mlp
 from interp.analyze._keys import neuron_bytes, neuron_parts
 from interp.analyze._sums import any_square
-from interp.maths.neurons import cluster_sizes, neuron_frequency, phases, wrapped
+from interp.maths.neurons import cluster_sizes, neuron_frequency, waves_at, wrapped
 from interp.store import Run
 from interp.store.tensors import Tensors
 
@@ -42,22 +42,24 @@ def measure(run: Run, options: Options) -> xr.Dataset:
         frequency = neuron_frequency(shares)
         place = (frequency - 1).clamp(min=0)[:, None]
         of_both = post.unflatten(0, (grid.n, grid.n))
-        by_operand = [phases(of_both.mean(dim=dim), frequency) for dim in (1, 0)]
-        output = phases(answer_rows(last_mlp(weights, run), grid.task), frequency)
-        belongs = shares.amax(dim=-1) > options.threshold
-        agreement = torch.cos(wrapped(by_operand[0] + by_operand[1] - output))
+        by_operand = [waves_at(of_both.mean(dim=dim), frequency) for dim in (1, 0)]
+        written, output_phase = waves_at(answer_rows(last_mlp(weights, run), grid.task), frequency)
+        input_phase = torch.stack([phase for _, phase in by_operand])
+        agreement = torch.cos(wrapped(input_phase.sum(dim=0) - output_phase))
+        share = shares.gather(-1, place)[:, 0]
+        contribution = (post.double().var(dim=0, correction=0) * share.nan_to_num()).sqrt() * written
         return {
             "frequency": frequency,
-            "share": shares.gather(-1, place)[:, 0],
+            "share": share,
             "linear_share": linear.gather(-1, place)[:, 0],
             "quadratic_share": quadratic.gather(-1, place)[:, 0],
-            "input_phase": torch.stack(by_operand),
-            "output_phase": output,
+            "input_phase": input_phase,
+            "output_phase": output_phase,
             "cluster_size": cluster_sizes(shares, options.threshold),
             "neurons_of": torch.bincount(frequency, minlength=grid.n // 2 + 1)[1:],
-            "clustered": belongs.double().mean(),
+            "clustered": (shares.amax(dim=-1) > options.threshold).double().mean(),
             "median_share": shares.amax(dim=-1).nanmedian(),
-            "phase_agreement": agreement[belongs].nanmean() if belongs.any() else agreement.nanmean(),
+            "phase_agreement": (contribution * agreement.nan_to_num()).sum() / contribution.sum(),
         }
 
     waves = 8 * run.config.model.d_mlp * grid.n * 12
@@ -103,7 +105,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
             "phase_agreement": (
                 ("step",),
                 found["phase_agreement"],
-                {"long_name": "mean cos(φ_a + φ_b − φ_out) of clustered neurons (of all, where none is)", **share},
+                {"long_name": "mean cos(φ_a + φ_b − φ_out) of the neurons", **share},
             ),
         },
         coords={
@@ -113,7 +115,8 @@ def measure(run: Run, options: Options) -> xr.Dataset:
         },
         definition="last MLP at the answer position, over all pairs; share: variance in {1, cos, sin}(wa) × {1, cos, sin}(wb) "
         "of the best frequency, constant left out; phases: φ of cos(wa − φ_a) in the mean activation by a, the same by b, and "
-        "of cos(wc − φ_out) in W_L = W_out·W_U; a neuron that makes cos(w(a+b−c)) has φ_out = φ_a + φ_b",
+        "of cos(wc − φ_out) in W_L = W_out·W_U; a neuron that makes cos(w(a+b−c)) has φ_out = φ_a + φ_b, and "
+        "counts by its activation's deviation there times the wave that it writes",
         source="Nanda et al. 2023 (arXiv 2301.05217), section 4.3 and their code; phases: Gromov 2023 (arXiv 2301.02679)",
     )
 
@@ -125,7 +128,7 @@ def draw(found: xr.Dataset) -> go.Figure:
             "accuracy",
             "neurons by the share of their variance at one frequency",
             "size of each frequency's cluster",
-            "share of neurons in a cluster; agreement of phases, cos(φ_a + φ_b − φ_out)",
+            "share of neurons in a cluster; agreement of phases, mean cos(φ_a + φ_b − φ_out)",
         ],
         heights=[3, 4, 4, 3],
         title="Neurons come to compute with one frequency",

@@ -191,8 +191,9 @@ def draw(found: xr.Dataset) -> go.Figure:
             "concentration (Gini)",
             "size: Σw² of all parameters, scale of the logits",
             "key frequencies that each rule names",
+            "where the rules agree: how many of the five name each frequency",
         ],
-        heights=[5, 4, 4, 3, 3, 3],
+        heights=[5, 4, 4, 3, 3, 3, 4],
         title="Progress under the surface",
     )
     figures.losses(figure, found, row=1)
@@ -205,7 +206,8 @@ def draw(found: xr.Dataset) -> go.Figure:
         figures.line(figure, found[variable].sel({dim: "code_exact", "split": split}), label, colour, row=1)
     for row, (_, variable, dim, split) in enumerate(both, start=2):
         for name, colour in zip(found[dim].values, figures.PALETTE, strict=False):
-            figures.line(figure, found[variable].sel({dim: name, "split": split}), str(name), colour, row=row)
+            dash = "dot" if name == "any_frequency" else "solid"  # it mostly lies on that of the keys
+            figures.line(figure, found[variable].sel({dim: name, "split": split}), str(name), colour, row, dash)
     for row in (1, 2, 3):
         figure.update_yaxes(title_text="loss (nats)", type="log", exponentformat="power", row=row)
     for matrix, colour in zip(found["matrix"].values, figures.PALETTE, strict=False):
@@ -216,23 +218,26 @@ def draw(found: xr.Dataset) -> go.Figure:
         figures.line(figure, found["key"].sel(key_rule=rule).sum("freq"), str(rule), colour, row=6)
     figure.update_yaxes(title_text="Gini", range=[0, 1], row=4)
     figure.update_yaxes(title_text="size", type="log", row=5)
+    figures.heatmap(figure, found["key"].sum("key_rule"), row=7, colorbar="rules")
     figure.update_yaxes(title_text="frequencies", rangemode="tozero", row=6)
+    figure.update_yaxes(title_text="frequency k", row=7)
     return figures.mark_transition(figure, found)
 
 
 def summarise(found: xr.Dataset) -> pd.DataFrame:
-    """Losses as published first, concentration, size, and the rules' key frequencies, at each step."""
+    """Losses, concentration, size, one rule's key frequencies, and how far the five agree (mean Jaccard), at each step."""
     split = "train" if "train" in found["split"].values else "all"
     table = by_step(found)
     table["restricted"] = found["restricted_loss"].sel(restriction="code_exact", split="all").values
     table[f"excluded {split}"] = found["excluded_loss"].sel(exclusion="code_exact", split=split).values
-    table["trigonometric"] = found["restricted_loss"].sel(restriction="trigonometric", split="all").values
     for matrix in found["matrix"].values:
         table[f"Gini {matrix}"] = found["gini"].sel(matrix=matrix).values
     table["Σw²"] = found["sum_of_squares"].values
-    for rule in found["key_rule"].values:
-        keys = found["key"].sel(key_rule=rule).values
-        table[f"k by {rule}"] = [shortened(found["freq"].values[row]) for row in keys]
+    rule = Options.model_validate_json(found.attrs["options"]).rule
+    keys = found["key"].sel(key_rule=rule).values
+    table[f"k by {rule}"] = [shortened(found["freq"].values[row]) for row in keys]
+    others = ~np.eye(found.sizes["key_rule"], dtype=bool)
+    table["rules agree"] = found["agreement"].values[:, others].mean(axis=1)
     return table
 
 

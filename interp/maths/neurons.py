@@ -43,15 +43,22 @@ def block_parts(
     return alone.mT / variance[..., None], crossed / variance[..., None]
 
 
-def phases(values: Float[Tensor, "... p neuron"], frequency: Int[Tensor, "... neuron"]) -> Float[Tensor, "... neuron"]:
-    """φ of the wave cos(2πkx/p − φ) of each column at its own frequency k, −π to π; NaN where k is 0 or the wave is nothing.
+def waves_at(
+    values: Float[Tensor, "... p neuron"], frequency: Int[Tensor, "... neuron"]
+) -> tuple[Float[Tensor, "... neuron"], Float[Tensor, "... neuron"]]:
+    """Amplitude A and phase φ (−π to π) of the wave A cos(2πkx/p − φ) of each column at its own frequency k, in float64.
 
-    Of a neuron's mean activation by a (or by b), the phase of its input; of its row of W_L, that of its output. Where the
-    product of two input waves becomes cos(w(a + b − c)), φ_a + φ_b = φ_out (Gromov 2023, arXiv 2301.02679).
+    Of a neuron's mean activation by a (or by b) that is the wave of its input; of its row of W_L, that of its output. Where
+    the product of two input waves becomes cos(w(a + b − c)), φ_a + φ_b = φ_out (Gromov 2023, arXiv 2301.02679). Where k is 0
+    or there is no such wave the amplitude is 0 and the phase NaN.
     """
-    waves = torch.fft.rfft(values.double(), dim=-2).gather(-2, frequency[..., None, :])[..., 0, :]
-    nothing = (frequency == 0) | (waves.abs() == 0)
-    return torch.where(nothing, torch.nan, -waves.angle())
+    p = values.shape[-2]
+    wave = torch.fft.rfft(values.double(), dim=-2).gather(-2, frequency[..., None, :])[..., 0, :]
+    once = (2 * frequency == p) | (
+        frequency == 0
+    )  # a cosine without a sine is one term of the transform, others are two
+    amplitude = torch.where(frequency == 0, 0, wave.abs()) * torch.where(once, 1, 2) / p
+    return amplitude, torch.where(amplitude == 0, torch.nan, -wave.angle())
 
 
 def wrapped(angle: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

@@ -6,7 +6,7 @@ from closed_forms import quadratic_hidden, quadratic_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interp.maths.neurons import block_parts, block_shares, cluster_sizes, neuron_frequency, phases, wrapped
+from interp.maths.neurons import block_parts, block_shares, cluster_sizes, neuron_frequency, waves_at, wrapped
 
 ROUNDING = 1e-12  # sums of at most some hundred float64 products of order 1
 examples = settings(max_examples=25, deadline=None, derandomize=True)
@@ -131,14 +131,22 @@ def test_the_phases_of_gromovs_network_add_up():
     k = torch.arange(width) % (p // 2) + 1
     hidden = quadratic_hidden(on_a, on_b)
     assert (neuron_frequency(block_parts(hidden)[1]) == k).all()
-    mismatch = wrapped(phases(on_a.T, k) + phases(on_b.T, k) - phases(out, k))
+    mismatch = wrapped(waves_at(on_a.T, k)[1] + waves_at(on_b.T, k)[1] - waves_at(out, k)[1])
     assert mismatch.abs().max() < 1e-9
 
 
 @pytest.mark.parametrize("phase", [-3.0, 0.0, 1.0, 3.1])
-def test_the_phase_of_a_wave_is_found_and_moves_with_it(phase):
+def test_the_phase_and_size_of_a_wave_are_found(phase):
     p, k, x = 13, 5, torch.arange(13).double()
     wave = 0.3 + 2 * torch.cos(2 * pi * k * x / p - phase)[:, None]
-    assert phases(wave, torch.tensor([k])).item() == pytest.approx(phase)
-    assert phases(wave, torch.tensor([0])).isnan().all()
-    assert phases(torch.zeros(p, 1), torch.tensor([k])).isnan().all()
+    amplitude, found = waves_at(wave, torch.tensor([k]))
+    assert (amplitude.item(), found.item()) == (pytest.approx(2), pytest.approx(phase))
+    for values, frequency in ((wave, 0), (torch.zeros(p, 1), k)):
+        amplitude, found = waves_at(values, torch.tensor([frequency]))
+        assert amplitude.item() == 0
+        assert found.isnan().all()
+
+
+def test_a_wave_of_half_an_even_p_has_its_size():
+    wave = 3 * torch.tensor([1.0, -1.0]).repeat(6)[:, None]
+    assert waves_at(wave, torch.tensor([6]))[0].item() == pytest.approx(3)
