@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp.analyze._common import answer_rows, last_mlp, number_rows
+from interp.analyze._common import answer_rows, bytes_read, fits, last_mlp, number_rows
 from interp.analyze._sums import Square, frequencies
 from interp.maths import fourier
 from interp.maths.neurons import block_parts, cluster_sizes
@@ -66,13 +66,26 @@ def key_frequencies(
 
 
 def final_keys(square: Square, rule: KeyRule, chosen: tuple[int, ...] = ()) -> tuple[list[int], str]:
-    """The key frequencies of the last checkpoint in view, or those that were chosen; and in words, where they come from."""
+    """The key frequencies of the last checkpoint in view, or those that were chosen; and in words, where they come from.
+
+    Where the rule names none, as `neuron_clusters` of a network that has not generalised, those of `W_E_largest_gap`.
+    """
     if chosen:
         return frequencies(square, chosen), "as given"
-    final = square.run.final
-    (post,) = square.activations(final.weights, "mlp.hook_post")
-    key = key_frequencies(final.weights, square, neuron_shares(square, post))[rule]
-    return named(key), f"{rule} at step {final.step}: {KEY_RULES[rule]}"
+    final, run = square.run.final, square.run
+    fits(run, 2 * bytes_read(run) + final_bytes(square))
+    with torch.inference_mode():
+        (post,) = square.activations(final.weights, "mlp.hook_post")
+        keys = key_frequencies(final.weights, square, neuron_shares(square, post))
+    if keys[rule].any():
+        return named(keys[rule]), f"by {rule} at step {final.step}: {KEY_RULES[rule]}"
+    rest: KeyRule = "W_E_largest_gap"
+    return named(keys[rest]), f"by {rest} at step {final.step}: {KEY_RULES[rest]}; {rule} names none"
+
+
+def final_bytes(square: Square) -> int:
+    """What `final_keys` takes at work; it stays with its thread, since freed memory is kept."""
+    return square.forward_bytes + 2 * neuron_bytes(square)
 
 
 def named(key: Bool[Tensor, " freq"]) -> list[int]:

