@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from interp.config import RunConfig, Seeds, TrainConfig
     from interp.models import TransformerSpec
     from interp.probe import open_run, open_runs, train_run, train_runs
-    from interp.tasks import ModularTask
+    from interp.tasks import GroupTask, ModularTask
     from interp.train.grid import grid
     from interp.train.presets import PRESETS, preset
 
@@ -28,14 +28,14 @@ _HOME = {
     "interp.config": ("RunConfig", "Seeds", "TrainConfig"),
     "interp.models": ("TransformerSpec",),
     "interp.probe": ("open_run", "open_runs", "train_run", "train_runs"),
-    "interp.tasks": ("ModularTask",),
+    "interp.tasks": ("GroupTask", "ModularTask"),
     "interp.train.grid": ("grid",),
     "interp.train.presets": ("PRESETS", "preset"),
 }
 
 __all__ = [
-    "PRESETS", "ModularTask", "RunConfig", "Seeds", "TrainConfig", "TransformerSpec", "UserError", "analyses", "draw", "grid",
-    "measure", "open_run", "open_runs", "preset", "summarise", "train_run", "train_runs",
+    "PRESETS", "GroupTask", "ModularTask", "RunConfig", "Seeds", "TrainConfig", "TransformerSpec", "UserError", "analyses",
+    "draw", "grid", "measure", "open_run", "open_runs", "preset", "summarise", "train_run", "train_runs",
 ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from interp.analyze import ALL, analyses
 from interp.models import TransformerSpec
-from interp.tasks import OPERATIONS
+from interp.tasks import GROUP_OPERATIONS, OPERATIONS
 from interp.train.presets import PRESETS
 
 
@@ -15,6 +15,9 @@ def chart() -> dict[str, dict[str, str]]:
     """Every kind of thing, the names of its members, and a line on each."""
     return {
         "tasks (--task.operation), modulo p": {name: operation.formula for name, operation in OPERATIONS.items()},
+        "tasks on a finite group (preset s5: --task.operation, --task.group S5, A5, D59, C113, S3xC4)": {
+            name: operation.formula for name, operation in GROUP_OPERATIONS.items()
+        },
         "models (--model.…)": {"transformer": first_line(TransformerSpec)},
         "presets: python -m interp.train PRESET": {
             name: f"{preset.about} (about {preset.minutes:g} min)" for name, preset in PRESETS.items()

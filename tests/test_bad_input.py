@@ -117,6 +117,19 @@ def test_values_that_are_not_allowed(says, tmp_path, words, sentence):
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--task.group", "X5"], "error: task.group is 'X5'; it should be C, D, S or A with a number, such as S5"),
+        (["--task.group", "S7"], "error: task.group is 'S7'; it should have at most 1,024 elements"),
+        (["--task.group", "S3", "--task.train-fraction", "0.01"], "leaves nothing to train on; take at least 0.029"),
+    ],
+)
+def test_groups_that_are_not_allowed(says, tmp_path, words, sentence):
+    assert sentence in says(train, "s5", *words, "--out", tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
 def test_an_unknown_option_names_the_near_one(capsys, tmp_path):
     with pytest.raises(SystemExit) as stopped:
         train(["quick", "--train.weight-dekay", "1"])

@@ -11,9 +11,10 @@ from helpers import tiny_config
 from interp import analyze
 from interp.analyze import _export
 from interp.analyze._common import AnalysisOptions
+from interp.base import DoesNotApply
 from interp.config import TrainConfig
 from interp.store import Run
-from interp.tasks import OPERATIONS, ModularTask
+from interp.tasks import GROUP_OPERATIONS, OPERATIONS, GroupTask, ModularTask
 from interp.train.loop import train
 
 
@@ -147,3 +148,21 @@ def test_every_operation_trains_and_is_measured(operation, tmp_path):
     for name in ("fourier", "superposition"):
         for variable, values in analyze.measure(run, name).data_vars.items():
             assert np.isfinite(values.values.astype(float)).all(), (name, variable)
+
+
+@pytest.mark.parametrize("operation", GROUP_OPERATIONS)
+def test_every_operation_on_a_group_trains_and_is_measured_as_far_as_it_can_be(operation, tmp_path):
+    task = GroupTask(group="S3", operation=operation)
+    run = train(tiny_config(task=task, train=TrainConfig(steps=2)), tmp_path / operation)
+    measured = []
+    for name in analyze.analyses():
+        try:
+            found = analyze.measure(run, name)
+        except DoesNotApply:
+            continue
+        measured.append(name)
+        for variable in set(found.data_vars) - {"l2_ratio", "total_l2_ratio"}:
+            assert np.isfinite(found[variable].values.astype(float)).all(), (name, variable)
+        assert isinstance(analyze.draw(found), go.Figure)
+    assert {"curves", "norms"} <= set(measured)
+    assert ("groups" in measured) == (operation == "compose")

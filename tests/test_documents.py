@@ -86,11 +86,20 @@ def test_public_names_say_what_comes_back():
 
 
 def test_every_option_says_what_it_does():
-    for part in (interp.RunConfig, interp.ModularTask, interp.TransformerSpec, interp.TrainConfig, interp.Seeds):
+    parts = (
+        interp.RunConfig,
+        interp.ModularTask,
+        interp.GroupTask,
+        interp.TransformerSpec,
+        interp.TrainConfig,
+        interp.Seeds,
+    )
+    for part in parts:
         for name, field in part.model_fields.items():
             nested = name in ("task", "model", "train", "seeds", "kind") and part in (
                 interp.RunConfig,
                 interp.ModularTask,
+                interp.GroupTask,
                 interp.TransformerSpec,
             )
             assert field.description or nested, f"{part.__name__}.{name}"

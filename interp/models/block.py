@@ -235,7 +235,12 @@ class Block:
         if self.folds:
             rest = self.through(W_U, b_U + (self["mlp.b_out"][:, None] @ W_U)[:, 0])
             return rest + self.times(self.post, product(self["mlp.W_out"], W_U))
-        return self.times(self.normalise(self.resid_post, "ln_final"), W_U) + b_U[:, None]
+        return self.unembedded(self.resid_post)
+
+    def unembedded(self, resid_post: Float[Tensor, "runs rows d_model"]) -> Float[Tensor, "runs rows d_vocab_out"]:
+        """What the unembedding makes of these rows, after the last layer."""
+        W_U, b_U = self.weights["unembed.W_U"], self.weights["unembed.b_U"]
+        return self.times(self.normalise(resid_post, "ln_final"), W_U) + b_U[:, None]
 
     @property
     def folds(self) -> bool:

@@ -81,6 +81,15 @@ class SharedForward:
         for part in self._last_block(weights).posts(size):
             yield self._of_each(part)
 
+    def unembed(
+        self, weights: Weights, resid_post: Float[Tensor, "*runs rows d_model"]
+    ) -> Float[Tensor, "*runs rows d_vocab_out"]:
+        """The logits of such rows after the last layer, whatever was done to them."""
+        if self.single:
+            weights, resid_post = {name: tensor[None] for name, tensor in weights.items()}, resid_post[None]
+        block = Block(self.spec, weights, self.spec.n_layers - 1, self.precision, resid_post, ())
+        return self._of_each(block.unembedded(resid_post))
+
     def _last_block(self, weights: Weights, factors: Tensor | None = None) -> Block:
         """The last layer, over the states that the layers before it leave."""
         if self.single:

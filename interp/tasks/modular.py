@@ -3,17 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import gcd, isqrt
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import tyro
 from jaxtyping import Int
 from pydantic import Field, model_validator
 
-from interp.base import Frozen, TaskShape
-from interp.tasks.split import Examples, Split, split_examples
-
-Integers = Int[np.ndarray, " n"]
+from interp.tasks.table import Integers, Operands, Prompt, TableTask
 
 
 def add(x: Integers, y: Integers, p: int) -> Integers:
@@ -117,10 +114,8 @@ OPERATIONS = {
 """Every operation by the name it has on the command line."""
 
 
-class ModularTask(Frozen):
+class ModularTask(TableTask):
     """Learn the table of a two-place operation on the residues of p from part of its entries."""
-
-    section: ClassVar[str] = "task"
 
     kind: tyro.conf.Suppress[Literal["modular"]] = "modular"
     operation: Literal[
@@ -131,10 +126,10 @@ class ModularTask(Frozen):
     x2_xy_y2 is x²+xy+y² and so on, `random` is a table drawn from task.table-seed."""
     p: int = Field(default=113, ge=3, le=1024)
     """Modulus, 3 to 1024; division needs a prime."""
-    prompt: Literal["ab=", "ab", "aob="] = "ab="
+    prompt: Prompt = "ab="
     """Tokens of a prompt: `ab=` as in Nanda et al., `ab` as in Zhong et al., `aob=` with a token for ∘ as in Power et
     al.; the answer is read at the last one."""
-    operands: Literal["shared", "separate"] = "shared"
+    operands: Operands = "shared"
     """Tokens of b: `shared` with a, or `separate`, p + b, as with `diff_vocab` in the code of Zhong et al. (2023)."""
     answers: Literal["residues", "tokens"] = "residues"
     """What has a logit: the `residues` alone, or all `tokens`, signs too, as in Power et al. (2022) and in the weights that
@@ -152,11 +147,7 @@ class ModularTask(Frozen):
                 f'task.operation "{self.operation}" divides by {without[0]}, which has no inverse modulo {self.p}; '
                 f"take a prime task.p such as {next_prime(self.p)}"
             )
-        if not 0 < int(self.train_fraction * self.n_prompts) < self.n_prompts:
-            raise ValueError(
-                f"task.train_fraction {self.train_fraction} of {self.n_prompts} prompts leaves nothing to train on; "
-                f"take at least {1.06 / self.n_prompts:.2g}"
-            )
+        self.check_train_fraction()
         return self
 
     @property
@@ -170,52 +161,20 @@ class ModularTask(Frozen):
         return f"{self.rule.formula} mod {self.p}, {self.train_fraction:.0%} of {self.n_prompts:,} prompts"
 
     @property
-    def n_prompts(self) -> int:
-        """Entries of the full table."""
-        return len(self.pairs()[0])
-
-    @property
-    def n_numbers(self) -> int:
-        """Tokens that stand for a number: 0 … p−1, and p … 2p−1 where b has its own."""
-        return self.p if self.operands == "shared" else 2 * self.p
-
-    @property
-    def shape(self) -> TaskShape:
-        """Number tokens, then "=", then "∘", as far as the prompt uses them; of all or of 0 … p−1 alone, the logits."""
-        d_vocab = self.n_numbers + len(self.prompt) - 2
-        d_vocab_out = self.p if self.answers == "residues" else d_vocab
-        return TaskShape(n_ctx=len(self.prompt), d_vocab=d_vocab, d_vocab_out=d_vocab_out)
+    def n_values(self) -> int:
+        """The residues: p."""
+        return self.p
 
     def pairs(self) -> tuple[Integers, Integers]:
         """Every (x, y) that has an answer, in lexicographic order."""
-        x, y = np.divmod(np.arange(self.p * self.p), self.p)
+        x, y = super().pairs()
         defined = self.rule.defined(x, y, self.p)
         return x[defined], y[defined]
 
-    def table(self) -> Examples:
-        """Every prompt with its answer, in lexicographic order of (x, y)."""
-        x, y = self.pairs()
+    def results(self, x: Integers, y: Integers) -> Integers:
+        """x ∘ y."""
         seeds = {"table_seed": self.table_seed} if self.operation == "random" else {}
-        n = self.n_numbers
-        columns = {"a": x, "b": y + n - self.p, "=": np.full_like(x, n), "o": np.full_like(x, n + 1)}
-        inputs = np.stack([columns[token] for token in self.prompt], axis=1)
-        return Examples(inputs, self.rule.answer(x, y, self.p, **seeds))
-
-    def split(self, seed: int) -> Split:
-        """The table divided into train and test, drawn from `seed`."""
-        return split_examples(self.table(), self.train_fraction, seed)
-
-    def loss(self, logits: Any, targets: Any) -> Any:
-        """Mean cross-entropy in nats, in float64, of logits [..., batch, d_vocab_out] at the answer position."""
-        from interp.maths.losses import cross_entropy  # here, so that describing a task costs no torch
-
-        return cross_entropy(logits, targets)
-
-    def accuracy(self, logits: Any, targets: Any) -> Any:
-        """Share of prompts answered rightly, for logits [..., batch, d_vocab_out] at the answer position."""
-        from interp.maths.losses import accuracy
-
-        return accuracy(logits, targets)
+        return self.rule.answer(x, y, self.p, **seeds)
 
     def residues(self) -> Int[np.ndarray, " period"]:
         """The numbers in the order in which the operation is a sum, so that waves on it are its characters.

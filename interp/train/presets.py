@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from interp.base import UserError, near_miss
 from interp.config import RunConfig, TrainConfig
 from interp.models import TransformerSpec
-from interp.tasks import ModularTask
+from interp.tasks import GroupTask, ModularTask
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ PRESETS = {
         about="x + y mod 113 from 30 % of the table, the main run of Nanda et al. (2023)",
         minutes=8,
         config=RunConfig(name="nanda"),
+    ),
+    "s5": Preset(
+        about="x · y on the 120 permutations of S5 from 60 % of the table, as in Chughtai et al. (2023)",
+        minutes=8,
+        config=RunConfig(name="s5", task=GroupTask(group="S5", train_fraction=0.6)),
     ),
 }
 """Every preset by its name on the command line."""

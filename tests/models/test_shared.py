@@ -169,6 +169,21 @@ def test_only_the_activations_that_are_asked_for_are_kept():
     assert kept["blocks.0.mlp.hook_post"].shape == (25, SMALL.d_mlp)
 
 
+@pytest.mark.parametrize("normalization", ["none", "LN", "LNPre"])
+def test_the_states_after_the_last_layer_unembed_to_the_logits(normalization):
+    spec, task = SMALL.but(n_layers=2, normalization=normalization), ModularTask(p=5)
+    tokens = torch.from_numpy(task.table().inputs)
+    weights = perturbed_weights(spec, task.shape, seed=0)
+    forward = SharedForward(spec, tokens)
+    states = forward.cache(weights, "blocks.1.hook_resid_post".__eq__)["blocks.1.hook_resid_post"]
+    torch.testing.assert_close(forward.unembed(weights, states[3:7]), forward(weights)[3:7], rtol=0, atol=1e-10)
+    both = SharedForward(spec, tokens.expand(2, *tokens.shape))
+    side_by_side = both.unembed(
+        {name: tensor.expand(2, *tensor.shape) for name, tensor in weights.items()}, states.expand(2, -1, -1)
+    )
+    torch.testing.assert_close(side_by_side, forward(weights).expand(2, -1, -1), rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize("n_layers", [1, 2])
 def test_a_prompt_is_answered_alike_in_any_company(n_layers):
     spec, task = SMALL.but(n_layers=n_layers), ModularTask(p=5)

@@ -1,0 +1,305 @@
+"""Functions on a finite group: its real irreducible representations, and how power is spread over them and over cosets.
+
+What fourier.py is for the residues of p, for any group that is given by its table. Leading axes ("...") are carried along.
+"""
+
+import math
+import string
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from einops import einsum
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from interp.maths import groups
+
+SEED = 0
+"""Of the random element whose eigenspaces are the irreps: the same table gives the same basis."""
+
+DIVISIONS = {1: "real", 2: "complex", 4: "quaternionic"}
+"""What commutes with a real irrep, by the mean square of its character: the numbers of Schur's lemma over ℝ."""
+
+NEURONS = 1 << 22
+"""Numbers of a part of the neurons that are transformed at once: bounds memory."""
+
+
+@dataclass(frozen=True)
+class Irreps:
+    """The real irreducible representations of a group, one of each class, the trivial one first.
+
+    A complex pair {ρ, ρ̄} of complex irreps is one real irrep of twice the dimension, and so is a quaternionic one.
+    """
+
+    table: Int[np.ndarray, "n n"]
+    names: tuple[str, ...]
+    dimensions: tuple[int, ...]
+    divisions: tuple[str, ...]
+    """`real`, `complex` or `quaternionic`."""
+    characters: Float[Tensor, "irrep n"]
+    """χ(g) = tr ρ(g), in float64."""
+    basis: Float[Tensor, "n n"]
+    """Orthonormal functions on the group, one a row: those that are spanned by the entries of ρ stand together, in the
+    order of the irreps. There are d², d²/2 or d²/4 of them, by division."""
+    of_row: Int[Tensor, " n"]
+    """Which irrep each row of the basis belongs to."""
+
+    def by_irrep(self, power: Float[Tensor, "... n"]) -> Float[Tensor, "... irrep"]:
+        """Sums over the rows of each irrep."""
+        return power @ torch.nn.functional.one_hot(self.of_row, len(self.names)).to(power)
+
+    def projection(self, chosen: Bool[Tensor, " irrep"]) -> Float[Tensor, "n n"]:
+        """The projector onto the functions of the chosen irreps."""
+        rows = self.basis[chosen[self.of_row]]
+        return rows.mT @ rows
+
+    def matrices(self, name: str) -> Float[Tensor, "n d d"]:
+        """ρ(g) of one irrep for every g, orthogonal: ρ(x·y) = ρ(x)ρ(y)."""
+        irrep = self.names.index(name)
+        # The first d rows of an irrep are one invariant subspace of the left regular representation (L_g v)(x) = v(g⁻¹x).
+        v = self.basis[self.of_row == irrep][: self.dimensions[irrep]]
+        moved = [v[:, torch.from_numpy(row)] for row in self.table[groups.inverses(self.table)]]
+        return torch.stack([v @ each.mT for each in moved])
+
+
+def real_irreps(table: Int[np.ndarray, "n n"], name: str = "") -> Irreps:
+    """Every real irrep of a group, to rounding; with the `name` of a named group, under the names that are usual there.
+
+    What commutes with the left regular representation are the right multiplications; a random symmetric one among them,
+    Σ x_g R_g with x_g = x_{g⁻¹} drawn from SEED, has the irreps as its eigenspaces, each as often as its dimension (over
+    its division). They are told apart by their characters (Serre 1977, Linear Representations of Finite Groups, 2.4, 13.2).
+
+    Names: "trivial"; "k=3" for frequencies of a cyclic group; "sign", "2d_3" (angle 2π·3/n), and for even n "sign r", which is
+    −1 on the rotation r, of a dihedral one; "sign", "standard" (fixed points − 1) and "standard⊗sign" for permutations; all
+    others by dimension, "6d", and where there are several by a letter too, "5d_a", larger characters first.
+    """
+    spaces = invariant_spaces(table)
+    characters = torch.stack([character(space, table) for space in spaces])
+    same = characters @ characters.mT / len(table) > 0.5  # different irreps are orthogonal
+    first = same.int().argmax(dim=1)
+    found = first.unique()
+    namer = names_of(name)
+    cyclic = name.startswith("C") and "x" not in name
+
+    def place(i: int) -> tuple:
+        """By dimension, larger characters first; frequencies of a cyclic group in their order."""
+        relative = (characters[i] / len(spaces[i])).round(decimals=6) + 0.0
+        return (0 if cyclic else len(spaces[i]), *(-relative).tolist())
+
+    kinds = sorted(found.tolist(), key=place)
+    members = [[spaces[j] for j in (first == i).nonzero().flatten()] for i in kinds]
+    characters = characters[kinds]
+    return Irreps(
+        table=table,
+        names=distinct([namer(each) or f"{round(float(each.max()))}d" for each in characters]),
+        dimensions=tuple(len(spaces[i]) for i in kinds),
+        divisions=tuple(DIVISIONS[round(float(each.square().mean()))] for each in characters),
+        characters=characters,
+        basis=torch.cat([space for each in members for space in each]),
+        of_row=torch.cat([torch.full((sum(map(len, each)),), i) for i, each in enumerate(members)]),
+    )
+
+
+def invariant_spaces(table: Int[np.ndarray, "n n"]) -> list[Float[Tensor, "_ n"]]:
+    """Eigenspaces of a random symmetric right multiplication, orthonormal rows each: one real irrep each."""
+    x = torch.randn(len(table), generator=torch.Generator().manual_seed(SEED), dtype=torch.float64)
+    inverse = torch.from_numpy(groups.inverses(table))
+    element = (x + x[inverse])[torch.from_numpy(table)[inverse]]  # [x, y]: the coefficient of x⁻¹y
+    eigenvalues, vectors = torch.linalg.eigh(element)
+    apart = (eigenvalues.diff() > 1e-9 * eigenvalues.abs().max()).nonzero().flatten() + 1
+    spaces = [space.mT for space in vectors.tensor_split(apart.tolist(), dim=1)]
+    sizes = [round(float(character(space, table).square().mean()), 6) for space in spaces]
+    assert set(sizes) <= set(DIVISIONS), "two irreps have one eigenvalue by accident"
+    return spaces
+
+
+def character(space: Float[Tensor, "d n"], table: Int[np.ndarray, "n n"]) -> Float[Tensor, " n"]:
+    """tr ρ(g) on an eigenspace, whose projector at [x, y] depends on x⁻¹y alone: n times its mean over g's class."""
+    classes = torch.from_numpy(groups.conjugacy_classes(table))
+    kernel = space[:, groups.identity(table)] @ space
+    sums = torch.zeros(int(classes.max()) + 1, dtype=torch.float64).index_add(0, classes, kernel)
+    return len(table) * (sums / torch.bincount(classes))[classes]
+
+
+# Names
+
+Namer = Callable[[Float[Tensor, " n"]], str]
+"""The name of an irrep by its character, or none."""
+
+
+def names_of(group: str) -> Namer:
+    """How the irreps of a named group are called; products and unnamed groups have the trivial one alone."""
+    parts = groups.factors(group) if group else []
+    if len(parts) == 1 and parts[0][0] in NAMERS:
+        return NAMERS[parts[0][0]](parts[0][1])
+    return matching({"trivial": 1.0})
+
+
+def matching(known: dict[str, Float[Tensor, " n"] | float]) -> Namer:
+    """By comparison with known characters, the first that is the same."""
+
+    def name(character: Float[Tensor, " n"]) -> str:
+        same = (which for which, values in known.items() if bool(((character - values).abs() < 1e-6).all()))
+        return next(same, "")
+
+    return name
+
+
+def frequency(value: Float[Tensor, ""], n: int) -> int:
+    """k of cos(2πk/n), from 0 to n/2."""
+    return round(n * math.acos(max(-1.0, min(1.0, float(value)))) / (2 * math.pi))
+
+
+def cyclic_names(n: int) -> Namer:
+    """By frequency: χ(1) = d·cos(2πk/n)."""
+
+    def name(character: Float[Tensor, " n"]) -> str:
+        k = frequency(character[1] / character[0], n)
+        return f"k={k}" if k else "trivial"
+
+    return name
+
+
+def dihedral_names(n: int) -> Namer:
+    """Those of dimension 1 by the signs of r and f, the others by the angle that r turns by."""
+    signs = {(1, 1): "trivial", (1, -1): "sign", (-1, 1): "sign r", (-1, -1): "sign r⊗sign"}
+
+    def name(character: Float[Tensor, " n"]) -> str:
+        r, f = character[1], character[n]
+        if round(float(character[0])) == 1:
+            return signs[round(float(r)), round(float(f))]
+        return f"2d_{frequency(r / 2, n)}"
+
+    return name
+
+
+def permutation_names(rows: Int[np.ndarray, "m points"]) -> Namer:
+    """By what the permutations do to the points."""
+    sign = torch.from_numpy(1.0 - 2.0 * groups.parity(rows))
+    standard = torch.from_numpy((rows == np.arange(rows.shape[1])).sum(axis=1) - 1.0)
+    return matching({"trivial": 1.0, "sign": sign, "standard": standard, "standard⊗sign": standard * sign})
+
+
+NAMERS: dict[str, Callable[[int], Namer]] = {
+    "C": cyclic_names,
+    "D": dihedral_names,
+    "S": lambda n: permutation_names(groups.permutations(n)),
+    "A": lambda n: permutation_names(groups.even(groups.permutations(n))),
+}
+"""By the letter of the family."""
+
+
+def distinct(names: list[str]) -> tuple[str, ...]:
+    """The same names, with a letter behind those that come several times: 5d, 5d as 5d_a, 5d_b."""
+    counts, used, letters = Counter(names), Counter(), string.ascii_lowercase
+    suffixes = [*letters, *(one + other for one, other in product(letters, letters))]
+    found = []
+    for name in names:
+        found.append(f"{name}_{suffixes[used[name]]}" if counts[name] > 1 else name)
+        used[name] += 1
+    return tuple(found)
+
+
+# Power
+
+
+def irrep_power(matrix: Float[Tensor, "... n d"], irreps: Irreps) -> Float[Tensor, "... nontrivial"]:
+    """Σ ‖B_ρ·M‖² for every irrep but the trivial one, in float64; rows of the matrix are elements of the group."""
+    moved = matrix.double() - matrix[..., :1, :]  # so that a constant matrix is exactly nothing
+    return irreps.by_irrep((irreps.basis @ moved).square().sum(dim=-1))[..., 1:]
+
+
+def irrep_shares(matrix: Float[Tensor, "... n d"], irreps: Irreps) -> Float[Tensor, "... nontrivial"]:
+    """Share of the matrix's power, constant left out, in every irrep but the trivial one. Sums to 1.
+
+    A network that has learned to compose concentrates W_E and W_U on few irreps (Chughtai et al. 2023, section 5); a random
+    matrix has (d², d²/2 or d²/4)/(n − 1) in each. For a cyclic group these are fourier.frequency_power. NaN for a matrix
+    without any non-constant part.
+    """
+    power = irrep_power(matrix, irreps)
+    return power / power.sum(dim=-1, keepdim=True)
+
+
+CONTENTS = ("a", "b", "ab", "a⊗b")
+"""Functions of a pair that are made of one irrep: of the entries of ρ(a), ρ(b), ρ(ab), or of ρ(a)⊗ρ(b), which has ρ(ab)."""
+
+
+def product_sums(values: Float[Tensor, "... n n d"], table: Int[np.ndarray, "n n"]) -> Float[Tensor, "... n d"]:
+    """Σ over the n pairs (a, b) with a·b = z, for every z, in float64."""
+    b_of = torch.from_numpy(table[groups.inverses(table)])  # [a, z]: a⁻¹·z
+    sums = torch.zeros(*values.shape[:-3], *values.shape[-2:], dtype=torch.float64)
+    for of_a, b in zip(values.unbind(dim=-3), b_of, strict=True):  # one a at a time, without a copy of all
+        sums += of_a.index_select(-2, b)
+    return sums
+
+
+def content_shares(activations: Float[Tensor, "... n n d"], irreps: Irreps) -> Float[Tensor, "... content nontrivial"]:
+    """Share of the activations' variance, over all pairs (a, b) and summed over neurons, in ρ(a), ρ(b), ρ(ab) and ρ(a)⊗ρ(b).
+
+    The first three are orthogonal to each other, and are what Chughtai et al. (2023, section 5.2) report of the hidden
+    layer. ρ(a)⊗ρ(b) are all products of an entry of ρ(a) with one of ρ(b), of which ρ(ab) is a part: a network that
+    multiplies has the former, one that has multiplied the latter. What is in neither a, b nor a⊗b is `residual_share`.
+    NaN where no neuron varies.
+    """
+    n, d = activations.shape[-3], activations.shape[-1]
+    pairs, composed = 0.0, 0.0
+    for part in activations.split(max(1, min(d, NEURONS // n**2)), dim=-1):
+        moved = part.double() - part[..., :1, :1, :]  # so that a constant neuron is exactly nothing
+        by_a = (irreps.basis @ moved.flatten(-2)).unflatten(-1, moved.shape[-2:])
+        pairs = pairs + (irreps.basis @ by_a).square().sum(dim=-1)
+        composed = composed + irrep_power(product_sums(moved, irreps.table), irreps) / n
+    assert isinstance(pairs, Tensor)
+    blocks = irreps.by_irrep(irreps.by_irrep(pairs).mT).mT  # [irrep of a, irrep of b]
+    variance = blocks.sum(dim=(-2, -1)) - blocks[..., 0, 0]
+    alone = [blocks[..., 1:, 0], blocks[..., 0, 1:], composed, blocks.diagonal(dim1=-2, dim2=-1)[..., 1:]]
+    return torch.stack(alone, dim=-2) / variance[..., None, None]
+
+
+def residual_share(shares: Float[Tensor, "... content nontrivial"]) -> Float[Tensor, "..."]:
+    """Share of the variance that mixes irreps: in no ρ(a), ρ(b) or ρ(a)⊗ρ(b)."""
+    alone = [CONTENTS.index(content) for content in ("a", "b", "a⊗b")]
+    return 1 - shares[..., alone, :].sum(dim=(-2, -1))
+
+
+def logit_similarity(cube: Float[Tensor, "... n n n"], irreps: Irreps) -> Float[Tensor, "... nontrivial"]:
+    """Cosine of the logits at [a, b, c], less their mean over c, with χ_ρ(a·b·c⁻¹), for every irrep but the trivial one.
+
+    Chughtai et al. (2023), section 4.1; key irreps are those above 0.005. The sum of squares is the share of the logits'
+    variance that all characters explain, since characters of different irreps are orthogonal. NaN for constant logits.
+    """
+    table, n = irreps.table, cube.shape[-1]
+    of_answer = product_sums(cube, table)
+    z = torch.arange(n)
+    c_of = torch.from_numpy(table[groups.inverses(table)])  # [g, z]: the c with z·c⁻¹ = g is g⁻¹·z
+    # The mean over c needs no taking away here: every character but the trivial one has mean 0 over it.
+    of_g = of_answer[..., z, c_of].sum(dim=-1)
+    dots = einsum(of_g, irreps.characters[1:], "... g, irrep g -> ... irrep")
+    size = torch.zeros(cube.shape[:-3], dtype=torch.float64)
+    for of_a in cube.unbind(dim=-3):
+        size += (of_a.double() - of_a.double().mean(dim=-1, keepdim=True)).square().sum(dim=(-2, -1))
+    return dots / (size.sqrt()[..., None] * n * irreps.characters[1:].norm(dim=-1))
+
+
+# Cosets
+
+
+def coset_r2(values: Float[Tensor, "... n d"], cosets: Int[Tensor, "partition n"]) -> Float[Tensor, "... partition d"]:
+    """Share of each column's variance that lies between cosets, adjusted for their number: 1 − (1 − R²)(n − 1)/(n − m).
+
+    `cosets` number the coset of every element, 0 … m − 1 with m < n, for each of several partitions. 1 for a function that
+    is constant on every coset, 0 on average for a random one and below it for a worse one, and 0 for one coset that is the
+    whole group. NaN for a column that does not vary.
+    """
+    n, number = values.shape[-2], cosets.amax(dim=-1).double() + 1
+    centred = values.double() - values.double().mean(dim=-2, keepdim=True)
+    spread = centred[..., None, :, :].expand(*centred.shape[:-2], *cosets.shape, values.shape[-1])
+    where = cosets[..., None].expand_as(spread)
+    sums = torch.zeros_like(spread).scatter_add(-2, where, spread)
+    sizes = torch.zeros(cosets.shape, dtype=torch.float64).scatter_add(-1, cosets, torch.ones_like(cosets).double())
+    between = (sums.square() / sizes.clamp(min=1)[..., None]).sum(dim=-2)
+    r2 = between / centred.square().sum(dim=-2)[..., None, :]
+    return 1 - (1 - r2) * ((n - 1) / (n - number))[:, None]
