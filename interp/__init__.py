@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from interp.analyze import analyses, draw, measure, summarise
+    from interp.analyze import analyses, compare, draw, measure, summarise
     from interp.base import UserError
     from interp.config import RunConfig, Seeds, TrainConfig
     from interp.models import TransformerSpec
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from interp.train.presets import PRESETS, preset
 
 _HOME = {
-    "interp.analyze": ("analyses", "draw", "measure", "summarise"),
+    "interp.analyze": ("analyses", "compare", "draw", "measure", "summarise"),
     "interp.base": ("UserError",),
     "interp.config": ("RunConfig", "Seeds", "TrainConfig"),
     "interp.models": ("TransformerSpec",),
@@ -35,7 +35,7 @@ _HOME = {
 
 __all__ = [
     "PRESETS", "GroupTask", "ModularTask", "RunConfig", "Seeds", "TrainConfig", "TransformerSpec", "UserError", "analyses",
-    "draw", "grid", "measure", "open_run", "open_runs", "preset", "summarise", "train_run", "train_runs",
+    "compare", "draw", "grid", "measure", "open_run", "open_runs", "preset", "summarise", "train_run", "train_runs",
 ]  # fmt: skip
 
 

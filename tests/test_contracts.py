@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 import xarray as xr
@@ -11,11 +12,29 @@ from helpers import tiny_config
 from interp import analyze
 from interp.analyze import _export
 from interp.analyze._common import AnalysisOptions
-from interp.base import DoesNotApply
+from interp.base import DoesNotApply, UserError
 from interp.config import TrainConfig
 from interp.store import Run
 from interp.tasks import GROUP_OPERATIONS, OPERATIONS, GroupTask, ModularTask
 from interp.train.loop import train
+
+UNDEFINED = {
+    "l2_ratio",  # of a bias that starts at 0
+    "total_l2_ratio",
+    "begins",  # of phases and halves of ways that a run of forty steps does not reach
+    "ends",
+    "ends_low",
+    "ends_high",
+    "half_way",
+    "lead",
+    "lead_ratio",
+    "share",  # of a neuron that never varies
+    "linear_share",
+    "quadratic_share",
+    "input_phase",
+    "output_phase",
+}
+"""Variables that may be NaN."""
 
 
 @pytest.fixture(scope="session", params=list(analyze.analyses()))
@@ -33,17 +52,12 @@ def test_an_analysis_has_a_question_options_and_three_functions(measured):
     assert module.summarise.__doc__
 
 
-def test_step_is_the_first_dimension_of_every_variable(measured, tiny):
+def test_step_is_the_first_dimension_of_every_variable_that_has_it(measured, tiny):
+    assert "step" in measured.dims
     for name, variable in measured.data_vars.items():
-        assert variable.dims[0] == "step", name
+        assert "step" not in variable.dims[1:], name
     assert measured["step"].attrs["units"] == "optimiser updates"
     assert set(measured["step"].values) <= {*tiny.steps, *tiny.history.index}
-
-
-UNDEFINED = {
-    *("l2_ratio", "total_l2_ratio"),  # of a bias that starts at 0
-    *("share", "linear_share", "quadratic_share", "input_phase", "output_phase"),  # of a neuron that never varies
-}
 
 
 def test_values_are_finite_where_they_are_defined(measured):
@@ -117,6 +131,23 @@ def test_drawing_gives_a_figure_and_a_table_by_step(measured):
     assert len(table) >= 1
 
 
+def test_steps_in_the_table_are_whole_numbers(measured):
+    assert pd.api.types.is_integer_dtype(_export.long_form(measured)["step"])
+
+
+def test_a_comparison_of_runs_counts_those_that_arrive_and_those_that_do_not(measured):
+    if not hasattr(analyze.find(measured.attrs["analysis"]), "compare"):
+        with pytest.raises(UserError, match="compares nothing over runs; those that do are curves, "):
+            analyze.compare([measured, measured])
+        return
+    assert analyze.find(measured.attrs["analysis"]).compare.__doc__
+    table, alone = analyze.compare([measured, measured]), analyze.compare([measured])
+    assert list(table.columns) == ["reached", "censored", "median", "lowest", "highest"]
+    assert len(table)
+    assert (table[["reached", "censored"]] == 2 * alone[["reached", "censored"]]).all(axis=None)
+    pd.testing.assert_frame_equal(table[["median", "lowest", "highest"]], alone[["median", "lowest", "highest"]])
+
+
 def test_json_has_no_value_that_json_does_not_know(measured):
     json.dumps(_export.as_json(measured), allow_nan=False)
 
@@ -161,7 +192,7 @@ def test_every_operation_on_a_group_trains_and_is_measured_as_far_as_it_can_be(o
         except DoesNotApply:
             continue
         measured.append(name)
-        for variable in set(found.data_vars) - {"l2_ratio", "total_l2_ratio"}:
+        for variable in set(found.data_vars) - UNDEFINED:
             assert np.isfinite(found[variable].values.astype(float)).all(), (name, variable)
         assert isinstance(analyze.draw(found), go.Figure)
     assert {"curves", "norms"} <= set(measured)

@@ -1,7 +1,12 @@
 """What is seen: one file is one analysis, and the file name is the command. Files that begin with "_" are shared.
 
-An analysis has a docstring, `Options`, and three functions: `measure(run, options)` gives an xarray.Dataset whose first
-dimension is `step`, `draw(found)` a plotly figure of it, and `summarise(found)` a table with a row per step.
+An analysis has a docstring, `Options`, and three functions: `measure(run, options)` gives an xarray.Dataset, `draw(found)` a
+plotly figure of it, and `summarise(found)` a table with a row per step. `step` is the first dimension of every variable that
+has it.
+
+It may have a fourth, `compare(found)`: of the measurements of several runs, one table with a row for each number that is
+compared. `python -m interp.analyze NAME DIR DIR…` prints it after the runs and writes it as NAME-comparison.csv into --out, if
+that is given; with --json it is written there only, so that standard output keeps a line for each run and nothing else.
 """
 
 import ast
@@ -74,4 +79,22 @@ def summarise(found: "xr.Dataset") -> "pd.DataFrame":
     return find(found.attrs["analysis"]).summarise(found)
 
 
-__all__ = ["analyses", "draw", "find", "measure", "summarise"]
+def compare(found: "list[xr.Dataset]") -> "pd.DataFrame":
+    """One table over several measurements of one analysis.
+
+    Raises:
+        UserError: there are none, they are of different analyses, or theirs compares nothing.
+    """
+    names = {measurement.attrs["analysis"] for measurement in found}
+    if len(names) != 1:
+        raise UserError(
+            f"the measurements are of {', '.join(sorted(names)) or 'no run'}; compare those of one analysis"
+        )
+    (name,) = names
+    if not hasattr(find(name), "compare"):
+        able = ", ".join(each for each in analyses() if hasattr(find(each), "compare"))
+        raise UserError(f'analysis "{name}" compares nothing over runs; those that do are {able}')
+    return find(name).compare(found)
+
+
+__all__ = ["analyses", "compare", "draw", "find", "measure", "summarise"]

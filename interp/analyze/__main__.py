@@ -99,16 +99,33 @@ def run_analyses(name: str, arguments: Arguments) -> int:
     if arguments.memory is not None:
         memory_size(arguments.memory)  # refused once, not for every run
     targets = places(arguments)
-    failed = False
+    failed, found = False, dict[str, list[Any]]()
     for path, out in targets.items():
         try:
-            run_one(name, path, out, arguments)
+            for each, measured in run_one(name, path, out, arguments).items():
+                found.setdefault(each, []).append(measured)
         except UserError as error:
             if len(targets) == 1:
                 raise
             print(f"error: {error}", file=sys.stderr)
             failed = True
+    for each, of_runs in found.items():
+        if len(of_runs) > 1:
+            compare_runs(each, of_runs, arguments)
     return 2 if failed else 0
+
+
+def compare_runs(name: str, found: list[Any], arguments: Arguments) -> None:
+    """Print the table over several runs, and write it into --out; with --json write it only."""
+    from interp.analyze import _export
+    from interp.store.files import write_whole
+
+    table = analyze.compare(found)
+    if not arguments.json:
+        print(f"{name} over {len(found)} runs; medians of Kaplan and Meier:")
+        print(_export.table_text(table, rows=len(table)))
+    if arguments.out is not None:
+        write_whole(arguments.out / f"{name}-comparison.csv", table.to_csv().encode())
 
 
 def places(arguments: Arguments) -> dict[Path, Path]:
@@ -130,8 +147,8 @@ def places(arguments: Arguments) -> dict[Path, Path]:
     return targets
 
 
-def run_one(name: str, path: Path, out: Path, arguments: Arguments) -> None:
-    """Measure one run, write what was found and print it."""
+def run_one(name: str, path: Path, out: Path, arguments: Arguments) -> dict[str, Any]:
+    """Measure one run, write what was found and print it; returns the measurements that are compared over runs."""
     from interp.analyze import _export
     from interp.analyze._page import write_page
     from interp.store import open_run
@@ -148,8 +165,9 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments) -> None:
     measured, left_out = measure_all(run, name, arguments)
     if arguments.json:
         print(json.dumps(as_json(run, measured, left_out)))
+    compared = {each: found for each, (found, _) in measured.items() if hasattr(analyze.find(each), "compare")}
     if not writes:
-        return
+        return compared
     for each, (found, figure) in measured.items():
         _export.write_netcdf(found, out / f"{each}.nc")
         _export.write_csv(found, out / f"{each}.csv")
@@ -168,6 +186,7 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments) -> None:
         print(f"page: {page.resolve()}", file=sys.stderr if arguments.json else sys.stdout)
     elif (out / "index.html").exists():
         print(f"{out / 'index.html'} is from before; renew it with: python -m interp.analyze all", file=sys.stderr)
+    return compared
 
 
 def measure_all(run: Any, name: str, arguments: Arguments) -> tuple[Measured, dict[str, str]]:

@@ -39,13 +39,19 @@ def write_csv(found: xr.Dataset, path: Path) -> None:
 
 
 def long_form(found: xr.Dataset) -> pd.DataFrame:
-    """Columns variable, step, one for each further dimension (empty where a variable has it not), and value."""
+    """Columns variable, step, one for each further dimension, and value; empty where a variable has no such dimension."""
     parts = [
         variable.reset_coords(drop=True).to_series().rename("value").reset_index().assign(variable=name)
         for name, variable in found.data_vars.items()
     ]
     dims = [str(dim) for dim in found.dims if dim != "step"]
-    return pd.concat(parts, ignore_index=True).reindex(columns=["variable", "step", *dims, "value"])
+    whole = pd.concat(parts, ignore_index=True).reindex(columns=["variable", "step", *dims, "value"])
+    return whole.astype({dim: "Int64" for dim in ("step", *dims) if whole[dim].dtype == float and is_whole(found[dim])})
+
+
+def is_whole(coordinate: xr.DataArray) -> bool:
+    """Whether it counts: an integer stays one beside variables that do not have it, where pandas would make it a float."""
+    return coordinate.dtype.kind == "i"
 
 
 def write_html(figure: go.Figure, path: Path) -> None:
@@ -102,12 +108,13 @@ def table_text(table: pd.DataFrame, rows: int = 9) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value in three digits, whole numbers whole, a dash for what is not a number."""
+    """A value in three digits, whole numbers and those above 1,000 whole, a dash for what is not a number."""
     if isinstance(value, str):
         return value
     if math.isnan(value):
         return "–"
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{value:.3g}"
+    whole = float(value).is_integer() or abs(value) >= 1000
+    return f"{value:,.0f}" if whole and abs(value) < 1e9 else f"{value:.3g}"
 
 
 def as_json(found: xr.Dataset) -> dict[str, Any]:

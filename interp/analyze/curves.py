@@ -10,6 +10,7 @@ from pydantic import Field
 
 from interp import figures
 from interp.analyze._common import LEARNING, AnalysisOptions, landmarks, provenance
+from interp.analyze._comparison import over_runs
 from interp.base import DoesNotApply
 from interp.maths.curves import first_below
 from interp.store import Run
@@ -86,6 +87,30 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
     }
     row |= {f"final {name.replace('_', ' ')}": last[name].item() for name in LEARNING}
     return pd.DataFrame([row], index=pd.Index([int(last["step"])], name="step"))
+
+
+def compare(found: list[xr.Dataset]) -> pd.DataFrame:
+    """Over runs, a row for memorisation, generalisation, the delay between them, and each loss below its threshold.
+
+    A run that memorised and did not generalise has a delay that is censored at the steps that lay between; one that did
+    neither has none. What a run did not log is not counted.
+    """
+    rows: dict[str, tuple[list[float], list[float]]] = {}
+    for name, column in {
+        "memorised": "train_accuracy",
+        "generalised": "test_accuracy",
+        "train_loss_below": "train_loss",
+        "test_loss_below": "test_loss",
+    }.items():
+        known = [each for each in found if logged(each, column)]
+        label = name.replace("_below", f" below {threshold(found[0])}").replace("_", " ")
+        rows[label] = ([each.attrs[name] for each in known], [float(each["step"][-1]) for each in known])
+    memorised = [each for each in found if logged(each, "test_accuracy") and not math.isnan(each.attrs["memorised"])]
+    rows["delay"] = (
+        [each.attrs["delay"] for each in memorised],
+        [float(each["step"][-1]) - each.attrs["memorised"] for each in memorised],
+    )
+    return over_runs(rows)
 
 
 def threshold(found: xr.Dataset) -> str:

@@ -10,6 +10,7 @@ from interp.maths.progress import (
     DIRECTIONS,
     blocks_3x3,
     cosine_logits,
+    cosine_share,
     products_2x2,
     projection,
     restricted,
@@ -130,3 +131,24 @@ def test_blocks_hold_the_pairs_of_one_wave_with_the_constant():
     alone = torch.cos(2 * math.pi * k * torch.arange(n).double() / n)[:, None].expand(n, n).flatten()[:, None]
     torch.testing.assert_close(projection(alone, blocks_3x3(n, [k])), alone)
     assert projection(alone, products_2x2(n, [k])).abs().max() < 1e-12
+
+
+def test_the_share_of_cosines_is_that_of_a_least_squares_fit():
+    n = 11
+    noise = torch.randn(n * n, n, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    logits = clock_logits(n, [2, 3], [1, -0.5]) + noise + 4
+    centred = logits - logits.mean(dim=-1, keepdim=True)
+    cubes = torch.stack([clock_logits(n, [k]).flatten() for k in (2, 3)], dim=-1)
+    fit = (cubes @ torch.linalg.lstsq(cubes, centred.flatten()[:, None]).solution)[:, 0]
+    left = (centred.flatten() - fit).square().sum() / centred.square().sum()
+    assert cosine_share(logits, [2, 3]).item() == pytest.approx(1 - left.item())
+    assert cosine_share(clock_logits(n, [4]), [4]).item() == pytest.approx(1)
+    assert cosine_share(logits, []).item() == 0
+
+
+def test_a_cosine_of_a_and_b_is_half_a_cosine_of_the_sum():
+    """cos(a) · cos(b − c) = ½ cos(a + b − c) + ½ cos(a − b + c): half of its variance."""
+    n, x = 11, torch.arange(11).double()
+    w = 2 * math.pi * 3 / n
+    logits = ((w * x).cos()[:, None, None] * (w * (x[:, None] - x)).cos()).flatten(0, 1)
+    assert cosine_share(logits, [3]).item() == pytest.approx(0.5)

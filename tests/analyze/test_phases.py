@@ -1,0 +1,215 @@
+"""Phases, leads and lags through the whole way: runs written, read back, measured, compared."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers import needs_published, published, tiny_config
+
+from interp import analyze
+from interp.analyze import phases
+from interp.analyze.__main__ import main as command
+from interp.base import DoesNotApply, UserError
+from interp.config import TrainConfig
+from interp.maths.losses import prompt_losses
+from interp.store import RunWriter, open_run
+from interp.tasks import ModularTask
+from interp.train.loop import train
+
+
+@pytest.fixture
+def grown(tmp_path):
+    """Write a run whose history is that of a grokker: test loss highest at 100 and down in a straight ln from there to 500."""
+
+    def grown(name="run", last=1000, slow=1, checkpoints=(0, 100, 200), **parts):
+        config = tiny_config(name=name, train=TrainConfig(steps=1000), **parts)
+        with RunWriter(tmp_path / name, config) as writer:
+            for step in range(0, last + 1, 10):
+                at = step / slow
+                test = 10 * math.exp(np.interp(at, [0, 100, 500], [-0.1, 0, -13]))
+                accuracy = float(np.interp(at, [200, 400], [0, 1]))
+                train_loss = 4.0 if at < 60 else 1e-4
+                row = {"train_loss": train_loss, "test_loss": test, "train_accuracy": float(at >= 60)}
+                writer.log({"step": step, **row, "test_accuracy": accuracy})
+            for step in checkpoints:
+                writer.checkpoint(step, config.model.initial_weights(config.task.shape, seed=step))
+        return open_run(tmp_path / name)
+
+    return grown
+
+
+def test_phases_of_a_logged_run_lie_where_they_were_planted(grown):
+    found = analyze.measure(grown(), "phases")
+    ends = found["ends"].sel(rule="test_loss")
+    np.testing.assert_allclose(ends, [100, 140, 460])
+    np.testing.assert_allclose(found["begins"].sel(rule="test_loss"), [0, 100, 140])
+    assert found["ends"].sel(rule="mechanism").isnull().all()  # whose weights are noise
+    half = found["half_way"].to_series()
+    assert half["train accuracy"] == 55
+    assert half["test accuracy"] == 300
+    assert found["lead"].sel(measure="train accuracy").item() == 245
+    assert found["lead_ratio"].sel(measure="train accuracy").item() == pytest.approx(300 / 55)
+
+
+def test_what_a_run_did_not_reach_is_nan_and_never_its_last_step(grown):
+    found = analyze.measure(grown(last=300), "phases")
+    ends = found["ends"].sel(rule="test_loss").values
+    assert ends[0] == 100
+    assert math.isnan(ends[2])
+    assert (found["censored_at"].sel(rule="test_loss") == 300).all()
+    half = found["half_way"].to_series()
+    assert math.isnan(half["test accuracy"])  # it did not generalise, so the end of its way is not known
+    assert half["train accuracy"] == 55
+    assert found["lead"].isnull().all()
+
+
+def test_losses_from_the_weights_are_those_that_were_logged(tiny):
+    found = analyze.measure(tiny, "phases", resamples=20)
+    logged = tiny.history.loc[[step for step in tiny.steps if step in tiny.history.index]]
+    here = found.sel(checkpoint=logged.index.to_numpy())
+    for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy"):
+        np.testing.assert_allclose(here[f"{name}_here"], logged[name], rtol=1e-4)
+
+
+def test_restricted_and_excluded_losses_are_those_of_a_least_squares_fit(tiny):
+    """Against HookedTransformer's logits, with the constant and the waves of a + b fitted to each answer."""
+    found = analyze.measure(tiny, "phases", resamples=20).sel(checkpoint=tiny.steps[-1])
+    key, table = [int(k) for k in found.attrs["key_frequencies"].split()], tiny.task.table()
+    with torch.inference_mode():
+        logits = tiny.final.model(torch.from_numpy(table.inputs))[:, -1].double()
+    angle = 2 * math.pi / 11 * torch.from_numpy(table.targets).double()
+    columns = [torch.ones(121, dtype=torch.float64), *(wave(k * angle) for k in key for wave in (torch.cos, torch.sin))]
+    design = torch.stack(columns, dim=-1)
+    coefficients = torch.linalg.lstsq(design, logits).solution
+    answers, members = torch.from_numpy(table.targets), torch.from_numpy(tiny.split.train_index)
+    kept = prompt_losses(design @ coefficients, answers).mean()
+    lost = prompt_losses(logits - design[:, 1:] @ coefficients[1:], answers)[members].mean()
+    assert found["restricted_loss"].item() == pytest.approx(kept.item(), rel=1e-5)
+    assert found["excluded_loss"].item() == pytest.approx(lost.item(), rel=1e-5)
+
+
+def test_products_are_measured_by_their_logarithm_and_losses_over_all_their_prompts(tmp_path):
+    task = ModularTask(p=11, operation="multiply", train_fraction=0.5)
+    run = train(tiny_config(task=task), tmp_path / "run")
+    found = analyze.measure(run, "phases", resamples=20)
+    assert {"restricted_loss", "excluded_loss"} <= set(found.data_vars)
+    steps = [step for step in run.steps if step in run.history.index]
+    np.testing.assert_allclose(
+        found["test_loss_here"].sel(checkpoint=steps), run.history.loc[steps, "test_loss"], rtol=1e-4
+    )
+
+
+def test_a_task_that_is_no_sum_keeps_what_applies_and_says_what_does_not(tmp_path):
+    task = ModularTask(p=11, operation="x2_xy_y2", train_fraction=0.5)
+    found = analyze.measure(train(tiny_config(task=task), tmp_path / "run"), "phases", resamples=20)
+    assert list(found["rule"].values) == ["test_loss"]
+    assert "restricted_loss" not in found
+    assert {"gini_W_E", "sum_of_squares", "test_loss_here"} <= set(found.data_vars)
+    assert "is a sum in no order of its residues" in found.attrs["left_out_because"]
+    assert "rule mechanism: needs excluded loss, restricted loss" in found.attrs["left_out_because"]
+    assert "rule mechanism" in analyze.summarise(found)["left out"].item()
+
+
+def test_one_checkpoint_is_no_curve(grown):
+    found = analyze.measure(grown().select(last=1), "phases")
+    assert "checkpoint" not in found.dims
+    assert "1 checkpoint in view, and a curve has two" in found.attrs["left_out_because"]
+    np.testing.assert_allclose(found["ends"].sel(rule="test_loss"), [100, 140, 460])
+    assert found["ends_low"].isnull().all()
+
+
+def test_a_run_without_a_history_has_no_phases(tmp_path):
+    config = tiny_config()
+    with RunWriter(tmp_path / "run", config) as writer:
+        writer.checkpoint(0, config.model.initial_weights(config.task.shape, seed=0))
+    with pytest.raises(DoesNotApply, match="needs logged losses"):
+        analyze.measure(open_run(tmp_path / "run"), "phases")
+
+
+def test_prompts_that_are_all_alike_leave_an_interval_of_no_width():
+    steps = np.arange(0, 1001, 10)
+    losses = {
+        "train_loss": np.where(steps < 60, 4.0, 1e-4),
+        "test_loss": np.exp(np.interp(steps, [0, 100, 500], [2.2, 2.3, -11])),
+    }
+    curves = {**{name: (steps, values) for name, values in losses.items()}, "sum_of_squares": (steps, steps)}
+    boundary, names = phases.RULES["test_loss"]
+    alike = {name: np.repeat(values[:, None], 21, axis=1) for name, values in losses.items()}
+    np.testing.assert_array_equal(phases.spread(boundary, names, curves, alike), np.zeros((2, 3)))
+    low, high = phases.spread(
+        boundary, names, curves, alike | {"test_loss": alike["test_loss"] * np.linspace(0.5, 2, 21)}
+    )
+    assert low[0] == high[0] == 0  # a factor moves no peak
+    noisy = alike["test_loss"] * np.exp(np.random.default_rng(0).normal(size=(101, 21)) / 9)
+    low, high = phases.spread(boundary, names, curves, alike | {"test_loss": noisy})
+    assert (high > low).all()
+
+
+def test_draws_that_do_not_reach_a_boundary_leave_its_upper_end_open():
+    steps = np.arange(0, 101, 10)
+    peaks = [np.where(steps == at, 9.0, 1.0) for at in (50, 40, 60, *[100] * 2)]
+    resampled = {
+        "train_loss": np.full((11, 5), 1e-4),
+        "test_loss": np.stack(peaks, axis=1),
+    }
+    boundary, names = phases.RULES["test_loss"]
+    low, high = phases.spread(boundary, names, {"sum_of_squares": (steps, steps)}, resampled)
+    assert low[0] == -10
+    assert math.isnan(high[0])
+
+
+def test_runs_that_did_not_arrive_are_censored_in_the_comparison(grown):
+    runs = [grown("a"), grown("b", slow=2), grown("c", last=300)]
+    table = analyze.compare([analyze.measure(run, "phases", resamples=20) for run in runs])
+    row = table.loc["cleanup ends by test loss"]
+    assert (row["reached"], row["censored"]) == (1, 2)  # b ends while its test loss still falls
+    row = table.loc["half way, test accuracy"]
+    assert (row["reached"], row["censored"], row["lowest"], row["highest"]) == (2, 1, 300, 600)
+    assert row["median"] == 600  # of 300, 300+ and 600
+    row = table.loc["lead, train accuracy"]
+    assert (row["reached"], row["censored"], row["highest"]) == (2, 1, 485)
+    curves = analyze.compare([analyze.measure(run, "curves") for run in runs])
+    assert curves.loc["memorised", "reached"] == 3
+    row = curves.loc["delay"]
+    assert (row["reached"], row["censored"], row["lowest"]) == (2, 1, 340)
+
+
+def test_measurements_of_different_analyses_are_not_compared(tiny):
+    with pytest.raises(UserError, match="are of curves, norms; compare those of one analysis"):
+        analyze.compare([analyze.measure(tiny, "curves"), analyze.measure(tiny, "norms")])
+    with pytest.raises(UserError, match="are of no run"):
+        analyze.compare([])
+
+
+def test_the_command_compares_several_runs_and_writes_the_table(grown, tmp_path, capsys):
+    runs = [str(grown(name).path) for name in "ab"]
+    assert command(["curves", *runs, "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert said.index("files:") < said.index("curves over 2 runs; medians of Kaplan and Meier:")
+    table = pd.read_csv(tmp_path / "out/curves-comparison.csv", index_col="what")
+    assert table.loc["memorised", "median"] == 60
+    assert command(["curves", runs[0]]) == 0
+    assert "Kaplan" not in capsys.readouterr().out
+
+
+def test_with_json_the_comparison_is_written_and_not_printed(grown, tmp_path, capsys):
+    runs = [str(grown(name).path) for name in "ab"]
+    assert command(["curves", *runs, "--json", "--out", str(tmp_path / "out")]) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert [json.loads(line)["run"] for line in lines] == runs
+    assert (tmp_path / "out/curves-comparison.csv").exists()
+
+
+@needs_published
+def test_the_published_run_of_weight_decay_a_tenth_memorises_until_step_1550(tmp_path):
+    from interp.convert import main as convert
+
+    source = published("progress-measures/wd_10-1_mod_addition_loss_curve.pth")
+    assert convert([str(source), "--out", str(tmp_path / "run")]) == 0
+    found = analyze.measure(open_run(tmp_path / "run"), "phases")
+    ends = found["ends"].sel(rule="test_loss").values
+    assert ends[0] == pytest.approx(1550, abs=2)
+    assert ends[0] < ends[1] < 90_890  # where the test loss falls below 1
