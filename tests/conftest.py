@@ -7,7 +7,11 @@ import torch
 from jaxtyping import install_import_hook
 
 install_import_hook(
-    ["interp.maths", *(f"interp.models.{name}" for name in ("block", "plan", "products", "shared")), "interp.tasks"],
+    [
+        "interp.maths",
+        *(f"interp.models.{name}" for name in ("block", "plan", "products", "shared", "tail")),
+        "interp.tasks",
+    ],
     "beartype.beartype",
 )
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import metadata
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,8 @@ from interp.models.shared import SharedForward
 from interp.store import Run
 from interp.store.tensors import Tensors
 from interp.tasks import ModularTask
+
+Value = TypeVar("Value")
 
 CHUNK = 1 << 23
 """Bytes of weights in a chunk, at most: larger ones leave the processor's cache and are no faster."""
@@ -134,6 +136,23 @@ def single_threads() -> Iterator[Callable[[], None]]:
         yield lambda: torch.set_num_threads(1)
     finally:
         torch.set_num_threads(before)
+
+
+def beforehand(work: Callable[[], Value]) -> Value:
+    """What is found out before checkpoints are measured, on one thread under inference mode as they are.
+
+    The memory that this takes is then theirs: freed memory stays with a thread and goes to its successor, and would lie idle
+    with the main one.
+    """
+    keep_freed_memory()
+
+    def worked() -> Value:
+        """Inference mode is a property of the thread."""
+        with torch.inference_mode():
+            return work()
+
+    with single_threads() as initialise, ThreadPoolExecutor(1, initializer=initialise) as pool:
+        return pool.submit(worked).result()
 
 
 Variables = Mapping[str, tuple[tuple[str, ...], Any, Mapping[str, str]]]

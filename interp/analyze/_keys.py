@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp.analyze._common import answer_rows, bytes_read, fits, last_mlp, number_rows
+from interp.analyze._common import answer_rows, beforehand, bytes_read, fits, last_mlp, number_rows
 from interp.analyze._sums import Square, frequencies
 from interp.maths import fourier
 from interp.maths.neurons import block_parts, cluster_sizes
@@ -74,9 +74,13 @@ def final_keys(square: Square, rule: KeyRule, chosen: tuple[int, ...] = ()) -> t
         return frequencies(square, chosen), "as given"
     final, run = square.run.final, square.run
     fits(run, 2 * bytes_read(run) + final_bytes(square))
-    with torch.inference_mode():
-        (post,) = square.activations(final.weights, "mlp.hook_post")
-        keys = key_frequencies(final.weights, square, neuron_shares(square, post))
+
+    def by_rule() -> dict[KeyRule, Bool[Tensor, " freq"]]:
+        """Of every rule."""
+        (post,) = square.activations(weights := final.weights, "mlp.hook_post")
+        return key_frequencies(weights, square, neuron_shares(square, post))
+
+    keys = beforehand(by_rule)
     if keys[rule].any():
         return named(keys[rule]), f"by {rule} at step {final.step}: {KEY_RULES[rule]}"
     rest: KeyRule = "W_E_largest_gap"
@@ -84,8 +88,8 @@ def final_keys(square: Square, rule: KeyRule, chosen: tuple[int, ...] = ()) -> t
 
 
 def final_bytes(square: Square) -> int:
-    """What `final_keys` takes at work; it stays with its thread, since freed memory is kept."""
-    return square.forward_bytes + 2 * neuron_bytes(square)
+    """What `final_keys` takes at work."""
+    return square.forward_bytes + neuron_bytes(square)
 
 
 def named(key: Bool[Tensor, " freq"]) -> list[int]:

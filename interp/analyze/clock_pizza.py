@@ -14,6 +14,7 @@ from torch import Tensor
 from interp import figures
 from interp.analyze._common import (
     AnalysisOptions,
+    beforehand,
     by_step,
     bytes_read,
     dataset,
@@ -75,12 +76,10 @@ def measure(run: Run, options: Options) -> xr.Dataset:
     listed = grid.n <= LISTED_UP_TO
     draw_triples = clock_pizza.shuffled_triples if listed else clock_pizza.sampled_triples
     network = Probe(grid, draw_triples(grid.n, options.triples, options.seed), options.circles)
-    # What the control took stays with this thread, since freed memory is kept; listing triples takes 40 bytes each.
-    needs = 2 * network.bytes + 40 * grid.n**3 * listed
+    needs = network.bytes + 40 * grid.n**3 * listed  # listing triples takes 40 bytes each
     fits(run, 2 * bytes_read(run) + needs)
     weights, control = untrained(run, options)
-    with torch.inference_mode():
-        beside = network.measures(weights)
+    beside = beforehand(lambda: network.measures(weights))
     found = each_checkpoint(run, network.measures, needs=needs)
     both = {
         name: np.stack([values, np.broadcast_to(beside[name].numpy(), values.shape)], axis=1)

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from interp import figures
-from interp.analyze._common import AnalysisOptions, by_step, dataset, fits, over_checkpoints
+from interp.analyze._common import AnalysisOptions, beforehand, by_step, dataset, fits, over_checkpoints
 from interp.base import DoesNotApply, once
 from interp.maths import groups, irreps
 from interp.maths.geometry import principal_components
@@ -226,11 +226,13 @@ class Network:
     @once
     def key(self) -> Bool[Tensor, " irrep"]:
         """Irreps whose similarity is above the threshold at the last checkpoint in view; the trivial one is not."""
-        with torch.inference_mode():
-            weights = self.run.final.weights
-            logits = self.forward.cache(weights, "unembed.hook_out".__eq__)["unembed.hook_out"]
-            above = self.similarity(logits) > self.options.key_above
-        return torch.cat([torch.tensor([False]), above])
+
+        def above() -> Bool[Tensor, " nontrivial"]:
+            """Of the others."""
+            logits = self.forward.cache(self.run.final.weights, "unembed.hook_out".__eq__)["unembed.hook_out"]
+            return self.similarity(logits) > self.options.key_above
+
+        return torch.cat([torch.tensor([False]), beforehand(above)])
 
     @property
     def bytes_found(self) -> int:
@@ -249,7 +251,7 @@ class Network:
         pair = 4 * states + (3 * 4 + 3 * 8) * answers  # logits in float32, and their loss in float64
         part = 8 * 4 * min(n * n * spec.d_mlp, irreps.NEURONS + n * n)
         cosets = 8 * 4 * self.cosets.labels.numel() * self.components
-        return n * n * pair + max(part, cosets)
+        return 5 * (n * n * pair + max(part, cosets)) // 4  # freed memory is kept, and not all of it fits what is next
 
     def of_stack(self, weights: Tensors) -> dict[str, Tensor]:
         """Of a stack of checkpoints, [step, …]: one at a time, in the memory of one."""

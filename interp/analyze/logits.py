@@ -60,7 +60,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
             "explained_by_keys": by_form[:, key].sum(dim=-1) / variance,
         }
 
-    found = each_checkpoint(run, shares, needs=grid.forward_bytes + grid.bytes(12 * n) + final_bytes(grid))
+    found = each_checkpoint(run, shares, needs=max(grid.forward_bytes + grid.bytes(12 * n), final_bytes(grid)))
     dims = {
         "share": ("freq",),
         "frequency_share": ("freq",),

@@ -92,7 +92,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
 
     directions = 2 * grid.bytes(sum(len(waves) for waves in kept.values())) + grid.bytes(len(every))
     found = each_checkpoint(
-        run, measures, needs=grid.forward_bytes + 2 * neuron_bytes(grid) + directions + grid.bytes(14 * grid.n)
+        run, measures, needs=grid.forward_bytes + neuron_bytes(grid) + directions + grid.bytes(14 * grid.n)
     )
     nats, share = {"units": "nats"}, {"units": "1"}
     per_matrix = ("step", "matrix")

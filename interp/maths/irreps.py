@@ -24,7 +24,7 @@ SEED = 0
 DIVISIONS = {1: "real", 2: "complex", 4: "quaternionic"}
 """What commutes with a real irrep, by the mean square of its character: the numbers of Schur's lemma over ℝ."""
 
-NEURONS = 1 << 22
+NEURONS = 1 << 21
 """Numbers of a part of the neurons that are transformed at once: bounds memory."""
 
 

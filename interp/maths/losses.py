@@ -1,5 +1,7 @@
 """How wrong an answer is. Leading axes ("...") are carried along."""
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -30,11 +32,26 @@ def prompt_losses(
     With margins m = logit − right logit it is log1p Σ_wrong exp m: where the right answer has almost all probability, the sum
     is small and kept, which 1 + Σ would round off. So float32 logits need no float64, which takes four times as long.
     """
+    return losses_and_right(logits, targets)[0]
+
+
+def losses_and_right(
+    logits: Float[Tensor, "... batch d_vocab_out"], targets: Int[Tensor, " batch"]
+) -> tuple[Float[Tensor, "... batch"], Float[Tensor, "... batch"]]:
+    """The same, and 1 for every prompt whose right answer's logit exceeds all others, 0 for others.
+
+    Both come of the margins, in three quarters of the time that they take apart.
+    """
     right = targets.expand(logits.shape[:-1])[..., None]
     margins = (logits - logits.gather(-1, right)).scatter_(-1, right, -torch.inf)
-    largest = margins.amax(dim=-1, keepdim=True).clamp(min=0)
-    others = margins.sub_(largest).exp_().sum(dim=-1, keepdim=True)
-    return (largest + torch.log1p(others + torch.expm1(-largest)))[..., 0]
+    nearest = margins.amax(dim=-1, keepdim=True)
+    largest = nearest.clamp(min=0)
+    # What underflows is nothing: computing its last bits makes exp ten times as slow.
+    tiny = math.log(torch.finfo(logits.dtype).tiny)
+    margins = torch.nn.functional.threshold(margins.sub_(largest), tiny, -torch.inf, inplace=True)
+    others = margins.exp_().sum(dim=-1, keepdim=True)
+    losses = largest + torch.log1p(others + torch.expm1(-largest))
+    return losses[..., 0], (nearest < 0).to(logits.dtype)[..., 0]
 
 
 def accuracy(logits: Float[Tensor, "... batch d_vocab_out"], targets: Int[Tensor, "... batch"]) -> Float[Tensor, "..."]:

@@ -131,12 +131,16 @@ print(1024 * (peak() - before))
 
 @pytest.mark.parametrize(
     ("names", "checkpoints", "bound"),
-    [("fourier norms superposition", 40, 96_000_000), ("groups", 4, 360_000_000)],
+    [
+        ("fourier norms superposition", 40, 96_000_000),
+        ("groups", 4, 360_000_000),
+        ("attention logits neurons progress clock_pizza numerics phases", 2, 500_000_000),
+    ],
 )
 def test_the_bound_holds(tmp_path, names, checkpoints, bound):
     """Checkpoints of the paper's model, 0.9 MB of weights each, measured in so much beside the libraries.
 
-    Forty together in 96 MB; in 360 MB, one after the other, with all activations over the table.
+    Forty together in 96 MB; one after the other, with all activations over the table, in several times as much.
     """
     from interp.config import RunConfig
     from interp.store import RunWriter

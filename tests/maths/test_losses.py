@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interp.maths.losses import accuracy, cross_entropy, prompt_losses
+from interp.maths.losses import accuracy, cross_entropy, losses_and_right, prompt_losses
 
 examples = settings(max_examples=40, deadline=None, derandomize=True)
 batches = st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(0, 99))
@@ -91,3 +91,19 @@ def test_a_large_loss_does_not_overflow_in_float32():
     expected = [1000 + log1p(exp(-1)), 1e5]
     assert prompt_losses(logits, torch.tensor([0, 0])).tolist() == pytest.approx(expected, rel=1e-6)
     assert prompt_losses(torch.stack([logits, logits + 1]), torch.tensor([0, 0])).shape == (2, 2)
+
+
+def test_right_answers_are_those_that_lead_and_a_tie_is_none():
+    logits = torch.tensor([[3.0, 1.0, 2.5], [3.0, 1.0, 2.5], [3.0, 3.0, 0.0]])
+    losses, right = losses_and_right(logits, torch.tensor([0, 1, 1]))
+    assert right.tolist() == [1, 0, 0]
+    torch.testing.assert_close(
+        losses, torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, 1]), reduction="none")
+    )
+
+
+def test_answers_that_are_hopelessly_behind_add_nothing_to_the_loss():
+    """Beyond e⁻⁸⁷, where float32 has no normal numbers left."""
+    logits = torch.tensor([[0.0, -20.0, -95.0], [0.0, -95.0, -300.0], [-95.0, 0.0, -300.0]])
+    found = prompt_losses(logits, torch.zeros(3, dtype=torch.long))
+    torch.testing.assert_close(found, torch.tensor([log1p(exp(-20)), 0.0, 95.0]), rtol=1e-6, atol=0)

@@ -187,3 +187,19 @@ def test_the_whole_of_model_a_has_the_logits_of_a_clock(model_a):
     u, v = in_and_out_of_phase(forward(model_a.weights).unflatten(0, (59, 59)))
     explained = form_variance(u).sum(dim=1) / frequency_variance(u, v).sum()
     assert [round(float(each), 3) for each in explained] == [0.995, 0.832, 0.996]
+
+
+def test_the_published_network_rests_on_its_key_frequencies_by_causal_test(tmp_path_factory):
+    """Restricted and excluded loss over all pairs, as known of these weights; other frequencies are not missed."""
+    from interp import analyze
+
+    path = published("progress-measures") / "wd_10-1_mod_addition_loss_curve.pth"
+    (run,) = convert(path, tmp_path_factory.mktemp("converted") / "run")
+    found = analyze.measure(run, "ablate", repeats=1).isel(step=-1).sel(split="all")
+    assert found.attrs["key_frequencies"] == "6 23 37 39 41"
+    assert found["whole_loss"].item() == pytest.approx(3.5e-7, rel=0.02)
+    kept, removed = (found.sel(ablation=f"logits: keys {what}") for what in ("kept", "removed"))
+    assert kept["loss"].item() == pytest.approx(2.2e-9, rel=0.02)
+    assert removed["loss"].item() == pytest.approx(9.0, abs=0.05)
+    assert removed["random_accuracy"].item() == 1
+    assert removed["random_loss"].item() < 5e-7

@@ -1,0 +1,423 @@
+"""Every ablation against HookedTransformer with hooks, and on networks of which it is known what they rest on."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from helpers import tiny_config
+
+from interp import analyze
+from interp.analyze import _keys, ablate
+from interp.analyze._sums import square
+from interp.base import DoesNotApply, UserError
+from interp.maths.losses import cross_entropy
+from interp.maths.neurons import cluster_sizes
+from interp.models import TransformerSpec
+from interp.store import RunWriter, open_run
+from interp.tasks import ModularTask
+
+KEY, CLUSTERS = (1, 3), {1: [0, 2, 5, 11, 20], 3: [1, 3, 7]}
+
+
+@pytest.fixture
+def of_weights(tmp_path):
+    """A run whose checkpoint at step i is the initial weights, changed by the i-th function."""
+
+    def of_weights(*changes, task=None, **model):
+        spec = TransformerSpec(**({"n_heads": 2, "d_model": 16, "d_head": 8, "d_mlp": 24} | model))
+        config = tiny_config(task=task or ModularTask(p=11, train_fraction=0.5), model=spec)
+        with RunWriter(tmp_path / "run", config) as writer:
+            for step, change in enumerate(changes):
+                weights = spec.initial_weights(config.task.shape, seed=step)
+                change(weights)
+                writer.checkpoint(step, weights)
+        return open_run(tmp_path / "run")
+
+    return of_weights
+
+
+def perturb(weights):
+    """No bias is 0 and no scale 1."""
+    generator = torch.Generator().manual_seed(0)
+    for tensor in weights.values():
+        tensor += 0.2 * torch.randn(tensor.shape, generator=generator)
+
+
+@pytest.fixture
+def clusters(monkeypatch):
+    """Neurons that belong to frequencies, whatever they do."""
+
+    def shares(grid, weights):
+        planted = torch.zeros(grid.run.config.model.d_mlp, grid.n // 2)
+        for k, neurons in CLUSTERS.items():
+            planted[neurons, k - 1] = 1
+        return planted
+
+    monkeypatch.setattr(ablate, "neuron_shares", shares)
+
+
+def projection(n, ks):
+    """Onto the waves of these frequencies, on n residues."""
+    x = torch.arange(n).double()
+    P = torch.zeros(n, n, dtype=torch.float64)
+    for k in ks:
+        for phase in (0, math.pi / 2):
+            wave = torch.cos(2 * math.pi * k * x / n - phase)
+            if wave.norm() > 1e-6:
+                P += torch.outer(wave, wave) / wave.square().sum()
+    return P
+
+
+class Slow:
+    """A checkpoint with hooks that take something out, at the last position of the last layer, one prompt a row."""
+
+    def __init__(self, run):
+        self.run, self.grid, self.model = run, square(run, "ablate"), run.final.model.requires_grad_(False)
+        self.block = f"blocks.{run.config.model.n_layers - 1}."
+        self.tokens = self.grid.prompts
+        with torch.no_grad():
+            _, cache = self.model.run_with_cache(self.tokens)
+        self.at = lambda name: cache[self.block + name][:, -1]
+        n = self.grid.n
+        same = self.grid.answers[:, None] == torch.arange(n)
+        self.by_answer = same.double() / math.sqrt(n)
+        """Orthonormal columns."""
+
+    def logits(self, *hooks):
+        with torch.no_grad():
+            hooks = [(self.block + name, change) for name, change in hooks]
+            return self.model.run_with_hooks(self.tokens, fwd_hooks=hooks)[:, -1, self.grid.residues]
+
+    def instead(self, name, value):
+        """The network with other activations at the last position."""
+
+        def change(activation, hook):
+            activation[:, -1] = value.to(activation.dtype)
+            return activation
+
+        return self.logits((name, change))
+
+    def waves(self, values, ks):
+        """The part of a function of the pairs along waves of a + b."""
+        return self.by_answer @ projection(self.grid.n, ks) @ self.by_answer.T @ values.double()
+
+    def embedding(self, ks, keep):
+        weights, task = dict(self.run.final.weights), self.run.task
+        W_E = weights["embed.W_E"].clone()
+        for rows in [self.grid.residues, *([self.grid.residues + task.p] if task.operands == "separate" else [])]:
+            table = W_E[rows].double()
+            part = projection(self.grid.n, ks) @ table
+            W_E[rows] = (table.mean(dim=0) + part if keep else table - part).float()
+        model = self.run.known_model.load(task.shape, {**weights, "embed.W_E": W_E})
+        with torch.no_grad():
+            return model(self.tokens)[:, -1, self.grid.residues]
+
+    def neurons(self, ks, keep):
+        post = self.at("mlp.hook_post").double()
+        part = self.waves(post, ks)
+        return self.instead("mlp.hook_post", post.mean(dim=0) + part if keep else post - part)
+
+    def of_logits(self, ks, keep):
+        logits = self.logits().double()
+        part = self.waves(logits, ks)
+        return (logits.mean(dim=0) + part if keep else logits - part).float()
+
+    def some_neurons(self, neurons, keep):
+        mask = torch.zeros(self.at("mlp.hook_post").shape[1])
+        mask[list(neurons)] = 1
+        return self.instead("mlp.hook_post", self.at("mlp.hook_post") * (mask if keep else 1 - mask))
+
+    def blocks(self, ks):
+        n, post = self.grid.n, self.at("mlp.hook_post").double()
+        for neurons, k in zip(CLUSTERS.values(), ks, strict=True):
+            P = projection(n, [k]) + 1 / n
+            post[:, neurons] = torch.kron(P, P) @ post[:, neurons]
+        return self.instead("mlp.hook_post", post)
+
+    def directions(self, ks, keep):
+        W_L = self.model.W_out[-1].double() @ self.model.W_U[:, self.grid.residues].double()
+        U = W_L @ projection(self.grid.n, ks)
+        P = U @ torch.linalg.pinv(U, rtol=1e-8)
+        post = self.at("mlp.hook_post").double()
+        return self.instead("mlp.hook_post", post @ P if keep else post - post @ P)
+
+    def head(self, number):
+        def change(z, hook):
+            z[:, -1, number] = 0
+            return z
+
+        return self.logits(("attn.hook_z", change))
+
+    def removed(self, name):
+        """What a head, or a skip path, adds."""
+        if name.startswith("head"):
+            head = int(name.split()[1])
+            return self.at("attn.hook_z")[:, head] @ self.model.W_O[-1, head]
+        if name == "all heads":
+            return self.at("hook_attn_out") - self.model.b_O[-1]
+        return self.at("hook_resid_mid" if name == "MLP skip" else "hook_resid_pre")
+
+    def less(self, name, removed):
+        """Without a vector in the residual stream, where that name's route joins it."""
+        at = "hook_resid_post" if name == "MLP skip" else "hook_resid_mid"
+        return self.instead(at, self.at(at) - removed)
+
+
+def ways(slow, ks, neurons, along=None):
+    """Slow logits of every ablation: of the key frequencies and clusters, or of what was drawn."""
+    n_heads = slow.run.config.model.n_heads
+    routes = [*(f"head {head}" for head in range(n_heads)), "all heads", "MLP skip", "attention skip"]
+
+    def route(name):
+        removed = slow.removed(name).detach()
+        if along is not None:
+            removed = removed.norm(dim=1, keepdim=True) * along
+        return slow.less(name, removed)
+
+    return {
+        "embedding: keys kept": lambda: slow.embedding(ks, keep=True),
+        "embedding: keys removed": lambda: slow.embedding(ks, keep=False),
+        "neurons: keys kept": lambda: slow.neurons(ks, keep=True),
+        "neurons: keys removed": lambda: slow.neurons(ks, keep=False),
+        "logits: keys kept": lambda: slow.of_logits(ks, keep=True),
+        "logits: keys removed": lambda: slow.of_logits(ks, keep=False),
+        "clusters kept": lambda: slow.some_neurons(neurons, keep=True),
+        "clusters removed": lambda: slow.some_neurons(neurons, keep=False),
+        "clusters as 3×3 blocks": lambda: slow.blocks(ks),
+        "W_L directions kept": lambda: slow.directions(ks, keep=True),
+        "W_L directions removed": lambda: slow.directions(ks, keep=False),
+        **{name: lambda name=name: route(name) for name in routes},
+    }
+
+
+def assert_outcome(found, slow, logits, what):
+    """Loss and accuracy of every split are those of these logits."""
+    for split, mask in slow.grid.splits.items():
+        here, answers = found.sel(split=split), slow.grid.answers[mask]
+        loss = cross_entropy(logits[mask], answers).item()
+        assert here["loss"].item() == pytest.approx(loss, rel=2e-4, abs=1e-5), (what, split)
+        right = (logits[mask].argmax(dim=1) == answers).double().mean().item()
+        assert here["accuracy"].item() == pytest.approx(right, abs=1.01 / int(mask.sum())), (what, split)  # a near tie
+
+
+def renamed(found, loss, accuracy):
+    return found[[loss, accuracy]].rename({loss: "loss", accuracy: "accuracy"})
+
+
+KINDS = [
+    ({}, {}),
+    ({}, {"normalization": "LN", "act_fn": "gelu"}),
+    ({"prompt": "ab"}, {"attention": "bidirectional", "attention_rate": 0.3}),
+    ({"operation": "subtract", "operands": "separate"}, {"n_layers": 2, "n_heads": 3}),
+    ({"operation": "multiply", "answers": "tokens"}, {"normalization": "LNPre", "act_fn": "solu_ln"}),
+]
+
+
+@pytest.mark.parametrize("task, model", KINDS, ids=str)
+def test_every_ablation_is_that_of_hooks(of_weights, clusters, task, model):
+    task = ModularTask(**{"p": 11, "train_fraction": 0.5, **task})
+    run = of_weights(perturb, task=task, **model)
+    found = analyze.measure(run, "ablate", frequencies=KEY, repeats=2).sel(step=0)
+    slow = Slow(run)
+    assert_outcome(renamed(found, "whole_loss", "whole_accuracy"), slow, slow.logits(), "whole")
+    union = sorted(neuron for cluster in CLUSTERS.values() for neuron in cluster)
+    expected = ways(slow, KEY, union)
+    assert list(expected) == list(found["ablation"].values)
+    for name, logits in expected.items():
+        assert_outcome(found.sel(ablation=name), slow, logits(), name)
+    for k in range(1, slow.grid.n // 2 + 1):
+        here = found.sel(freq=k)
+        assert_outcome(
+            renamed(here, "frequency_loss", "frequency_accuracy"),
+            slow,
+            slow.neurons((k,), keep=False),
+            f"frequency {k}",
+        )
+        logits = slow.some_neurons(CLUSTERS.get(k, []), keep=False)
+        assert_outcome(renamed(here, "cluster_loss", "cluster_accuracy"), slow, logits, f"cluster {k}")
+
+
+@pytest.mark.parametrize("task, model", KINDS[:2], ids=str)
+def test_every_random_removal_is_that_of_hooks(of_weights, clusters, task, model):
+    run = of_weights(perturb, **model)
+    options = ablate.Options(frequencies=KEY, repeats=2, seed=5)
+    found, chosen = ablate.measure(run, options).sel(step=0), ablate.choose(square(run, "ablate"), options)
+    slow = Slow(run)
+    for draw in (0, 1):
+        neurons = chosen.neurons(chosen.all_clustered, draw, purpose=0).tolist()
+        assert len(neurons) == 8
+        assert not set(neurons) & set(chosen.all_clustered.tolist())
+        here = renamed(found, "random_loss", "random_accuracy").sel(repeat=draw)
+        for name, logits in ways(slow, chosen.drawn[draw], neurons, chosen.direction(draw)).items():
+            assert_outcome(here.sel(ablation=name), slow, logits(), (name, draw))
+    for k in KEY:
+        outcomes = []
+        for draw in (0, 1):
+            neurons = chosen.neurons(chosen.cluster(k), draw, purpose=k).tolist()
+            assert len(neurons) == len(CLUSTERS[k])
+            assert not set(neurons) & set(CLUSTERS[k])
+            outcomes.append(cross_entropy(slow.some_neurons(neurons, keep=False), slow.grid.answers).item())
+        random = found["random_cluster_loss"].sel(freq=k, split="all")
+        expected = np.quantile(outcomes, found["quantile"])  # of two: between them
+        np.testing.assert_allclose(random, expected, rtol=2e-4)
+
+
+def test_a_head_that_is_taken_out_is_a_head_whose_z_is_0(of_weights):
+    run = of_weights(perturb)
+    found, slow = analyze.measure(run, "ablate", repeats=1).sel(step=0), Slow(run)
+    for head in (0, 1):
+        assert_outcome(found.sel(ablation=f"head {head}"), slow, slow.head(head), head)
+
+
+P = 11
+
+
+def only(*ks):
+    """An embedding that has waves of these frequencies alone, and a mean, in a network that answers something by them."""
+
+    def change(weights):
+        perturb(weights)
+        waves = [torch.cos(2 * math.pi * k * torch.arange(P) / P - phase) for k in ks for phase in (0, math.pi / 2)]
+        directions = torch.randn(len(waves) + 1, 16, generator=torch.Generator().manual_seed(3))
+        weights["embed.W_E"][:P] = torch.stack([*waves, torch.ones(P)], dim=1) @ directions
+
+    return change
+
+
+def test_an_embedding_of_the_key_frequencies_alone_needs_them_and_no_others(of_weights):
+    found = analyze.measure(of_weights(only(2, 4)), "ablate", frequencies=(2, 4), repeats=3).sel(step=0)
+    whole = found["whole_loss"]
+    kept, removed = (found.sel(ablation=f"embedding: keys {what}") for what in ("kept", "removed"))
+    np.testing.assert_allclose(kept["loss"], whole, rtol=1e-5)
+    for repeat in range(3):  # the others are not there
+        np.testing.assert_allclose(removed["random_loss"].sel(repeat=repeat), whole, rtol=1e-5)
+    # Without them all numbers look alike, and so do all answers: at chance, one in p.
+    assert removed["accuracy"].sel(split="all").item() == pytest.approx(1 / P)
+    np.testing.assert_allclose(kept["random_loss"], np.broadcast_to(removed["loss"], (3, 3)), rtol=1e-5)
+
+
+def test_logits_that_are_a_wave_of_the_answer_need_its_frequency_alone(of_weights):
+    """Neurons that are silent leave what passes beside them; with cos k(a + b − c) put into the logits it is all there is."""
+
+    def clock(weights):
+        for tensor in weights.values():
+            tensor.zero_()
+
+    run = of_weights(clock)
+    grid = square(run, "ablate")
+    places = torch.arange(P)
+    cosines = 9 * torch.cos(2 * math.pi * 3 * (grid.answers[:, None] - places) / P)
+    network = ablate.Network(ablate.choose(grid, ablate.Options(frequencies=(3,), repeats=4)), run.final.weights)
+    network.whole = cosines
+    outcome = {
+        draw: [network.outcome(network.logits(draw, keep)) for keep in (True, False)] for draw in (None, 0, 1, 2, 3)
+    }
+    whole = network.outcome(network.untouched())
+    assert whole[1].tolist() == [1, 1, 1]
+    chance = torch.full((3,), math.log(P), dtype=torch.float64)
+    torch.testing.assert_close(outcome[None][0][0], whole[0], rtol=1e-4, atol=0)  # float32 logits of 9
+    torch.testing.assert_close(outcome[None][1][0], chance, rtol=1e-6, atol=0)
+    for draw in range(4):
+        torch.testing.assert_close(outcome[draw][0][0], chance, rtol=1e-6, atol=0)
+        torch.testing.assert_close(outcome[draw][1][0], whole[0], rtol=1e-4, atol=0)
+
+
+def test_key_frequencies_are_those_that_neurons_cluster_on_else_those_above_the_gap_else_as_told(of_weights):
+    def clustered(weights):
+        """Neuron 0 is alone in varying, with a and b, at one frequency."""
+        only(2)(weights)
+        for name, tensor in weights.items():
+            if "attn." in name or name.endswith(("mlp.b_in", "W_pos")):
+                tensor.zero_()
+        weights["blocks.0.attn.W_V"][:] = torch.eye(16)[:, :8]
+        weights["blocks.0.attn.W_O"][:] = torch.eye(16)[:8]
+        weights["blocks.0.mlp.b_in"][:] = 50.0  # ReLU is linear up there
+
+    chosen = ablate.choose(square(of_weights(clustered), "ablate"), ablate.Options())
+    assert chosen.key == (2,)
+    assert chosen.keys_are.startswith("by neuron_clusters at step")
+    assert len(chosen.all_clustered) == 24
+
+
+def test_a_given_frequency_wins_and_one_that_is_not_there_is_refused(of_weights):
+    run = of_weights(perturb)
+    grid = square(run, "ablate")
+    assert ablate.choose(grid, ablate.Options(frequencies=(5, 1))).key == (1, 5)
+    assert ablate.choose(grid, ablate.Options(frequencies=(5, 1))).keys_are == "as given"
+    with pytest.raises(UserError, match="has frequencies 1 to 5"):
+        analyze.measure(run, "ablate", frequencies=(6,))
+
+
+def test_without_clusters_keys_are_above_the_largest_gap_of_the_embedding(of_weights, monkeypatch):
+    def loud(weights):
+        weights["embed.W_E"][:P, 0] += 5 * torch.cos(2 * math.pi * 4 * torch.arange(P) / P)
+
+    monkeypatch.setattr(ablate, "SHARE", 1.0)
+    monkeypatch.setattr(_keys, "cluster_sizes", lambda shares: cluster_sizes(shares, 1.0))
+    found = analyze.measure(of_weights(loud), "ablate", repeats=1)
+    assert found.attrs["key_frequencies"] == "4"
+    assert found.attrs["keys_are"].startswith("by W_E_largest_gap")
+    assert (found["cluster_loss"] == found["whole_loss"]).all()  # no cluster: nothing is taken out
+
+
+def test_others_are_drawn_outside_the_key_ones_while_enough_remain(of_weights):
+    run = of_weights(perturb)
+    grid = square(run, "ablate")
+    few = ablate.choose(grid, ablate.Options(frequencies=(1, 3), repeats=50))
+    assert {k for draw in few.drawn for k in draw} == {2, 4, 5}
+    many = ablate.choose(grid, ablate.Options(frequencies=(1, 2, 3), repeats=50))
+    assert {k for draw in many.drawn for k in draw} == {1, 2, 3, 4, 5}
+    assert all(len(set(draw)) == 3 for draw in many.drawn)
+
+
+def test_draws_are_told_and_follow_the_seed(of_weights):
+    run = of_weights(perturb)
+    once, again, other = (analyze.measure(run, "ablate", repeats=3, frequencies=(2,), seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(once["random_loss"], again["random_loss"])
+    assert (once["random_loss"] != other["random_loss"]).any()
+    assert (once["drawn"].sum("freq") == 1).all()
+    assert not once["drawn"].sel(freq=2).any()
+
+
+def test_fewer_repeats_are_the_first_of_more(of_weights):
+    run = of_weights(perturb)
+    three, two = (analyze.measure(run, "ablate", repeats=n, frequencies=(2,)) for n in (3, 2))
+    np.testing.assert_array_equal(three["random_loss"].sel(repeat=[0, 1]), two["random_loss"])
+
+
+def test_fewer_checkpoints_and_more_threads_give_the_same_numbers(tiny):
+    options = {"repeats": 2, "frequencies": (1, 2)}
+    whole = analyze.measure(tiny, "ablate", **options)
+    part = analyze.measure(tiny.select(every=2), "ablate", **options)
+    torch.set_num_threads(2)
+    try:
+        threads = analyze.measure(tiny, "ablate", **options)
+    finally:
+        torch.set_num_threads(1)
+    same = [name for name in part.data_vars if part[name].dtype.kind == "f"]
+    for name in same:
+        if name not in ("cluster_loss", "cluster_accuracy", "random_cluster_loss", "random_cluster_accuracy"):
+            np.testing.assert_array_equal(part[name], whole[name].sel(step=part["step"].values), err_msg=str(name))
+        np.testing.assert_array_equal(threads[name], whole[name], err_msg=str(name))
+
+
+def test_a_task_that_is_no_sum_is_refused(of_weights):
+    with pytest.raises(DoesNotApply, match='analysis "ablate" needs'):
+        analyze.measure(of_weights(perturb, task=ModularTask(p=11, operation="x2_y2", train_fraction=0.5)), "ablate")
+
+
+def test_without_a_known_split_all_prompts_are_one(of_weights, monkeypatch):
+    from interp.store.run import Run
+
+    def unknown(run):
+        raise DoesNotApply("not known")
+
+    run = of_weights(perturb)
+    known = analyze.measure(run, "ablate", repeats=1, frequencies=(2,))
+    monkeypatch.setattr(Run, "split", property(unknown))
+    found = analyze.measure(run, "ablate", repeats=1, frequencies=(2,))
+    assert list(found["split"].values) == ["all"]
+    np.testing.assert_array_equal(found["loss"], known["loss"].sel(split=["all"]))
+    analyze.draw(found)
+    analyze.summarise(found)
