@@ -134,7 +134,7 @@ print(1024 * (peak() - before))
     [
         ("fourier norms superposition", 40, 96_000_000),
         ("groups", 4, 360_000_000),
-        ("attention logits neurons progress clock_pizza numerics phases", 2, 500_000_000),
+        ("attention logits neurons progress clock_pizza numerics", 2, 500_000_000),
     ],
 )
 def test_the_bound_holds(tmp_path, names, checkpoints, bound):
