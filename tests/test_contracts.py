@@ -26,6 +26,7 @@ UNDEFINED = {
     "ends_low",
     "ends_high",
     "half_way",
+    "half_way_within",
     "lead",
     "lead_ratio",
     "share",  # of a neuron that never varies

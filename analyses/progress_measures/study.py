@@ -16,7 +16,7 @@ import tyro
 import xarray as xr
 
 import interp
-from interp import analyze, figures
+from interp import figures
 
 RESULTS = Path(__file__).parent / "results"
 POINTS = 60
@@ -52,25 +52,28 @@ def study(preset: str, seeds: int, work: Path) -> dict[str, pd.DataFrame]:
     rows, curves, phases = [], [], []
     for name, config in interp.grid(interp.preset(preset).config, seeds=seeds).items():
         run = interp.train_run(config, work / name, resume=True)
-        found = {name: interp.measure(run, name) for name in ("progress", "neurons", "logits", "phases")}
-        found |= {name: interp.measure(run.select(last=1), name) for name in ("attention", "ablate")}
+        thin = run.select(steps=run.steps[:: -max(1, len(run) // POINTS)])  # the last one among them
+        found = {name: interp.measure(thin, name) for name in ("progress", "neurons", "logits")}
+        found |= {name: interp.measure(run.select(last=1), name) for name in ("attention", "ablate", "clock_pizza")}
+        found["phases"] = interp.measure(run, "phases")
         rows.append({"seed": config.seeds.model, **final(found)})
         phases.append(found["phases"])
-        thin = max(1, len(run) // POINTS)
-        table = pd.DataFrame({name: curve(found).to_series() for name, curve in CURVES.items()})[::thin]
+        table = pd.DataFrame({name: curve(found).to_series() for name, curve in CURVES.items()})
         curves.append(table.assign(seed=config.seeds.model).reset_index().set_index(["seed", "step"]))
         print(rows[-1], file=sys.stderr)
     return {
         "seeds": pd.DataFrame(rows).set_index("seed"),
         "curves": pd.concat(curves),
-        "leads": analyze.compare(phases),
+        "leads": interp.compare(phases),
     }
 
 
 def final(found: dict[str, xr.Dataset]) -> dict[str, object]:
     """When it memorised and generalised, and what the last network is like, in the figures of the paper."""
     progress, neurons = found["progress"].isel(step=-1), found["neurons"].isel(step=-1)
-    attention = found["attention"].isel(step=-1)
+    attention, ablate = found["attention"].isel(step=-1), found["ablate"].isel(step=-1).sel(split="test")
+    without = ablate.sel(ablation="neurons: keys removed")
+    ends = found["phases"]["ends"]
     return {
         "memorised": found["progress"].attrs["memorised"],
         "generalised": found["progress"].attrs["generalised"],
@@ -84,6 +87,14 @@ def final(found: dict[str, xr.Dataset]) -> dict[str, object]:
         "test loss": progress["loss"].sel(split="test").item(),
         "restricted loss": progress["restricted_loss"].sel(restriction="code_exact", split="all").item(),
         "excluded loss": progress["excluded_loss"].sel(exclusion="code_exact", split="train").item(),
+        "test loss without the keys' part of the neurons": without["loss"].item(),
+        "the same at random, median of 20": without["random_loss"].median().item(),
+        "verdict": interp.summarise(found["clock_pizza"])["verdict"].iloc[-1],
+        **{
+            f"{phase} ends by {rule.replace('_', ' ')}": ends.sel(rule=rule, phase=phase).item()
+            for rule in map(str, ends["rule"].values)
+            for phase in map(str, ends["phase"].values)
+        },
     }
 
 

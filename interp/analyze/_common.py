@@ -138,6 +138,12 @@ def single_threads() -> Iterator[Callable[[], None]]:
         torch.set_num_threads(before)
 
 
+def evenly(run: Run, at_most: int) -> Run:
+    """The run with at most so many of its checkpoints in view, evenly spread, the last one among them."""
+    chosen = np.unique(np.linspace(len(run) - 1, 0, min(at_most, len(run))).round().astype(int))
+    return replace(run, steps=tuple(run.steps[index] for index in chosen))
+
+
 def beforehand(work: Callable[[], Value]) -> Value:
     """What is found out before checkpoints are measured, on one thread under inference mode as they are.
 
@@ -218,7 +224,8 @@ def needs_numbers(run: Run, analysis: str, at_least: int = 5) -> ModularTask:
         raise DoesNotApply(f'{run.path} was trained on "{task.kind}"; analysis "{analysis}" needs a modular task')
     if len(task.residues()) < at_least:
         raise DoesNotApply(
-            f'{run.path} has p = {task.p}; analysis "{analysis}" needs at least {at_least} residues '
+            f'{run.path} has {len(task.residues())} residues in its order (p = {task.p}); analysis "{analysis}" needs at least '
+            f"{at_least} "
             "to tell frequencies apart"
         )
     return task
@@ -241,9 +248,17 @@ def answer_rows(W_U: Tensor, task: ModularTask) -> Tensor:
 
 
 def last_mlp(weights: Mapping[str, Tensor], run: Run) -> Tensor:
-    """W_L = W_out·W_U of the last layer: what its neurons write on the logits, [..., d_mlp, d_vocab_out]."""
-    layer = run.config.model.n_layers - 1
-    return weights[f"blocks.{layer}.mlp.W_out"] @ weights["unembed.W_U"]
+    """W_L = W_out·W_U of the last layer: what its neurons write on the logits, [..., d_mlp, d_vocab_out].
+
+    Of a LayerNorm between the two, the centring and the weights are part of it; its scale, which differs by prompt, is not.
+    """
+    spec = run.config.model
+    W_out = weights[f"blocks.{spec.n_layers - 1}.mlp.W_out"]
+    if spec.normalization != "none":
+        W_out = W_out - W_out.mean(dim=-1, keepdim=True)
+    if spec.normalization == "LN":
+        W_out = W_out * weights["ln_final.w"][..., None, :]
+    return W_out @ weights["unembed.W_U"]
 
 
 class NeuronSums:

@@ -17,7 +17,7 @@ KeyRule = Literal["W_E_far_out", "W_L_far_out", "neuron_clusters", "W_E_quarter"
 KEY_RULES: dict[KeyRule, str] = {
     "W_E_far_out": "frequencies whose norm in W_E stands out (Tukey's far-out fence for the eye of Nanda et al. 2023)",
     "W_L_far_out": "the same in W_L = W_out·W_U, whose other rows are trivial",
-    "neuron_clusters": "frequencies with more than 85 % of some neuron's variance (code of Nanda et al. 2023)",
+    "neuron_clusters": "best frequencies of the neurons with more than 85 % of their variance there (code of Nanda et al. 2023)",
     "W_E_quarter": "norm in W_E above a quarter of the largest (TransformerLens' grokking demo)",
     "W_E_largest_gap": "power in W_E above the largest gap between neighbours in order of size",
 }

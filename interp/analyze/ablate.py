@@ -21,7 +21,9 @@ from interp.analyze._common import (
     bytes_read,
     dataset,
     each_checkpoint,
+    evenly,
     fits,
+    last_mlp,
 )
 from interp.analyze._keys import KeyRule, final_bytes, final_keys, neuron_shares
 from interp.analyze._sums import Square, square
@@ -51,6 +53,8 @@ class Options(AnalysisOptions):
     """Rule by which the last checkpoint in view names the key frequencies; where it names none, W_E_largest_gap does."""
     frequencies: tuple[int, ...] = ()
     """These key frequencies instead, such as --frequencies 14 35 41 42 52."""
+    checkpoints: int = Field(default=40, ge=1)
+    """At most so many, evenly chosen among those in view: each is answered some five hundred times over."""
     repeats: int = Field(default=20, ge=1, le=1000)
     """Random removals of the same size beside each ablation."""
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -63,6 +67,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
     Which frequencies are key and which neurons are in whose cluster is found once, at the last checkpoint in view, and held
     at every other: it is asked since when the network rests on what it ends with.
     """
+    run = evenly(run.with_checkpoints(), options.checkpoints)
     grid = square(run, "ablate")
     needs = bytes_at_work(grid)
     fits(run, needs + bytes_read(run))
@@ -88,9 +93,13 @@ def measure(run: Run, options: Options) -> xr.Dataset:
             ),
         },
         definition="; ".join([*(f"{name}: {what}" for name, what in ablations(run).items()), *DEFINITIONS]),
-        source="ablations: Nanda et al. 2023 (arXiv 2301.05217), sections 4.3 and 4.4; removal at random of the same size is "
+        source="ablations: Nanda et al. 2023 (arXiv 2301.05217), section 4; removal at random of the same size is "
         "defined here",
-    ).assign_attrs(key_frequencies=" ".join(map(str, chosen.key)), keys_are=chosen.keys_are)
+    ).assign_attrs(
+        key_frequencies=" ".join(map(str, chosen.key)),
+        keys_are=chosen.keys_are,
+        drawn_clustered=chosen.drawn_clustered,
+    )
 
 
 PARTS = {
@@ -125,6 +134,7 @@ DEFINITIONS = (
     "at random: as many other frequencies, of the non-key ones, or of all where fewer than that remain; as many neurons of "
     "those outside the cluster, or of all where fewer remain; the same neurons as blocks of those other frequencies; for "
     "heads and skips, from each prompt's residual stream a vector of a random direction with the norm of what was removed",
+    "losses and accuracies are over the pairs and answers of the task's order: signs, tokens of b and the 0 of products are none",
 )
 
 
@@ -209,6 +219,14 @@ class Chosen:
             return own
         pool = outside(np.arange(self.grid.run.known_model.d_mlp), own.numpy())
         return torch.from_numpy(np.sort(self.generator(draw, purpose).permutation(pool)[: len(own)]))
+
+    @once
+    def drawn_clustered(self) -> float:
+        """Share of the neurons drawn in place of all clusters that are in a cluster themselves: where most of the layer is, a
+        draw cannot avoid them. 0 when enough others remain."""
+        drawn = [self.neurons(self.all_clustered, draw, 0) for draw in range(self.repeats)]
+        shares = [float(torch.isin(each, self.all_clustered).double().mean()) for each in drawn if len(each)]
+        return float(np.mean(shares)) if shares else 0.0
 
     def direction(self, draw: int) -> Float[Tensor, "n*n d_model"]:
         """For each prompt a direction, uniform on the sphere."""
@@ -397,9 +415,8 @@ class Network:
 
     @once
     def W_L(self) -> Float[Tensor, "d_mlp n"]:
-        """W_out·W_U of the last layer, answers in the order."""
-        layer = self.grid.run.known_model.n_layers - 1
-        return self.weights[f"blocks.{layer}.mlp.W_out"] @ self.tail.W_U
+        """What the neurons write on the answers, in the order."""
+        return last_mlp(self.weights, self.grid.run)
 
     # Ways through the network
 
@@ -524,6 +541,9 @@ def draw(found: xr.Dataset) -> go.Figure:
     key = found["freq"].values[found["is_key"].values]
     heads = [name for name in found["ablation"].values if name.startswith("head ")]
     panels = {**PANELS, "one head taken out": tuple(heads)}
+    if found.attrs["drawn_clustered"]:
+        share = f"neurons (too few others: {found.attrs['drawn_clustered']:.0%} of those drawn at random are in clusters too)"
+        panels = {share if title == "neurons" else title: names for title, names in panels.items()}
     titles = [*panels, "one frequency taken out of the neurons", "the neurons of one frequency's cluster taken out"]
     figure = figures.panels(
         ["loss", *(f"{title}: {split} loss" for title in titles)],

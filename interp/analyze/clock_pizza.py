@@ -41,6 +41,7 @@ ACCURATE = 0.99
 below .98 and one from .6. They are of networks that generalise and have circular embeddings (circularity from .995)."""
 
 DEFINITION = (
+    "Pairs and answers are those of the task's order: signs, tokens of b and the 0 of products are none. "
     "symmetricity: definition 4.1, mean cosine of ∂logit_c/∂E_a and ∂logit_c/∂E_b, in float64. irrelevance: definition 4.2,"
     " of the right answer's logit, population deviations. circularity: over four principal components. Circle m: principal "
     "components 2m − 1 and 2m of the number tokens' embedding. Isolated: that embedding with its mean and these components "
@@ -239,7 +240,7 @@ def correlations(logits: Float[Tensor, "p p p"], k: int) -> Float[Tensor, " form
 
 
 def draw(found: xr.Dataset) -> go.Figure:
-    """Accuracy above the three measures with their bands, above what single circles can."""
+    """Accuracy above the three measures, above what single circles can."""
     figure = figures.panels(
         [
             "accuracy",

@@ -1,5 +1,6 @@
 """Composition in a group: which irreducible representations does the network use, and which cosets does it tell apart?"""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,16 +68,23 @@ def measure(run: Run, options: Options) -> xr.Dataset:
                 found["hidden_residual"],
                 {"long_name": "share of the neurons' variance in no ρ(a), ρ(b) or ρ(a)⊗ρ(b)", "units": "1"},
             ),
-            "similarity": (per_irrep, found["similarity"], {"long_name": "cosine of the logits with χ(a·b·c⁻¹)"}),
-            "logit_fve": (("step",), found["logit_fve"], {"long_name": "Σ similarity²", "units": "1"}),
-            "excluded_loss": (
-                ("step",),
-                found["excluded_loss"],
-                {"long_name": "loss without ρ(a·b) of key irreps in the neurons, training prompts", "units": "nats"},
+            "similarity": (
+                per_irrep,
+                found["similarity"],
+                {"long_name": "cosine of the logits with χ(a·b·c⁻¹)", "units": "1"},
             ),
-            "restricted_loss": (
+            "logit_fve": (("step",), found["logit_fve"], {"long_name": "Σ similarity²", "units": "1"}),
+            "hidden_excluded_loss": (
                 ("step",),
-                found["restricted_loss"],
+                found["hidden_excluded_loss"],
+                {
+                    "long_name": f"loss without ρ(a·b) of key irreps in the neurons, {network.excluded_over} prompts",
+                    "units": "nats",
+                },
+            ),
+            "hidden_restricted_loss": (
+                ("step",),
+                found["hidden_restricted_loss"],
                 {"long_name": "loss with nothing else in the neurons but their mean, all prompts", "units": "nats"},
             ),
             "coset_r2": (
@@ -102,12 +110,15 @@ def measure(run: Run, options: Options) -> xr.Dataset:
             **network.cosets.coords,
         },
         definition="real irreps, the trivial one left out; a⊗b has ab as a part; excluded and restricted loss: the last "
-        "layer's activations are changed, what attention adds stays; excluded on the training prompts, restricted on all; "
+        "layer's activations are changed, what attention adds stays; excluded on the training "
+        "prompts (all, where those are not known), "
+        "restricted on all; "
         "cosets xH (left) and Hx (right) of a principal component of the rows, the elements of the group",
         source="Chughtai et al. 2023 (arXiv 2302.03025), sections 4 and 5; cosets: Power et al. 2022, figure 3, and Stander et "
         "al. 2023 (arXiv 2312.06581)",
     ).assign_attrs(
         group=network.elements.name,
+        excluded_over=network.excluded_over,
         subgroups=network.cosets.bound,
         random_coset_r2=network.cosets.of_random(),
     )
@@ -205,7 +216,10 @@ class Network:
         self.targets = torch.from_numpy(self.table.targets[self.rows])
         self.products = torch.from_numpy(elements.table).flatten()
         assert (self.table.targets[self.rows] == elements.c[elements.table.flatten()]).all()
-        self.trained = torch.from_numpy(np.isin(self.rows, run.split.train_index))
+        self.trained, self.excluded_over = torch.ones(len(self.rows), dtype=torch.bool), "all"
+        with suppress(DoesNotApply):  # files of others may not tell what was trained on
+            self.trained = torch.from_numpy(np.isin(self.rows, run.split.train_index))
+            self.excluded_over = "train"
         self.components = min(options.components, self.n - 1, self.spec.d_model)
 
     @once
@@ -301,8 +315,8 @@ class Network:
         without = (mid + post @ weights[f"{layer}.mlp.W_out"] - key)[self.trained]
         alone = mid + mean + key
         return {
-            "excluded_loss": cross_entropy(self.forward.unembed(weights, without), self.targets[self.trained]),
-            "restricted_loss": cross_entropy(self.forward.unembed(weights, alone), self.targets),
+            "hidden_excluded_loss": cross_entropy(self.forward.unembed(weights, without), self.targets[self.trained]),
+            "hidden_restricted_loss": cross_entropy(self.forward.unembed(weights, alone), self.targets),
         }
 
 
@@ -315,14 +329,20 @@ def draw(found: xr.Dataset) -> go.Figure:
             "power of W_E by irrep",
             "power of W_U by irrep",
             "variance of the neurons by content",
-            "variance of the first principal component between cosets (dotted: a random function)",
+            *(
+                ["variance of the first principal component between cosets (dotted: a random function)"]
+                if has_cosets(found)
+                else []
+            ),
         ],
-        heights=[4, 4, 3.5, 3.5, 4, 4],
+        heights=[4, 4, 3.5, 3.5, 4, *([4] if has_cosets(found) else [])],
         title="Irreducible representations across training",
     )
     figures.losses(figure, found, row=1)
-    figures.line(figure, found["excluded_loss"], "excluded (train)", figures.PALETTE[2], row=1)
-    figures.line(figure, found["restricted_loss"], "restricted (all)", figures.PALETTE[1], row=1)
+    figures.line(
+        figure, found["hidden_excluded_loss"], f"excluded ({found.attrs['excluded_over']})", figures.PALETTE[2], row=1
+    )
+    figures.line(figure, found["hidden_restricted_loss"], "restricted (all)", figures.PALETTE[1], row=1)
     strongest = found["similarity"].isel(step=-1).argsort().values[::-1][: len(figures.PALETTE) - 1]
     for irrep, colour in zip(strongest, figures.PALETTE, strict=False):
         figures.line(figure, found["similarity"].isel(irrep=irrep), str(found["irrep"].values[irrep]), colour, row=2)
@@ -330,11 +350,12 @@ def draw(found: xr.Dataset) -> go.Figure:
     for row, matrix in ((3, "W_E"), (4, "W_U")):
         figures.heatmap(figure, found["share"].sel(matrix=matrix), row, colorbar="share of power" if row == 3 else None)
     draw_hidden(figure, found, row=5)
-    draw_cosets(figure, found, row=6)
+    if has_cosets(found):
+        draw_cosets(figure, found, row=6)
+        figure.update_yaxes(title_text="adjusted R²", range=[-0.02, 1.02], row=6)
     figure.update_yaxes(title_text="cosine", row=2).update_yaxes(title_text="irrep", row=3)
     figure.update_yaxes(title_text="irrep", row=4)
     figure.update_yaxes(title_text="share", range=[-0.02, 1.02], row=5)
-    figure.update_yaxes(title_text="adjusted R²", range=[-0.02, 1.02], row=6)
     return figures.mark_transition(figure, found)
 
 
@@ -354,6 +375,11 @@ def draw_cosets(figure: go.Figure, found: xr.Dataset, row: int) -> None:
         figures.line(figure, first.sel(matrix=matrix).max(("side", "subgroup")), f"{matrix}: {last}", colour, row)
     random = xr.full_like(found["logit_fve"], found.attrs["random_coset_r2"])
     figures.line(figure, random, "random function", figures.QUIET, row, dash="dot")
+
+
+def has_cosets(found: xr.Dataset) -> bool:
+    """Whether there is a subgroup between the trivial one and the whole group: none in a group of prime order."""
+    return found.sizes["subgroup"] > 1
 
 
 def best_cosets(found: xr.Dataset, matrix: str) -> list[str]:
@@ -379,11 +405,14 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
         ", ".join(f"{found['irrep'].values[i]} {float(row[i]):.2f}" for i in chosen)
         for row, chosen in zip(similarity.values, top, strict=True)
     ]
-    table["excluded"], table["restricted"] = found["excluded_loss"].values, found["restricted_loss"].values
+    table["excluded"], table["restricted"] = (
+        found["hidden_excluded_loss"].values,
+        found["hidden_restricted_loss"].values,
+    )
     for matrix in found["matrix"].values:
         table[f"{matrix} in key"] = found["share"].sel(matrix=matrix).where(key, 0).sum("irrep").values
     table["ρ(ab) of key"] = found["hidden"].sel(content="ab").where(key, 0).sum("irrep").values
-    for matrix in found["matrix"].values:
+    for matrix in found["matrix"].values if has_cosets(found) else ():
         table[f"cosets {matrix}"] = best_cosets(found, matrix)
         table[f"R² {matrix}"] = found["coset_r2"].sel(component=1, matrix=matrix).max(("side", "subgroup")).values
     return table

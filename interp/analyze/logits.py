@@ -16,7 +16,8 @@ from interp.store import Run
 from interp.store.tensors import Tensors
 
 DEFINITION = (
-    "Logits of all pairs, the mean over the answers of each prompt removed; a, b, c by their place in the order in which "
+    "Logits of all pairs and answers of the task's order (signs, tokens of b and the 0 of products are none), "
+    "the mean over the answers of each prompt removed; a, b, c by their place in the order in which "
     "the task is a sum. share: squared inner product with the unit-norm cube cos(w_k(a+b−c)) over the sum of squares. "
     "frequency_share: the same for every wave of c at k, whatever its size at each prompt. clock: cos(w_k(a+b−c)); pizza: "
     "|cos(w_k(a−b)/2)|·cos(w_k(a+b−c)); mixture: both. They are fitted by least squares to the whole network's logits: "
@@ -80,7 +81,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
             "key": ("freq", key.numpy(), {"long_name": "is a key frequency"}),
         },
         definition=DEFINITION,
-        source="Nanda et al. 2023 (arXiv 2301.05217), section 4.1 and the code's unit-norm cubes; forms: "
+        source="Nanda et al. 2023 (arXiv 2301.05217), section 4 and the code's unit-norm cubes; forms: "
         "Zhong et al. 2023 (arXiv 2306.17844), sections 2 and 3",
     ).assign_attrs(key_frequencies=" ".join(map(str, keys)), keys_are=keys_are)
 

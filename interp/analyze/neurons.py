@@ -33,8 +33,9 @@ def measure(run: Run, options: Options) -> xr.Dataset:
     A neuron that never varies has frequency 0, shares NaN, phases NaN.
     """
     grid = any_square(run, "neurons")
+    adds = (grid.answers == (torch.arange(grid.n)[:, None] + torch.arange(grid.n)).flatten() % grid.n).all()
 
-    def measures(weights: Tensors) -> dict[str, Tensor]:
+    def measures(weights: Tensors) -> dict[str, Tensor | float]:
         """Of one checkpoint."""
         (post,) = grid.activations(weights, "mlp.hook_post")
         linear, quadratic = neuron_parts(grid, post)
@@ -59,7 +60,9 @@ def measure(run: Run, options: Options) -> xr.Dataset:
             "neurons_of": torch.bincount(frequency, minlength=grid.n // 2 + 1)[1:],
             "clustered": (shares.amax(dim=-1) > options.threshold).double().mean(),
             "median_share": shares.amax(dim=-1).nanmedian(),
-            "phase_agreement": (contribution * agreement.nan_to_num()).sum() / contribution.sum(),
+            "phase_agreement": (contribution * agreement.nan_to_num()).sum() / contribution.sum()
+            if adds
+            else torch.nan,
         }
 
     waves = 8 * run.config.model.d_mlp * grid.n * 12
@@ -105,7 +108,10 @@ def measure(run: Run, options: Options) -> xr.Dataset:
             "phase_agreement": (
                 ("step",),
                 found["phase_agreement"],
-                {"long_name": "mean cos(φ_a + φ_b − φ_out) of the neurons", **share},
+                {
+                    "long_name": "mean cos(φ_a + φ_b − φ_out) of the neurons, weighted; NaN for a task that is no sum",
+                    **share,
+                },
             ),
         },
         coords={
@@ -113,11 +119,13 @@ def measure(run: Run, options: Options) -> xr.Dataset:
             "freq": ("freq", np.arange(1, grid.n // 2 + 1), {"units": f"cycles per {grid.n} residues"}),
             "operand": ["a", "b"],
         },
-        definition="last MLP at the answer position, over all pairs; share: variance in {1, cos, sin}(wa) × {1, cos, sin}(wb) "
+        definition="last MLP at the answer position, over all pairs; a and b by their places in the "
+        "task's order, b backwards for x − y; "
+        "share: variance in {1, cos, sin}(wa) × {1, cos, sin}(wb) "
         "of the best frequency, constant left out; phases: φ of cos(wa − φ_a) in the mean activation by a, the same by b, and "
         "of cos(wc − φ_out) in W_L = W_out·W_U; a neuron that makes cos(w(a+b−c)) has φ_out = φ_a + φ_b, and "
         "counts by its activation's deviation there times the wave that it writes",
-        source="Nanda et al. 2023 (arXiv 2301.05217), section 4.3 and their code; phases: Gromov 2023 (arXiv 2301.02679)",
+        source="Nanda et al. 2023 (arXiv 2301.05217), section 4 and their code; phases: Gromov 2023 (arXiv 2301.02679)",
     )
 
 
@@ -128,7 +136,7 @@ def draw(found: xr.Dataset) -> go.Figure:
             "accuracy",
             "neurons by the share of their variance at one frequency",
             "size of each frequency's cluster",
-            "share of neurons in a cluster; agreement of phases, mean cos(φ_a + φ_b − φ_out)",
+            "share of neurons in a cluster; agreement of phases, weighted mean cos(φ_a + φ_b − φ_out)",
         ],
         heights=[3, 4, 4, 3],
         title="Neurons come to compute with one frequency",

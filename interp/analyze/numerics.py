@@ -31,7 +31,11 @@ def measure(run: Run, options: Options) -> xr.Dataset:
 
     Of every split; where files of others do not tell what was trained on, of all prompts, and so is the gradient.
     """
-    table, parts = run.task.table(), splits(run)
+    try:
+        table = run.task.table()
+    except DoesNotApply as error:
+        raise DoesNotApply(f"{run.path}: {error}") from error
+    parts = splits(run)
     trained = next(iter(parts))
     forward, targets = forward_of(run, table), torch.from_numpy(table.targets)
     descent = Descent(run, table[parts[trained].numpy()])

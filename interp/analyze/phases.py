@@ -96,6 +96,10 @@ def measure(run: Run, options: Options) -> xr.Dataset:
         raise DoesNotApply(f'{run.path} has no losses in its history; analysis "phases" needs logged losses')
     weights, resampled, key = of_checkpoints(run, options.resamples, options.seed, left_out)
     curves = all_curves(run, history, weights, left_out)
+    if not any(kind.variable in curves for kind in KINDS.values()):
+        raise DoesNotApply(f'{run.path} was logged at one step; analysis "phases" needs curves, of two steps at least')
+    if weights and (fault := of_part(curves, options)):
+        left_out["rule mechanism, half of the way of what takes weights"] = fault
     rules = {
         rule: found for rule, found in boundaries(curves, resampled, options, left_out).items() if found is not None
     }
@@ -139,6 +143,7 @@ OF_PHASES = {
 
 OF_MEASURES = {
     "half_way": {"long_name": "step at which half of the way is lastingly made; NaN: not known", "units": "optimiser updates"},
+    "half_way_within": {"long_name": "spacing of the measured steps around it", "units": "optimiser updates"},
     "lead": {"long_name": "steps before test accuracy", "units": "optimiser updates"},
     "lead_ratio": {"long_name": "step of test accuracy over its own", "units": "1"},
     "way_from": {"long_name": "value at which its way begins"},
@@ -210,6 +215,8 @@ def boundaries(
         if absent:
             left_out[f"rule {rule}"] = f"needs {', '.join(absent)}"
             continue
+        if "excluded_loss" in names and of_part(curves, options):
+            continue
         bound = functools.partial(boundary, small=options.loss_threshold, edge=options.edge)
         steps, *values = together(curves, *names)
         ends = bound(steps, *values)
@@ -269,26 +276,50 @@ def leads(curves: dict[str, Curve], options: Options) -> dict[str, Any]:
         begin = first_below(*curves["train_loss"], options.loss_threshold)
     if "test_accuracy" not in curves and "test_loss" in curves:
         generalised = first_below(*curves["test_loss"], options.loss_threshold)
-    rows = []
+    rows, last = [], max(steps[-1] for steps, _ in curves.values())
     for kind in kinds.values():
         steps, values = curves[kind.variable]
         values = phases.log_loss(values) if kind.log else values
         start = float(steps[0]) if not kind.from_memorisation or math.isnan(begin) else max(begin, float(steps[0]))
-        known = not math.isnan(begin) and (not math.isnan(generalised) or not kind.from_memorisation)
+        way_is_known = not math.isnan(generalised) and steps[0] <= begin and reaches(steps, last)
+        known = not math.isnan(begin) and (way_is_known or not kind.from_memorisation)
         half = phases.half_way(steps, values, start) if known else math.nan
-        rows.append((half, np.interp(start, steps, values), values[-1], steps[-1]))
-    half, way_from, way_to, until = np.array(rows, dtype=float).T
+        rows.append((half, spacing(steps, half), np.interp(start, steps, values), values[-1], steps[-1]))
+    half, apart, way_from, way_to, until = np.array(rows, dtype=float).T
     reference = half[list(kinds).index(REFERENCE)] if REFERENCE in kinds else math.nan
     return {
         **reached,
         "measure": list(kinds),
         "half_way": half,
+        "half_way_within": apart,
         "lead": reference - half,
         "lead_ratio": reference / np.where(half > 0, half, np.nan),
         "way_from": way_from,
         "way_to": way_to,
         "measured_until": until,
     }
+
+
+def of_part(curves: dict[str, Curve], options: Options) -> str:
+    """Why half of a way at checkpoints would be half of another than of what was logged; nothing where it would not."""
+    steps, last = curves["sum_of_squares"][0], max(steps[-1] for steps, _ in curves.values())
+    memorised = first_below(*curves["train_loss"], options.loss_threshold) if "train_loss" in curves else math.nan
+    if steps[0] > memorised:
+        return f"the checkpoints in view begin at step {steps[0]}, after memorisation"
+    return "" if reaches(steps, last) else f"the checkpoints in view end at step {steps[-1]}, before the run does"
+
+
+def reaches(steps: np.ndarray, last: float) -> bool:
+    """Whether no further point is due before the last step: the next would lie at it or beyond."""
+    return bool(2 * steps[-1] - steps[-2] >= last)
+
+
+def spacing(steps: np.ndarray, at: float) -> float:
+    """How far the two points lie apart between which a step lies; NaN for none."""
+    if math.isnan(at):
+        return math.nan
+    after = min(max(int(np.searchsorted(steps, at)), 1), len(steps) - 1)
+    return float(steps[after] - steps[after - 1])
 
 
 PHASE_COLOURS = dict(zip(phases.PHASES, ("#5b3a9b", "#0f8a6d", "#c2255c"), strict=True))
@@ -371,9 +402,9 @@ def order(figure: go.Figure, known: xr.Dataset, row: int) -> None:
         col=1,
     )
     figure.update_yaxes(type="category", row=row)
-    for name, lead in zip(names, by_step["lead"].values, strict=True):
+    for name in names:
         figure.add_annotation(
-            text=lead_in_words(float(lead)), x=1.02, xref="paper", xanchor="left", y=name, yref=f"y{row}",
+            text=lead_in_words(known, name), x=1.02, xref="paper", xanchor="left", y=name, yref=f"y{row}",
             showarrow=False, font={"size": 11, "color": LINES[name][0]},
         )  # fmt: skip
     if REFERENCE in names:
@@ -381,9 +412,18 @@ def order(figure: go.Figure, known: xr.Dataset, row: int) -> None:
         figure.add_vline(x=at, line={"color": figures.TEST, "width": 1}, row=row, col=1)  # pyright: ignore[reportArgumentType]
 
 
-def lead_in_words(lead: float) -> str:
-    """Steps before or after; nothing for the reference itself and where it is not known."""
-    return "" if math.isnan(lead) or lead == 0 else f"{abs(lead):,.0f} {'before' if lead > 0 else 'after'}"
+def lead_in_words(found: xr.Dataset, name: str) -> str:
+    """Steps before or after test accuracy; nothing for that itself and where it is not known.
+
+    A lead that is less than the spacing of the steps at which either was measured is told as within it.
+    """
+    lead = float(found["lead"].sel(measure=name))
+    if math.isnan(lead) or lead == 0:
+        return ""
+    apart = float(found["half_way_within"].sel(measure=[name, REFERENCE]).max())
+    if abs(lead) < apart:
+        return f"within {apart:,.0f}"
+    return f"{abs(lead):,.0f} {'before' if lead > 0 else 'after'}"
 
 
 def bands(figure: go.Figure, found: xr.Dataset, row: int) -> None:
@@ -412,8 +452,8 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
         for name in found["phase"].values:
             row[f"{name} by {str(rule).replace('_', ' ')}"] = interval(found.sel(rule=rule, phase=name))
     for name in sorted(found["measure"].values, key=lambda name: or_last(found["half_way"].sel(measure=name))):
-        half, lead = float(found["half_way"].sel(measure=name)), float(found["lead"].sel(measure=name))
-        words = lead_in_words(lead)
+        half = float(found["half_way"].sel(measure=name))
+        words = "" if math.isnan(half) else lead_in_words(found, name)
         row[f"half way, {name}"] = "not known" if math.isnan(half) else f"{half:,.0f}{f' ({words})' if words else ''}"
     if found.attrs["key_frequencies"]:
         row["key frequencies"] = found.attrs["key_frequencies"]

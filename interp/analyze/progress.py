@@ -100,7 +100,11 @@ def measure(run: Run, options: Options) -> xr.Dataset:
         run,
         options,
         {
-            "loss": (("step", "split"), found["loss"], {"long_name": "loss of the whole network", **nats}),
+            "loss": (
+                ("step", "split"),
+                found["loss"],
+                {"long_name": "loss over the pairs and answers of the order, nothing left out", **nats},
+            ),
             "restricted_loss": (
                 ("step", "restriction", "split"),
                 found["restricted_loss"],
@@ -140,13 +144,14 @@ def measure(run: Run, options: Options) -> xr.Dataset:
             "other_rule": list(KEY_RULES),
             "matrix": ["W_E", "W_L"],
         },
-        definition=f"key frequencies {' '.join(map(str, keys))}, {keys_are}; restricted: "
+        definition="over the pairs and answers of the task's order: signs, tokens of b and the 0 of products are none; "
+        f"key frequencies {' '.join(map(str, keys))}, {keys_are}; restricted: "
         + "; ".join(f"{name}: {what}" for name, what in RESTRICTED.items())
         + "; excluded: "
         + "; ".join(f"{name}: {what}" for name, what in EXCLUDED.items())
         + "; key rules: "
         + "; ".join(f"{name}: {what}" for name, what in KEY_RULES.items()),
-        source="Nanda et al. 2023 (arXiv 2301.05217), sections 4.1 and 5.1, figures 7 and 15, and their code; "
+        source="Nanda et al. 2023 (arXiv 2301.05217), sections 4 and 5, figures 7 and 15, and their code; "
         "TransformerLens' grokking demo; Gini: Hurley & Rickard 2009; fence: Tukey 1977",
     ).assign_attrs(key_frequencies=" ".join(map(str, keys)), keys_are=keys_are)
 

@@ -1,7 +1,6 @@
 """t-SNE, principal components and circles of embedding and unembedding: do the residues form a ring?"""
 
 import warnings
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -20,6 +19,7 @@ from interp.analyze._common import (
     by_step,
     bytes_read,
     dataset,
+    evenly,
     fits,
     needs_numbers,
     number_rows,
@@ -110,12 +110,6 @@ def measure(run: Run, options: Options) -> xr.Dataset:
         random_kl=float(random["kl"][0]),
         random_trustworthiness=float(random["trustworthiness"][0]),
     )
-
-
-def evenly(run: Run, frames: int) -> Run:
-    """The run with at most so many checkpoints in view, evenly chosen, first and last among them."""
-    chosen = np.unique(np.linspace(0, len(run) - 1, min(frames, len(run))).round().astype(int))
-    return replace(run, steps=tuple(run.steps[index] for index in chosen))
 
 
 def residue_clouds(run: Run, task: ModularTask) -> Float[Tensor, "2 step period d_model"]:

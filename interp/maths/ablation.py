@@ -35,7 +35,7 @@ def block_waves(n: int, k: int) -> Float[Tensor, "block n_times_n"]:
 def plane(W_L: Float[Tensor, "d_mlp n"], frequencies: Sequence[int]) -> Float[Tensor, "d_mlp direction"]:
     """An orthonormal basis of the directions u_k = W_L·cos_k and v_k = W_L·sin_k that read frequency k off the neurons.
 
-    The logits' part cos(k·c) is u_k·activations (Nanda et al. 2023, section 4.3). Directions that W_L has not, up to a
+    The logits' part cos(k·c) is u_k·activations (Nanda et al. 2023, section 4). Directions that W_L has not, up to a
     millionth of its size, are left out.
     """
     waves = torch.cat([waves_of(W_L.shape[1], k) for k in frequencies])

@@ -53,7 +53,9 @@ def gradient_symmetricity(
         outputs = logits(inputs)
         chosen = outputs.gather(-1, answers.expand(outputs.shape[:-1])[..., None])
         (gradient,) = torch.autograd.grad(chosen.sum(), inputs)
-    return torch.cosine_similarity(*gradient.double().unbind(dim=-2), dim=-1).mean(dim=-1)
+    of_a, of_b = gradient.double().unbind(dim=-2)
+    lengths = of_a.norm(dim=-1) * of_b.norm(dim=-1)  # torch.cosine_similarity takes a length below 1e-8 for 1e-8
+    return torch.where(lengths > 0, (of_a * of_b).sum(dim=-1) / lengths, 0.0).mean(dim=-1)
 
 
 def distance_irrelevance(right: Float[Tensor, "... p p"]) -> Float[Tensor, "..."]:

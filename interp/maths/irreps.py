@@ -78,7 +78,8 @@ def real_irreps(table: Int[np.ndarray, "n n"], name: str = "") -> Irreps:
     others by dimension, "6d", and where there are several by a letter too, "5d_a", larger characters first.
     """
     spaces = invariant_spaces(table)
-    characters = torch.stack([character(space, table) for space in spaces])
+    classes = torch.from_numpy(groups.conjugacy_classes(table))
+    characters = torch.stack([character(space, classes, groups.identity(table)) for space in spaces])
     same = characters @ characters.mT / len(table) > 0.5  # different irreps are orthogonal
     first = same.int().argmax(dim=1)
     found = first.unique()
@@ -112,17 +113,18 @@ def invariant_spaces(table: Int[np.ndarray, "n n"]) -> list[Float[Tensor, "_ n"]
     eigenvalues, vectors = torch.linalg.eigh(element)
     apart = (eigenvalues.diff() > 1e-9 * eigenvalues.abs().max()).nonzero().flatten() + 1
     spaces = [space.mT for space in vectors.tensor_split(apart.tolist(), dim=1)]
-    sizes = [round(float(character(space, table).square().mean()), 6) for space in spaces]
+    classes = torch.from_numpy(groups.conjugacy_classes(table))
+    characters = [character(space, classes, groups.identity(table)) for space in spaces]
+    sizes = [round(float(each.square().mean()), 6) for each in characters]
     assert set(sizes) <= set(DIVISIONS), "two irreps have one eigenvalue by accident"
     return spaces
 
 
-def character(space: Float[Tensor, "d n"], table: Int[np.ndarray, "n n"]) -> Float[Tensor, " n"]:
+def character(space: Float[Tensor, "d n"], classes: Int[Tensor, " n"], identity: int) -> Float[Tensor, " n"]:
     """tr ρ(g) on an eigenspace, whose projector at [x, y] depends on x⁻¹y alone: n times its mean over g's class."""
-    classes = torch.from_numpy(groups.conjugacy_classes(table))
-    kernel = space[:, groups.identity(table)] @ space
+    kernel = space[:, identity] @ space
     sums = torch.zeros(int(classes.max()) + 1, dtype=torch.float64).index_add(0, classes, kernel)
-    return len(table) * (sums / torch.bincount(classes))[classes]
+    return len(classes) * (sums / torch.bincount(classes))[classes]
 
 
 # Names

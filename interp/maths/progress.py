@@ -72,7 +72,7 @@ def sum_totals(logits: Float[Tensor, "pair n"]) -> Float[Tensor, " n"]:
 def cosine_logits(logits: Float[Tensor, "pair n"], frequencies: Sequence[int]) -> Float[Tensor, "pair n"]:
     """Σ_k α_k cos(w_k(a + b − c)) with the α that fit best: all that is left of the logits in the trigonometric loss.
 
-    The cubes are orthogonal, so α_k is the inner product with the k-th over its square (Nanda et al. 2023, section 4.1).
+    The cubes are orthogonal, so α_k is the inner product with the k-th over its square (Nanda et al. 2023, section 4).
     """
     n, totals = logits.shape[-1], sum_totals(logits)
     fitted = torch.zeros_like(totals)

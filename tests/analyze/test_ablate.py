@@ -136,7 +136,14 @@ class Slow:
         return self.instead("mlp.hook_post", post)
 
     def directions(self, ks, keep):
-        W_L = self.model.W_out[-1].double() @ self.model.W_U[:, self.grid.residues].double()
+        W_out = self.model.W_out[-1].double()
+        if (
+            self.model.cfg.normalization_type is not None
+        ):  # what every neuron adds to all dimensions alike is centred away
+            W_out = W_out - W_out.mean(dim=-1, keepdim=True)
+        if self.model.cfg.normalization_type == "LN":
+            W_out = W_out * self.model.ln_final.w.double()
+        W_L = W_out @ self.model.W_U[:, self.grid.residues].double()
         U = W_L @ projection(self.grid.n, ks)
         P = U @ torch.linalg.pinv(U, rtol=1e-8)
         post = self.at("mlp.hook_post").double()

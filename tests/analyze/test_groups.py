@@ -110,8 +110,8 @@ def test_without_its_key_irrep_a_network_guesses_and_with_nothing_else_it_is_as_
     run = multiplying(tmp_path, lambda task: multiplier({"standard": 40.0}, task))
     found, logits = analyze.measure(run, "groups").sel(step=0), 40 / 3 * S3.characters[2]
     loss = logits.logsumexp(dim=0).item() - logits.max().item()  # χ(a·b·c⁻¹) over c, whatever a and b
-    assert found["excluded_loss"].item() == pytest.approx(math.log(6), abs=ROUNDING)
-    assert found["restricted_loss"].item() == pytest.approx(loss, abs=1e-4)
+    assert found["hidden_excluded_loss"].item() == pytest.approx(math.log(6), abs=ROUNDING)
+    assert found["hidden_restricted_loss"].item() == pytest.approx(loss, abs=1e-4)
 
 
 def test_what_goes_past_the_neurons_stays_in_both_losses(tmp_path):
@@ -121,7 +121,7 @@ def test_what_goes_past_the_neurons_stays_in_both_losses(tmp_path):
     found, trained = analyze.measure(run, "groups", key_above=1e-6).sel(step=0), run.split.train
     assert found["irrep"].values[found["is_key"].values].tolist() == ["sign"]
     every = run.task.table()
-    for name, part in (("excluded_loss", trained), ("restricted_loss", every)):
+    for name, part in (("hidden_excluded_loss", trained), ("hidden_restricted_loss", every)):
         wrong = (part.inputs[:, 0] != part.targets).mean()
         assert found[name].item() == pytest.approx(loud * wrong, abs=2e-3)
 
@@ -132,8 +132,8 @@ def test_key_irreps_are_those_of_the_last_step_in_view(tmp_path):
     key = {last: analyze.measure(run.select(steps=range(last + 1)), "groups")["is_key"].values for last in (0, 1)}
     assert (key[0].tolist(), key[1].tolist()) == ([True, False], [False, True])
     found = analyze.measure(run, "groups")
-    assert found["excluded_loss"].sel(step=1).item() == pytest.approx(math.log(6), abs=ROUNDING)
-    assert found["excluded_loss"].sel(step=0).item() < math.log(6) - 0.5  # there it was the sign
+    assert found["hidden_excluded_loss"].sel(step=1).item() == pytest.approx(math.log(6), abs=ROUNDING)
+    assert found["hidden_excluded_loss"].sel(step=0).item() < math.log(6) - 0.5  # there it was the sign
 
 
 def test_an_embedding_that_is_constant_on_cosets_names_their_subgroup(tmp_path):
@@ -203,7 +203,7 @@ def test_losses_without_key_irreps_or_with_none_but_their_rest_are_those_of_a_ho
     """With no key irrep at all: excluded is the plain loss, restricted that of neurons which always send their mean."""
     found = analyze.measure(tiny, "groups", key_above=0.999).sel(step=40)
     model, table = tiny.final.model, tiny.task.table()
-    np.testing.assert_allclose(found["excluded_loss"], found["train_loss"], rtol=1e-5)
+    np.testing.assert_allclose(found["hidden_excluded_loss"], found["train_loss"], rtol=1e-5)
 
     def averaged(post, hook):
         return post.mean(dim=0, keepdim=True).expand_as(post).contiguous()
@@ -212,7 +212,7 @@ def test_losses_without_key_irreps_or_with_none_but_their_rest_are_those_of_a_ho
         tokens, hook = torch.from_numpy(table.inputs), ("blocks.0.mlp.hook_post", averaged)
         logits = model.run_with_hooks(tokens, fwd_hooks=[hook])[:, -1]
         loss = tiny.task.loss(logits, torch.from_numpy(table.targets))
-    assert found["restricted_loss"].item() == pytest.approx(loss.item(), rel=1e-5)
+    assert found["hidden_restricted_loss"].item() == pytest.approx(loss.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_every_model_is_unembedded_as_it_is(tmp_path, model):
     spec = TransformerSpec(n_heads=2, d_model=16, d_head=8, d_mlp=24, **model)
     config = tiny_config(task=GroupTask(group="S3"), model=spec, train=TrainConfig(steps=3))
     found = analyze.measure(train(config, tmp_path / "run"), "groups", key_above=0.999)
-    np.testing.assert_allclose(found["excluded_loss"], found["train_loss"], rtol=1e-5)
+    np.testing.assert_allclose(found["hidden_excluded_loss"], found["train_loss"], rtol=1e-5)
 
 
 def test_a_network_that_learns_s3_comes_to_answer_by_its_characters(tmp_path):
@@ -238,8 +238,8 @@ def test_a_network_that_learns_s3_comes_to_answer_by_its_characters(tmp_path):
     assert last["logit_fve"].item() > 0.3 > 0.01 > first["logit_fve"].item()
     assert found["is_key"].all()
     # What it answers by is ρ(a·b) in the neurons: alone it is enough, and without it a guess would be better.
-    assert last["restricted_loss"].item() < 0.3 < 1.5 < first["restricted_loss"].item()
-    assert last["excluded_loss"].item() > math.log(6) > 1 > last["train_loss"].item()
+    assert last["hidden_restricted_loss"].item() < 0.3 < 1.5 < first["hidden_restricted_loss"].item()
+    assert last["hidden_excluded_loss"].item() > math.log(6) > 1 > last["train_loss"].item()
     np.testing.assert_allclose(found["share"].sum("irrep"), 1)
 
 
@@ -267,4 +267,4 @@ def test_the_published_adder_answers_by_the_characters_of_its_five_frequencies(t
     assert found["logit_fve"].item() == pytest.approx(0.975, abs=5e-4)
     assert found["hidden_residual"].item() < 0.03
     # 2.4e-7 is the loss of the whole network on all pairs.
-    assert found["restricted_loss"].item() < 2.4e-7 < 5 < found["excluded_loss"].item()
+    assert found["hidden_restricted_loss"].item() < 2.4e-7 < 5 < found["hidden_excluded_loss"].item()

@@ -42,7 +42,7 @@ def grown(tmp_path):
 
 
 def test_phases_of_a_logged_run_lie_where_they_were_planted(grown):
-    found = analyze.measure(grown(), "phases")
+    found = analyze.measure(grown(checkpoints=(0, 500, 1000)), "phases")
     ends = found["ends"].sel(rule="test_loss")
     np.testing.assert_allclose(ends, [100, 140, 460])
     np.testing.assert_allclose(found["begins"].sel(rule="test_loss"), [0, 100, 140])
@@ -213,3 +213,31 @@ def test_the_published_run_of_weight_decay_a_tenth_memorises_until_step_1550(tmp
     ends = found["ends"].sel(rule="test_loss").values
     assert ends[0] == pytest.approx(1550, abs=2)
     assert ends[0] < ends[1] < 90_890  # where the test loss falls below 1
+
+
+def test_a_run_of_one_step_has_no_curves(tmp_path):
+    run = train(tiny_config(train=TrainConfig(steps=0)), tmp_path / "run")
+    with pytest.raises(DoesNotApply, match="was logged at one step"):
+        analyze.measure(run, "phases")
+
+
+def test_no_lead_is_told_of_checkpoints_that_leave_out_the_end_or_memorisation():
+    early, late = np.arange(0, 600, 100), np.arange(500, 1100, 100)
+    logged = np.arange(0, 1010, 10)
+    curves = {
+        "train_loss": (logged, np.where(logged < 100, 1.0, 1e-4)),
+        "train_accuracy": (logged, (logged >= 100).astype(float)),
+        "test_accuracy": (logged, (logged >= 700).astype(float)),
+    }
+    for steps, why in ((early, "end at step 500"), (late, "begin at step 500")):
+        here = curves | {"sum_of_squares": (steps, np.linspace(2, 1, len(steps)))}
+        assert why in phases.of_part(here, phases.Options())
+        found = phases.leads(here, phases.Options())
+        half = dict(zip(found["measure"], found["half_way"], strict=True))
+        assert np.isnan(half["Σw²"])
+        assert 690 <= half["test accuracy"] <= 700
+    whole = np.arange(0, 1100, 100)
+    here = curves | {"sum_of_squares": (whole, np.linspace(2, 1, len(whole)))}
+    assert phases.of_part(here, phases.Options()) == ""
+    found = phases.leads(here, phases.Options())
+    assert dict(zip(found["measure"], found["half_way_within"], strict=True))["Σw²"] == 100

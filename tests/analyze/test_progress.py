@@ -199,3 +199,35 @@ def test_the_published_network_has_the_published_progress_measures(tmp_path):
         **dict.fromkeys(range(1, 57), 0),
         **{6: 47, 23: 31, 37: 65, 39: 11, 41: 31},
     }
+
+
+def test_what_neurons_write_is_a_function_of_the_network_and_not_of_how_a_layer_norm_is_written(tmp_path):
+    """Its weights can stand in W_U as well, and a constant that W_out adds to the whole stream is centred away."""
+    spec = TransformerSpec(n_heads=2, d_model=16, d_head=8, d_mlp=24, normalization="LN")
+    config = tiny_config(model=spec, train=TrainConfig(steps=2))
+    weights = spec.initial_weights(config.task.shape, seed=0)
+    scale = torch.linspace(0.5, 3, 16)
+    elsewhere = weights | {
+        "ln_final.w": weights["ln_final.w"] * scale,
+        "ln_final.b": weights["ln_final.b"] * scale,
+        "unembed.W_U": weights["unembed.W_U"] / scale[:, None],
+    }
+    shifted = weights | {"blocks.0.mlp.W_out": weights["blocks.0.mlp.W_out"] + torch.linspace(-1, 1, 24)[:, None]}
+    with RunWriter(tmp_path / "run", config) as writer:
+        for step, each in enumerate((weights, elsewhere, shifted)):
+            writer.checkpoint(step, each)
+    run = open_run(tmp_path / "run")
+    found = analyze.measure(run, "progress", frequencies=(1,))
+    directions = analyze.measure(run, "ablate", frequencies=(1,), repeats=1)["loss"]
+    for step in (1, 2):
+        for variable in ("gini", "ipr", "loss"):
+            np.testing.assert_allclose(found[variable].sel(step=step), found[variable].sel(step=0), rtol=1e-3)
+        for ablation in ("W_L directions kept", "W_L directions removed"):
+            here = directions.sel(ablation=ablation)
+            np.testing.assert_allclose(here.sel(step=step), here.sel(step=0), rtol=1e-3)
+
+
+def test_phases_do_not_add_up_to_anything_where_nothing_is_added(tmp_path):
+    task = ModularTask(p=11, operation="x2_y2", train_fraction=0.5)
+    run = train(tiny_config(task=task, train=TrainConfig(steps=1)), tmp_path / "run")
+    assert analyze.measure(run, "neurons")["phase_agreement"].isnull().all()

@@ -152,3 +152,16 @@ def test_an_isolated_circle_is_that_circle_and_the_mean():
     torch.testing.assert_close(isolated(W_E, components[:, :2]), first @ turn[:2] + 5, rtol=0, atol=1e-10)
     torch.testing.assert_close(isolated(W_E, components[:, 2:]), second @ turn[2:4] + 5, rtol=0, atol=1e-10)
     torch.testing.assert_close(isolated(W_E, components), W_E, rtol=0, atol=1e-10)
+
+
+def test_the_symmetricity_of_a_faint_network_is_that_of_a_loud_one():
+    """Gradients of 1e-12 have a direction too."""
+    weights = random_tensor(6, 7, seed=3)
+    embedded, answers = random_tensor(9, 2, 6, seed=4), torch.arange(9) % 7
+
+    def symmetricity(scale):
+        return gradient_symmetricity(
+            lambda rows: scale * (rows[..., 0, :] * rows.sum(dim=-2)) @ weights, embedded, answers
+        )
+
+    assert symmetricity(1e-12).item() == pytest.approx(symmetricity(1.0).item())
