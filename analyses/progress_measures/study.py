@@ -137,11 +137,12 @@ if __name__ == "__main__":
     arguments = tyro.cli(Arguments, description=(__doc__ or "").split("\n")[0])
     preset, seeds = ("quick", 2) if arguments.small else ("nanda", 5)
     tables = study(preset, seeds, arguments.work / preset)
-    print(tables["seeds"].T.to_string())
-    print(tables["leads"].to_string())
+    for name in ("seeds", "leads"):
+        table = tables[name].T if name == "seeds" else tables[name]
+        print(table.map(lambda value: value if isinstance(value, str) else f"{value:,.4g}").to_string())
     if not arguments.small:
         RESULTS.mkdir(exist_ok=True)
         for name, table in tables.items():
             table.to_csv(RESULTS / f"{name}.csv")
-        caption = figures.caption(draw(tables["curves"]), "python analyses/progress_measures/study.py")
-        caption.write_image(RESULTS / "progress.png", width=1000, scale=1.5)
+        figure = figures.caption(draw(tables["curves"]), "python analyses/progress_measures/study.py")
+        figure.update_layout(updatemenus=[]).write_image(RESULTS / "progress.png", width=1000, scale=1.2)
