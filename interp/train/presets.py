@@ -36,7 +36,7 @@ PRESETS = {
     ),
     "s5": Preset(
         about="x · y on the 120 permutations of S5 from 60 % of the table, as in Chughtai et al. (2023)",
-        minutes=8,
+        minutes=20,
         config=RunConfig(name="s5", task=GroupTask(group="S5", train_fraction=0.6)),
     ),
 }
