@@ -87,7 +87,7 @@ def test_a_run_that_the_analysis_cannot_read(says, tmp_path):
 
     learn(tiny_config(task=ModularTask(p=3, train_fraction=0.5), train=TrainConfig(steps=1)), tmp_path / "p3")
     said = says(analyze, "fourier", tmp_path / "p3")
-    assert 'has p = 3; analysis "fourier" needs at least 5 residues' in said
+    assert 'has 3 residues in its order (p = 3); analysis "fourier" needs at least 5 to tell' in said
     assert analyze(["all", str(tmp_path / "p3")]) == 0  # what does not fit is left out, the rest is there
     assert (tmp_path / "p3/analysis/norms.nc").exists()
     assert not (tmp_path / "p3/analysis/fourier.nc").exists()
