@@ -125,7 +125,9 @@ def compare_runs(name: str, found: list[Any], arguments: Arguments) -> None:
         print(f"{name} over {len(found)} runs; medians of Kaplan and Meier:")
         print(_export.table_text(table, rows=len(table)))
     if arguments.out is not None:
-        write_whole(arguments.out / f"{name}-comparison.csv", table.to_csv().encode())
+        path = arguments.out / f"{name}-comparison.csv"
+        write_whole(path, table.to_csv().encode())
+        print(f"file: {path}", file=sys.stderr if arguments.json else sys.stdout)
 
 
 def places(arguments: Arguments) -> dict[Path, Path]:

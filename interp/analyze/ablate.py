@@ -609,7 +609,7 @@ SUMMARISED = (
     "embedding: keys removed",
     "neurons: keys kept",
     "neurons: keys removed",
-    "clusters removed",
+    "logits: keys removed",
     "all heads",
     "MLP skip",
 )
@@ -620,7 +620,7 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
     """Loss with nothing taken out, and after some ablations, with the median of as much at random in brackets."""
     here = found.sel(split=shown(found))
     table = by_step(found)
-    table[f"{shown(found)} loss"] = here["whole_loss"].values
+    table[f"{shown(found)} loss (at random: median)"] = here["whole_loss"].values
     for name in SUMMARISED:
         own = here["loss"].sel(ablation=name).values
         random = here["random_loss"].sel(ablation=name).median("repeat").values

@@ -150,7 +150,8 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
     table = by_step(found)
     for head in found["head"].values:
         here = found.sel(head=head)
-        table[f"k of head {head}"] = here["frequency"].values
+        k = here["frequency"].values
+        table[f"k of head {head}"] = np.where(k > 0, k, np.nan)  # attention that never varies reads none
         table[f"explained {head}"] = here["best_explained"].values
     table["all k, mean"] = found["all_explained"].mean("head").values
     for position in found["position"].values:

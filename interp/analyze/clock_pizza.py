@@ -48,7 +48,8 @@ DEFINITION = (
     "alone, other tokens as they are; accuracy and loss over all pairs. explained: squared correlation of the logits of the"
     " network with one circle, without the means of each prompt and of each answer, with cos(w(a+b−c)) (clock) and "
     "|cos(w(a−b)/2)|·cos(w(a+b−c)) (pizza) at the circle's strongest frequency. explained_standardised: 2r − 1, the same "
-    "with both sides at deviation 1"
+    "with both sides at deviation 1. verdict: pizza from a symmetricity of .98 and up to an irrelevance of .4, clock below "
+    ".98 and from .6, between otherwise; nothing below 99 % accuracy"
 )
 
 

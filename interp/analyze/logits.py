@@ -1,4 +1,4 @@
-"""Waves of a + b − c in the logits: by which frequencies are the answers made, and in a clock's form or a pizza's?"""
+"""Waves of a + b − c in the logits: by which frequencies are the answers made, and how much of them is that?"""
 
 import numpy as np
 import pandas as pd

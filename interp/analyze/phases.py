@@ -24,6 +24,10 @@ ACCURATE = 0.99
 """Accuracy from which a run counts as having memorised (train) or generalised (test), as in `curves`."""
 
 
+FEWEST = 10
+"""Checkpoints after memorisation among which a phase can be told at all."""
+
+
 class Options(AnalysisOptions):
     """Where a phase begins, and how its spread is found."""
 
@@ -137,6 +141,7 @@ OF_PHASES = {
     "ends": {"long_name": "step at which the phase ends; NaN: not reached", "units": "optimiser updates"},
     "ends_low": {"long_name": "its 95 % interval over prompts: lower end", "units": "optimiser updates"},
     "ends_high": {"long_name": "its 95 % interval over prompts: upper end", "units": "optimiser updates"},
+    "ends_within": {"long_name": "spacing of the steps of the rule's curves around its end", "units": "optimiser updates"},
     "censored_at": {"long_name": "last step of the curves in which it was looked for", "units": "optimiser updates"},
 }  # fmt: skip
 """What is told of each phase by each rule."""
@@ -226,6 +231,7 @@ def boundaries(
             "ends": ends,
             "ends_low": ends + low,
             "ends_high": ends + high,
+            "ends_within": np.array([spacing(steps, end) for end in ends]),
             "censored_at": np.full(len(ends), float(steps[-1])),
         }
     return found
@@ -276,12 +282,13 @@ def leads(curves: dict[str, Curve], options: Options) -> dict[str, Any]:
         begin = first_below(*curves["train_loss"], options.loss_threshold)
     if "test_accuracy" not in curves and "test_loss" in curves:
         generalised = first_below(*curves["test_loss"], options.loss_threshold)
-    rows, last = [], max(steps[-1] for steps, _ in curves.values())
+    rows, part = [], of_part(curves, options) if "sum_of_squares" in curves else ""
     for kind in kinds.values():
         steps, values = curves[kind.variable]
         values = phases.log_loss(values) if kind.log else values
         start = float(steps[0]) if not kind.from_memorisation or math.isnan(begin) else max(begin, float(steps[0]))
-        way_is_known = not math.isnan(generalised) and steps[0] <= begin and reaches(steps, last)
+        of_weights = "sum_of_squares" in curves and steps is curves["sum_of_squares"][0]
+        way_is_known = not math.isnan(generalised) and not (of_weights and part)
         known = not math.isnan(begin) and (way_is_known or not kind.from_memorisation)
         half = phases.half_way(steps, values, start) if known else math.nan
         rows.append((half, spacing(steps, half), np.interp(start, steps, values), values[-1], steps[-1]))
@@ -306,7 +313,11 @@ def of_part(curves: dict[str, Curve], options: Options) -> str:
     memorised = first_below(*curves["train_loss"], options.loss_threshold) if "train_loss" in curves else math.nan
     if steps[0] > memorised:
         return f"the checkpoints in view begin at step {steps[0]}, after memorisation"
-    return "" if reaches(steps, last) else f"the checkpoints in view end at step {steps[-1]}, before the run does"
+    if not reaches(steps, last):
+        return f"the checkpoints in view end at step {steps[-1]}, before the run does"
+    after = int((steps > memorised).sum())
+    few = f"{after} checkpoints in view after memorisation are too few; take {FEWEST} or more"
+    return few if not math.isnan(memorised) and after < FEWEST else ""
 
 
 def reaches(steps: np.ndarray, last: float) -> bool:
@@ -350,7 +361,8 @@ def draw(found: xr.Dataset) -> go.Figure:
     known = found.isel(measure=np.flatnonzero(found["half_way"].notnull()))
     titles = [
         "loss, with the phases by the test loss",
-        f"each measure's way, from 0 at memorisation to 1 at the end, with the phases by {of_measures.replace('_', ' ')}",
+        "each measure's way, from 0 at memorisation (train measures: at the first step) to 1 at the end, with the phases by "
+        + of_measures.replace("_", " "),
         "step at which half of the way is lastingly made; beside it, how many steps before or after test accuracy",
     ]
     heights = [4.0, 6.0, *([0.42 * known.sizes["measure"] + 0.6] if known.sizes["measure"] else [])]
@@ -470,43 +482,59 @@ def or_last(step: xr.DataArray) -> float:
 def interval(phase: xr.Dataset) -> str:
     """From where to where one phase lies, and the 95 % interval of its end where that is known."""
     begin, end, low, high = (float(phase[name]) for name in ("begins", "ends", "ends_low", "ends_high"))
+    apart = float(phase["ends_within"])
     if math.isnan(end):
         last = f"not reached by {float(phase['censored_at']):,.0f}"
         return last if math.isnan(begin) else f"{begin:,.0f} – {last}"
-    if math.isnan(low):
-        return f"{begin:,.0f} – {end:,.0f}"
-    return f"{begin:,.0f} – {end:,.0f} [{low:,.0f}, {'?' if math.isnan(high) else f'{high:,.0f}'}]"
+    spread = "" if math.isnan(low) else f" [{low:,.0f}, {'not reached' if math.isnan(high) else f'{high:,.0f}'}]"
+    coarse = f" (steps {apart:,.0f} apart)" if not apart <= high - low else ""
+    return f"{begin:,.0f} – {end:,.0f}{spread}{coarse}"
 
 
 def compare(found: list[xr.Dataset]) -> pd.DataFrame:
-    """Over runs, a row for the end of each phase by each rule, and for the step and the lead of each measure.
+    """Over runs, a row for the end of each phase by each rule, and for the step and the lead of each measure, earliest first.
 
-    A run in which test accuracy had not made half of its way counts for the lead of a measure that had as one censored at the
-    steps that lay between; where neither is known it does not count.
+    A lead is told in steps before test accuracy, so that below 0 a measure lags; one that is smaller than `within`, the
+    largest spacing of the steps at which it was measured, tells nothing. A run in which test accuracy had not made half of its
+    way counts for the lead of a measure that had as one censored at the steps that lay between; where neither is known it does
+    not count.
     """
     rows: dict[str, tuple[list[float], list[float]]] = {}
+    within: dict[str, float] = {}
 
-    def count(what: str, step: float, last: float) -> None:
+    def count(what: str, step: float, last: float, apart: float) -> None:
         """One run of one row."""
         steps, until = rows.setdefault(what, ([], []))
         steps.append(step)
         until.append(last)
+        within[what] = np.fmax(within.get(what, math.nan), apart)
 
     for rule in ("test_loss", "mechanism"):
         for each in found:
             if "rule" in each.coords and rule in each["rule"].values:
                 for phase in each["phase"].values:
                     here = each.sel(rule=rule, phase=phase)
-                    count(f"{phase} ends by {rule.replace('_', ' ')}", float(here["ends"]), float(here["censored_at"]))
-    for name in KINDS:
+                    what = f"{phase} ends by {rule.replace('_', ' ')}"
+                    count(what, float(here["ends"]), float(here["censored_at"]), float(here["ends_within"]))
+    in_order = sorted(KINDS, key=lambda name: usual_step(found, name))
+    for name in in_order:
         for each in found:
             if name in each["measure"].values:
                 here = each.sel(measure=name)
-                count(f"half way, {name}", float(here["half_way"]), float(here["measured_until"]))
-    for name in KINDS:
+                apart = float(here["half_way_within"])
+                count(f"half way, {name}", float(here["half_way"]), float(here["measured_until"]), apart)
+    for name in in_order:
         for each in found:
             if name != REFERENCE and {name, REFERENCE} <= {*each["measure"].values}:
                 here, last = each.sel(measure=name), each["measured_until"].sel(measure=REFERENCE)
                 if here["half_way"].notnull():
-                    count(f"lead, {name}", float(here["lead"]), float(last - here["half_way"]))
-    return over_runs(rows)
+                    apart = float(each["half_way_within"].sel(measure=[name, REFERENCE]).max())
+                    count(f"lead, {name}", float(here["lead"]), float(last - here["half_way"]), apart)
+    return over_runs(rows).assign(within=within)
+
+
+def usual_step(found: list[xr.Dataset], name: str) -> float:
+    """Median over the runs that know it of the step of half the way, to put measures in order; infinity where none does."""
+    steps = [float(each["half_way"].sel(measure=name)) for each in found if name in each["measure"].values]
+    known = [step for step in steps if not math.isnan(step)]
+    return float(np.median(known)) if known else math.inf

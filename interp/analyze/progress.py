@@ -225,8 +225,13 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
     rule = Options.model_validate_json(found.attrs["options"]).rule
     keys = found["key"].sel(key_rule=rule).values
     table[f"k by {rule}"] = [shortened(found["freq"].values[row]) for row in keys]
+    if found.sizes["step"] == 1:  # then they stand below each other, and there is room
+        for other in found["key_rule"].values:
+            if other != rule:
+                (key,) = found["key"].sel(key_rule=other).values
+                table[f"k by {other}"] = [shortened(found["freq"].values[key])]
     others = ~np.eye(found.sizes["key_rule"], dtype=bool)
-    table["rules agree"] = found["agreement"].values[:, others].mean(axis=1)
+    table["rules agree (mean Jaccard)"] = found["agreement"].values[:, others].mean(axis=1)
     return table
 
 
