@@ -4,7 +4,7 @@ import hashlib
 import re
 from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from interp.base import Frozen
 from interp.models import Model, Precision, TransformerSpec
@@ -18,24 +18,62 @@ class TrainConfig(Frozen):
 
     steps: int = Field(default=25_000, ge=0, le=100_000_000)
     """Optimiser updates in all."""
+    examples: int = Field(default=0, ge=0, le=10**13)
+    """Training examples in all, instead of steps, which are then as many as take at least so many; 0 counts steps."""
     batch_size: int | Literal["full"] = "full"
     """Prompts an update; `full` is the whole training set every time."""
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     """AdamW (Loshchilov & Hutter 2019), Adam (Kingma & Ba 2015), or stochastic gradient descent with momentum."""
     lr: float = Field(default=1e-3, ge=0)
     """Learning rate after the warm-up."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """What the learning rate does after the warm-up: stay, or fall along half a cosine (Loshchilov & Hutter 2017, SGDR) and
+    reach train.lr-end after the last step."""
+    lr_end: float = Field(default=0.0, ge=0)
+    """Where a cosine ends."""
+    warmup_steps: int = Field(default=10, ge=0)
+    """Updates over which the learning rate rises linearly from 0; the first has rate 0, as in Nanda et al. (2023)."""
     weight_decay: float = Field(default=1.0, ge=0)
-    """Decay toward the origin: decoupled (a share lr·weight-decay of every parameter each update) for adamw, added to
-    the gradient (L2) for adam and sgd."""
+    """Decay of every parameter: decoupled (a share lr·weight-decay of it each update) for adamw, added to the gradient
+    (coupled, L2) for adam and sgd."""
+    decay_to: Literal["origin", "initial"] = "origin"
+    """Where the decay leads: to 0, or to the initial weights (Power et al. 2022, figure 2)."""
+    l1: float = Field(default=0.0, ge=0)
+    """λ of the penalty λ·Σ|w| over every number that learns, in nats; its subgradient is added to the gradient."""
     betas: tuple[float, float] = (0.9, 0.98)
     """Averaging of gradient and of squared gradient, each in [0, 1); adamw and adam only."""
     eps: float = Field(default=1e-8, gt=0)
     """Added to the root of the squared-gradient average; adamw and adam only."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Share of the last update that is kept, in [0, 1); sgd only."""
+    nesterov: bool = False
+    """Take the gradient where the momentum leads (Nesterov 1983; Sutskever et al. 2013); sgd with momentum only."""
+    sam: float = Field(default=0.0, ge=0)
+    """Radius ρ of sharpness-aware minimisation: the gradient is taken ρ·g/‖g‖ further up, g over all parameters (Foret et al.
+    2021, arXiv 2010.01412, eq. 2 and 3). Takes two gradients an update; 0 is off."""
+    grokfast: Literal["none", "ma", "ema"] = "none"
+    """Amplify the slow part of the gradient: its moving average, over a window or exponential, is added to it
+    train.grokfast-gain times (Lee et al. 2024, arXiv 2405.20233, algorithms 1 and 2)."""
+    grokfast_gain: float = Field(default=2.0, ge=0)
+    """λ, how often the average is added: 5 for ma and 2 for ema on modular multiplication there."""
+    grokfast_window: int = Field(default=100, ge=1, le=1000)
+    """Gradients in the average of ma, which is added once there are as many; all are kept, in the resume state too."""
+    grokfast_momentum: float = Field(default=0.98, ge=0, lt=1)
+    """α of ema, the share of the average that stays."""
+    orthogonal_gradients: bool = False
+    """⊥Grad: take from each parameter's gradient what only scales the parameter, and keep the gradient's length (Prieto et
+    al. 2025, arXiv 2501.04697, section 5.2)."""
+    loss: Literal["cross_entropy", "stablemax"] = "cross_entropy"
+    """What is minimised: cross-entropy of the softmax, or of StableMax, which takes x + 1 for x ≥ 0 and 1/(1 − x) for x < 0 in
+    place of exp x (Prieto et al. 2025, section 4.2). The history has the softmax's cross-entropy in any case."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target probability that is spread over all answers evenly (Szegedy et al. 2016)."""
+    loss_precision: Literal["float64", "float32", "bfloat16", "float16"] = "float64"
+    """In what the loss that is minimised and its gradient by the logits are computed; less than float64 ends in softmax
+    collapse (Prieto et al. 2025). The history's loss is float64 in any case."""
     precision: Precision = "float32"
-    """Of the large matrix products: float32, or bfloat16 in those of the gradients, or in all; the loss is float64 in any
-    case."""
+    """float64: everything; float32; or bfloat16 in the large matrix products of the gradients, or in all large ones, with
+    weights and sums in float32. Checkpoints are float32."""
     noise: Literal["none", "weights", "gradients", "updates"] = "none"
     """Gaussian noise on every parameter that learns, new at each update: on the weights where its gradient is taken (the
     optimiser then steps from the weights as they were), on the gradients, or on the updates (Power et al. 2022)."""
@@ -46,8 +84,6 @@ class TrainConfig(Frozen):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share p that is left out of what each attention and each MLP adds to the residual stream, drawn for every prompt,
     position and update, the rest times 1/(1 − p). Losses, accuracies and analyses are without."""
-    warmup_steps: int = Field(default=10, ge=0)
-    """Updates over which the learning rate rises linearly from 0; the first has rate 0, as in Nanda et al. (2023)."""
     log_every: int = Field(default=10, ge=1)
     """Steps between rows of the history; steps with a checkpoint get a row as well."""
     checkpoint_every: int = Field(default=100, ge=1)
@@ -66,7 +102,22 @@ class TrainConfig(Frozen):
                 f'train.noise is "{self.noise}" and train.noise_scale is {self.noise_scale:g}; '
                 'give both, such as "weights" and 0.01, or neither'
             )
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise ValueError(
+                f'train.nesterov is for sgd with momentum, and train.optimizer is "{self.optimizer}" with train.momentum '
+                f"{self.momentum:g}; leave it out, or take sgd and a momentum such as 0.9"
+            )
+        if self.lr_end and (self.schedule != "cosine" or self.lr_end > self.lr):
+            raise ValueError(
+                f'train.lr_end is {self.lr_end:g} with train.schedule "{self.schedule}" and train.lr {self.lr:g}; it is for '
+                "cosine, and at most train.lr"
+            )
         return self
+
+    @property
+    def kept(self) -> int:
+        """Tensors of each parameter's shape in a resume state, at most: itself, and what optimiser and filter keep of it."""
+        return 4 + {"none": 0, "ema": 1, "ma": self.grokfast_window + 1}[self.grokfast]
 
 
 class Seeds(Frozen):
@@ -100,6 +151,15 @@ class RunConfig(Frozen):
         if not re.fullmatch(r"[\w+=@-][\w.+=@-]*", name):  # no path: neither a slash, nor "..", nor a hidden file
             raise ValueError("may have letters, digits and ._+=@- only, and no dot first")
         return name
+
+    @field_validator("train")
+    @classmethod
+    def _counts_steps(cls, train: TrainConfig, others: ValidationInfo) -> TrainConfig:
+        """A budget of examples is one of steps, once the task tells how many a full batch has."""
+        if not train.examples or "task" not in others.data:
+            return train
+        size = others.data["task"].n_train if train.batch_size == "full" else train.batch_size
+        return train.but(steps=-(-train.examples // size))
 
     @property
     def digest(self) -> str:

@@ -11,17 +11,41 @@ IGNORED = -100
 
 
 def cross_entropy(
-    logits: Float[Tensor, "... batch d_vocab_out"], targets: Int[Tensor, "... batch"]
+    logits: Float[Tensor, "... batch d_vocab_out"],
+    targets: Int[Tensor, "... batch"],
+    smoothing: float = 0.0,
+    dtype: torch.dtype = torch.float64,
 ) -> Float[Tensor, "..."]:
-    """Mean cross-entropy in nats, in float64.
+    """Mean cross-entropy in nats, each prompt's in float64 or another precision.
 
     float64 because late in training the right answer has probability 1 in float32: the loss would read 0 and its
     gradient would be rounding noise. The notebooks of Nanda et al. (2023) and of TransformerLens do the same.
+
+    With `smoothing` ε the target has probability 1 − ε, and ε is spread over all answers evenly, the right one among them.
     """
     each = torch.nn.functional.cross_entropy(
-        logits.double().flatten(0, -2), targets.flatten(), reduction="none", ignore_index=IGNORED
+        logits.to(dtype).flatten(0, -2),
+        targets.flatten(),
+        reduction="none",
+        ignore_index=IGNORED,
+        label_smoothing=smoothing,
     )
-    return each.view_as(targets).sum(dim=-1) / (targets != IGNORED).sum(dim=-1)
+    return each.double().view_as(targets).sum(dim=-1) / (targets != IGNORED).sum(dim=-1)
+
+
+def stablemax_cross_entropy(
+    logits: Float[Tensor, "... batch d_vocab_out"],
+    targets: Int[Tensor, "... batch"],
+    smoothing: float = 0.0,
+    dtype: torch.dtype = torch.float64,
+) -> Float[Tensor, "..."]:
+    """The same with StableMax in place of the softmax: probability s(x) / Σ s, s(x) = x + 1 for x ≥ 0 and 1/(1 − x) for x < 0.
+
+    Prieto et al. (2025, arXiv 2501.04697, eq. 6 and 7). It grows as x and not as exp x, so that sums do not absorb the wrong
+    answers' parts. A softmax of ±log1p|x|.
+    """
+    logits = logits.to(dtype)
+    return cross_entropy(logits.sign() * logits.abs().log1p(), targets, smoothing, dtype)
 
 
 def prompt_losses(

@@ -20,8 +20,8 @@ from interp.models.transformer import Precision
 def product(
     x: Float[Tensor, "runs m k"], w: Float[Tensor, "runs k n"], precision: Precision = "float32"
 ) -> Float[Tensor, "runs m n"]:
-    """x @ w for each run. Small products are float32 in any precision: rounding their arguments would save nothing."""
-    if x.shape[1] * x.shape[2] * w.shape[2] <= SMALL:
+    """x @ w for each run. Small products are never bfloat16: rounding their arguments would save nothing."""
+    if x.shape[1] * x.shape[2] * w.shape[2] <= SMALL or precision == "float64":
         return torch.bmm(x, w)
     return _Product.apply(x, w, precision)
 

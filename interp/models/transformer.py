@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 Shapes = dict[str, tuple[int, ...]]
 
-Precision = Literal["float32", "bfloat16_gradients", "bfloat16"]
-"""What large matrix products take and give: float32, float32 with bfloat16 in those of the gradients, or bfloat16."""
+Precision = Literal["float64", "float32", "bfloat16_gradients", "bfloat16"]
+"""What is computed in float64: all; or float32: all, or all but the large matrix products of the gradients, or of both passes,
+which take bfloat16."""
 
 
 class TransformerSpec(Frozen):

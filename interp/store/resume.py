@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 
+from interp.config import RunConfig
 from interp.store.files import CheckpointError, identity, told_in_a_sentence
 from interp.store.history import Position
 from interp.store.layout import RESUME_1, checkpoint_steps, resume_file, resume_files, resume_header, resume_header_1
@@ -37,10 +38,8 @@ def write_resume(run: Path, config_sha256: str, step: int, state: Tensors, histo
             old.unlink(missing_ok=True)
 
 
-def read_resume(run: Path, config_sha256: str, shapes: Shapes) -> tuple[Saved | None, list[CheckpointError]]:
+def read_resume(run: Path, config_sha256: str, config: RunConfig) -> tuple[Saved | None, list[CheckpointError]]:
     """The newest state that is whole, and what was wrong with newer ones; None when there never was one.
-
-    `shapes` are those of the model's parameters.
 
     Raises:
         CheckpointError: there are states, and none is whole.
@@ -48,7 +47,7 @@ def read_resume(run: Path, config_sha256: str, shapes: Shapes) -> tuple[Saved | 
     faults: list[CheckpointError] = []
     for path in resume_files(run):
         try:
-            return read_state(path, config_sha256, shapes), faults
+            return read_state(path, config_sha256, config), faults
         except CheckpointError as error:
             faults.append(error)
     if faults:
@@ -56,14 +55,19 @@ def read_resume(run: Path, config_sha256: str, shapes: Shapes) -> tuple[Saved | 
     return None, []
 
 
-def read_state(path: Path, config_sha256: str, shapes: Shapes) -> Saved:
+def read_state(path: Path, config_sha256: str, config: RunConfig) -> Saved:
     """The state in a file; CheckpointError when it is not whole, or not of this configuration and model."""
-    tensors = read_tensors(path, expected_header(path, config_sha256), remedy=REMEDY, at_most=largest(shapes))
+    shapes = config.model.tensor_shapes(config.task.shape)
+    tensors = read_tensors(path, expected_header(path, config_sha256), remedy=REMEDY, at_most=largest(shapes, config))
     weights = {key.removeprefix("model/"): tuple(t.shape) for key, t in tensors.items() if key.startswith("model/")}
     kept = [(key.split("/", 2)[-1], tuple(t.shape)) for key, t in tensors.items() if key.startswith("optimizer/")]
     odd = [name for name in shapes.keys() | weights.keys() if weights.get(name) != shapes.get(name)]
-    odd += [name for name, shape in kept if shape and shape != shapes.get(name)]
-    odd += [key for key, t in tensors.items() if t.dtype != torch.float32 or key.split("/")[0] not in PARTS]
+    # Of each parameter as many gradients as the window has.
+    many = (config.train.grokfast_window,) if config.train.grokfast == "ma" else ()
+    odd += [name for name, shape in kept if shape and shape not in (shapes.get(name), many + shapes.get(name, ()))]
+    dtype = torch.float64 if config.train.precision == "float64" else torch.float32
+    wrong = [key for key, t in tensors.items() if t.dtype != (torch.float32 if t.ndim == 0 else dtype)]
+    odd += [*wrong, *(key for key in tensors if key.split("/")[0] not in PARTS)]
     odd += one_sided(tensors)
     if odd:
         raise CheckpointError(f"{path} does not fit its run: {min(odd)!r:.100} is missing or misshapen; {REMEDY}")
@@ -71,9 +75,10 @@ def read_state(path: Path, config_sha256: str, shapes: Shapes) -> Saved:
     return Saved(*position(path, header), count(path, header), tensors)
 
 
-def largest(shapes: Shapes) -> int:
-    """Bytes of a state, at most: weights, three tensors of the optimiser for each, and its counts of steps."""
-    return 4 * sum(4 * math.prod(shape) + 1 for shape in shapes.values())
+def largest(shapes: Shapes, config: RunConfig) -> int:
+    """Bytes of a state, at most: weights, what optimiser and filter keep of each, and counts of steps."""
+    size = 8 if config.train.precision == "float64" else 4
+    return size * sum(config.train.kept * math.prod(shape) + 1 for shape in shapes.values())
 
 
 def one_sided(tensors: Tensors) -> list[str]:
@@ -110,7 +115,7 @@ def count(path: Path, header: Header) -> int:
 
 
 def known_position(
-    run: Path, config_sha256: str, shapes: Shapes, found_whole: dict[Path, tuple[int, ...]]
+    run: Path, config_sha256: str, config: RunConfig, found_whole: dict[Path, tuple[int, ...]]
 ) -> Position | None:
     """Where the history certainly was: the newest state that is whole says it.
 
@@ -123,7 +128,7 @@ def known_position(
             try:
                 seen = identity(path)
                 if not seen or found_whole.get(path) != seen:
-                    read_state(path, config_sha256, shapes)
+                    read_state(path, config_sha256, config)
                     found_whole[path] = seen
                 return position(path, read_header(path, REMEDY))[1]
             except CheckpointError:

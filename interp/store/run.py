@@ -155,7 +155,7 @@ class Run:
         origin, checked = record.origin, record.format_version >= 2
         reaches = origin.history if origin else None
         if origin is None:
-            reaches = known_position(self.path, record.config_sha256, self.tensor_shapes, self.found_whole)
+            reaches = known_position(self.path, record.config_sha256, self.config, self.found_whole)
         return read_history(self.path / HISTORY, self.config.train.steps + 1, reaches, checked)
 
     @property

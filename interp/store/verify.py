@@ -56,7 +56,7 @@ def verify(path: str | Path) -> Iterator[Verdict]:
 def looked_at(file: Path, run: Run) -> tuple[Saved | None, str]:
     """A resume state, or what is wrong with it."""
     try:
-        return read_state(file, run.record.config_sha256, run.tensor_shapes), ""
+        return read_state(file, run.record.config_sha256, run.config), ""
     except CheckpointError as error:
         return None, str(error)
 

@@ -89,9 +89,12 @@ class RunWriter:
                 f"{self.path} was converted from {self.record.origin.layout}, which does not hold what training needs "
                 "to go on; choose another --out"
             )
-        # A run may be asked to go further: more steps leave those that are done as they are.
-        longer = max(self.config.train.steps, self.record.config.train.steps)
-        odd = differences(self.config, self.record.config.but(train=self.record.config.train.but(steps=longer)))
+        # A run may be asked to go further: more steps leave those that are done as they are, unless the rate falls toward
+        # the last one.
+        ours, theirs = self.config.train, self.record.config.train
+        if ours.schedule == "constant" and ours.steps > theirs.steps:
+            theirs = theirs.but(steps=ours.steps, examples=ours.examples)
+        odd = differences(self.config, self.record.config.but(train=theirs))
         if odd:
             raise UserError(
                 f"{self.path} holds another run: {'; '.join(odd)}; resume it as it was, or choose another --out"
@@ -118,7 +121,8 @@ class RunWriter:
         """Commit the weights after `step` updates; when this returns they, and every row so far, are on the disk."""
         history.flush(self._history)
         path = checkpoint_file(self.path, step)
-        write_tensors(path, weights, checkpoint_header(self.record.config_sha256, step))
+        float32 = {name: tensor.float() for name, tensor in weights.items()}  # also of what trains in float64
+        write_tensors(path, float32, checkpoint_header(self.record.config_sha256, step))
         self._committed += 1
         return path
 
@@ -139,5 +143,4 @@ class RunWriter:
 
     def _newest_state(self) -> tuple[Saved | None, list[CheckpointError]]:
         """The newest resume state that is whole, and what was wrong with newer ones."""
-        shapes = self.config.model.tensor_shapes(self.config.task.shape)
-        return read_resume(self.path, self.record.config_sha256, shapes)
+        return read_resume(self.path, self.record.config_sha256, self.config)

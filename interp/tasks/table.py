@@ -44,7 +44,7 @@ class TableTask(Frozen):
 
     def check_train_fraction(self) -> None:
         """ValueError when nothing would be trained on."""
-        if not 0 < int(self.train_fraction * self.n_prompts) < self.n_prompts:
+        if not 0 < self.n_train < self.n_prompts:
             raise ValueError(
                 f"task.train_fraction {self.train_fraction} of {self.n_prompts} prompts leaves nothing to train on; "
                 f"take at least {1.06 / self.n_prompts:.2g}"
@@ -54,6 +54,11 @@ class TableTask(Frozen):
     def n_prompts(self) -> int:
         """Entries of the full table."""
         return len(self.pairs()[0])
+
+    @property
+    def n_train(self) -> int:
+        """Prompts that are trained on."""
+        return int(self.train_fraction * self.n_prompts)
 
     @property
     def n_numbers(self) -> int:

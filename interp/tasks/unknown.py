@@ -46,6 +46,11 @@ class UnknownTask(Frozen):
         """DoesNotApply: not known."""
         raise self.unknown("how much of it was trained on")
 
+    @property
+    def n_train(self) -> NoReturn:
+        """DoesNotApply: not known."""
+        raise self.unknown("how much of it was trained on")
+
     def table(self) -> NoReturn:
         """DoesNotApply: not known."""
         raise self.unknown("its prompts")

@@ -1,6 +1,6 @@
 """What training moves, and one update of it: several runs side by side, each as if it were alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from interp.config import RunConfig
-from interp.maths.losses import IGNORED
+from interp.maths.losses import IGNORED, cross_entropy, stablemax_cross_entropy
 from interp.models.shared import SharedForward
 from interp.store.history import Row
 from interp.tasks import Examples
 from interp.train.capture import captured
+from interp.train.gradients import SlowGradients, ascent, of_each, orthogonalise, penalise, pull
 from interp.train.noise import NOTHING, Drawn, draw, is_random
 from interp.train.optimise import make_optimizer, optimizer_tensors, restore_optimizer, set_learning_rate
 from interp.train.schedule import batch_rows, learning_rate
@@ -26,12 +27,15 @@ def together(config: RunConfig) -> str:
     """What runs that learn together have in common: models of one shape, and the same steps with the same events.
 
     They may differ in seeds, operation, fraction, initial weights and their scale, in everything of the optimiser, and in
-    how much noise or dropout they have where they have it alike.
+    how much noise, dropout or another regulariser they have where they have it alike.
     """
     task, model, train = config.task, config.model.but(init="nanda", init_scale=1.0), config.train
     events = (train.log_every, train.checkpoint_every, train.checkpoints_per_decade)
     chance = (train.noise, train.dropout > 0)
-    return repr((task.kind, task.shape, model, train.steps, train.batch_size, train.precision, events, chance))
+    gradient = (train.sam > 0, train.l1 > 0, train.decay_to, train.orthogonal_gradients)
+    slow = (train.grokfast, train.grokfast_window if train.grokfast == "ma" else 0)
+    loss = (train.loss, train.label_smoothing, train.loss_precision, train.precision)
+    return repr((task.kind, task.shape, model, train.steps, train.batch_size, events, chance, gradient, slow, loss))
 
 
 @dataclass
@@ -53,14 +57,19 @@ class Learner:
     train: list["Prompts"]
     test: list["Prompts"]
     """Both in parts, to evaluate: that needs no gradient, and the test set may be much larger."""
+    initial: dict[str, Tensor]
+    """The weights that learn, as they were at first, where the decay leads to them."""
+    rates: Tensor
+    """The learning rate of each run's next update, [runs]."""
 
     @staticmethod
     def make(configs: Sequence[RunConfig], device: str | torch.device) -> "Learner":
         """A learner before its first step."""
         assert len({together(config) for config in configs}) == 1
         configs, model, device = tuple(configs), configs[0].model, torch.device(device)
-        initial = [config.model.initial_weights(config.task.shape, config.seeds.model) for config in configs]
-        weights = {name: torch.stack([each[name] for each in initial]).to(device) for name in initial[0]}
+        first = [config.model.initial_weights(config.task.shape, config.seeds.model) for config in configs]
+        dtype = torch.float64 if configs[0].train.precision == "float64" else torch.float32
+        weights = {name: torch.stack([each[name] for each in first]).to(device, dtype) for name in first[0]}
         for name, stack in weights.items():
             if model.learns(name):
                 stack.requires_grad_().grad = torch.zeros_like(stack)
@@ -71,7 +80,11 @@ class Learner:
         whole, apart = None, configs[0].train.dropout > 0
         if configs[0].train.batch_size == "full":
             whole = parts[0] if len(parts) == 1 and not apart else Prompts.of(train, configs[0], device, apart)
-        return Learner(configs, weights, optimizers, train, whole, parts, Prompts.in_parts(test, configs[0], device))
+        to_initial = configs[0].train.decay_to == "initial"
+        initial = {name: weights[name].detach().clone() for name in weights if to_initial and model.learns(name)}
+        rates = torch.zeros(len(configs), device=device, dtype=dtype)
+        test_parts = Prompts.in_parts(test, configs[0], device)
+        return Learner(configs, weights, optimizers, train, whole, parts, test_parts, initial, rates)
 
     @cached_property
     def learned(self) -> list[str]:
@@ -84,13 +97,38 @@ class Learner:
 
     def update(self, step: int) -> None:
         """One optimiser update of every run: the one that follows `step` others."""
-        for config, optimizer in zip(self.configs, self.optimizers, strict=True):
-            set_learning_rate(optimizer, learning_rate(step, config.train))
-        if self.whole is None or is_random(self.configs[0]):
+        rates = [learning_rate(step, config.train) for config in self.configs]
+        for rate, optimizer in zip(rates, self.optimizers, strict=True):
+            set_learning_rate(optimizer, rate)
+        self.rates.copy_(torch.tensor(rates))
+        if self.whole is None or is_random(self.configs[0]) or self.slow is not None:
             prompts = self.batch(step) if self.whole is None else self.whole
-            self.descend(prompts, self.drawn(step, prompts))
+            self.descend(prompts, self.drawn(step, prompts), step)
         else:
             self.descend_on_all()
+
+    @cached_property
+    def slow(self) -> SlowGradients | None:
+        """What amplifies the slow part of the gradient, if anything does."""
+        train = self.configs[0].train
+        if train.grokfast == "none":
+            return None
+        gain, momentum = self.numbers["grokfast_gain"], self.numbers["grokfast_momentum"]
+        return SlowGradients.make(train.grokfast, gain, momentum, train.grokfast_window, self.learning())
+
+    def learning(self) -> dict[str, Tensor]:
+        """The parameters that learn, without their history."""
+        return {name: self.weights[name].detach() for name in self.learned}
+
+    @cached_property
+    def numbers(self) -> dict[str, Tensor]:
+        """What may differ from run to run, each [runs]; made once, since a captured step cannot make it."""
+        each = [config.train for config in self.configs]
+        fields = ("sam", "l1", "grokfast_gain", "grokfast_momentum")
+        numbers = {field: [getattr(train, field) for train in each] for field in fields}
+        numbers["coupled decay"] = [train.weight_decay * (train.optimizer != "adamw") for train in each]
+        numbers["decoupled decay"] = [train.weight_decay * (train.optimizer == "adamw") for train in each]
+        return {name: self.rates.new_tensor(values) for name, values in numbers.items()}
 
     @cached_property
     def descend_on_all(self) -> Callable[[], None]:
@@ -105,7 +143,7 @@ class Learner:
         return captured(descend, self.moving) if whole.targets.is_cuda else descend
 
     def moving(self) -> list[Tensor]:
-        """All that an update changes and the next one reads."""
+        """All that an update on the whole training set changes and the next one reads."""
         kept = [optimizer_tensors(optimizer, self.learned).values() for optimizer in self.optimizers]
         return [*(self.weights[name].detach() for name in self.learned), *(tensor for each in kept for tensor in each)]
 
@@ -114,18 +152,38 @@ class Learner:
         learned = {name: self.weights[name] for name in self.learned}
         return draw(self.configs, step, learned, prompts.targets.shape[1], prompts.forward.places)
 
-    def descend(self, prompts: "Prompts", drawn: Drawn = NOTHING) -> None:
-        """Gradients of every run's mean loss, and its optimiser's step along them."""
-        for name in self.learned:
-            self.gradient(name).zero_()
-        # Each run's loss has a gradient by its own parameters alone: their sum gives every run its own.
-        self.losses(prompts, drawn).sum().backward()
+    def descend(self, prompts: "Prompts", drawn: Drawn = NOTHING, step: int = 0) -> None:
+        """Gradients of every run's mean loss, what is done to them, and its optimiser's step along them."""
+        train, weights = self.configs[0].train, self.learning()
+        gradients = {name: self.gradient(name) for name in self.learned}
+        noise = drawn.on("weights")
+        self.differentiate(prompts, drawn, noise)
+        if train.sam:
+            above = ascent(gradients, self.numbers["sam"])
+            self.differentiate(prompts, drawn, {name: above[name] + noise.get(name, 0) for name in above})
+        if train.l1:
+            penalise(gradients, weights, self.numbers["l1"])
+        if self.initial:
+            pull(gradients, weights, self.initial, self.numbers["coupled decay"])
+        if train.orthogonal_gradients:
+            orthogonalise(gradients, weights)
+        if self.slow is not None:
+            self.slow.amplify(gradients, step)
         for name, added in drawn.on("gradients").items():
-            self.gradient(name).add_(added)
+            gradients[name].add_(added)
+        for name, start in self.initial.items():  # as AdamW itself decays: a share of the way, and then its step
+            weights[name].lerp_(start, of_each(self.rates * self.numbers["decoupled decay"], start))
         for optimizer in self.optimizers:
             optimizer.step()
         for name, added in drawn.on("updates").items():
-            self.weights[name].detach().sub_(added)
+            weights[name].sub_(added)
+
+    def differentiate(self, prompts: "Prompts", drawn: Drawn, added: Mapping[str, Tensor]) -> None:
+        """Gradients of every run's mean loss, at weights with what is added to them."""
+        for name in self.learned:
+            self.gradient(name).zero_()
+        # Each run's loss has a gradient by its own parameters alone: their sum gives every run its own.
+        self.losses(prompts, drawn, added).sum().backward()
 
     def gradient(self, name: str) -> Tensor:
         """By a parameter that learns, [runs, …]."""
@@ -133,11 +191,12 @@ class Learner:
         assert gradient is not None
         return gradient
 
-    def losses(self, prompts: "Prompts", drawn: Drawn) -> Tensor:
-        """Mean loss of each run over its prompts, [runs], at weights with what is drawn for them."""
-        noisy = {name: self.weights[name] + added for name, added in drawn.on("weights").items()}
-        logits = prompts.forward({**self.weights, **noisy}, drawn.factors)
-        return self.configs[0].task.loss(logits, prompts.targets)
+    def losses(self, prompts: "Prompts", drawn: Drawn, added: Mapping[str, Tensor] = {}) -> Tensor:
+        """What each run minimises, the mean over its prompts, [runs], at weights with what is added to them."""
+        train, moved = self.configs[0].train, {name: self.weights[name] + more for name, more in added.items()}
+        logits = prompts.forward({**self.weights, **moved}, drawn.factors)
+        loss = {"cross_entropy": cross_entropy, "stablemax": stablemax_cross_entropy}[train.loss]
+        return loss(logits, prompts.targets, train.label_smoothing, getattr(torch, train.loss_precision))
 
     def batch(self, step: int) -> "Prompts":
         """The mini-batch of the update that follows `step` others."""
@@ -180,6 +239,7 @@ class Learner:
         """All that the next step of one run depends on: its parameters, and what the optimiser keeps of each."""
         weights = {f"model/{name}": tensor for name, tensor in self.parameters(run).items()}
         kept = optimizer_tensors(self.optimizers[run], self.learned)
+        kept |= self.slow.state(run) if self.slow else {}
         return weights | {f"optimizer/{key}": tensor for key, tensor in kept.items()}
 
     @torch.no_grad()
@@ -188,6 +248,8 @@ class Learner:
         for name, parameter in self.parameters(run).items():
             parameter.copy_(state[f"model/{name}"])
         kept = {key.removeprefix("optimizer/"): tensor for key, tensor in state.items() if key.startswith("optimizer/")}
+        for key, tensor in (self.slow.state(run) if self.slow else {}).items():
+            tensor.copy_(kept.pop(key))
         restore_optimizer(self.optimizers[run], self.learned, kept)
 
 

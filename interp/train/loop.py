@@ -152,8 +152,7 @@ def batches(writers: Sequence[RunWriter], device: str, at_once: int | None) -> I
 def runs_at_once(configs: Sequence[RunConfig], device: str) -> int:
     """How many of these runs to train side by side."""
     batch = configs[0].train.batch_size
-    share = max(config.task.train_fraction for config in configs)
-    largest = max(1, int(share * configs[0].task.n_prompts))
+    largest = max(config.task.n_train for config in configs)
     prompts = PROMPTS_AT_ONCE if device == "cpu" else PROMPTS_AT_ONCE_ON_GPU
     return min(MOST_AT_ONCE, max(1, prompts // (largest if batch == "full" else min(batch, largest))))
 

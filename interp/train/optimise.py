@@ -12,17 +12,19 @@ from interp.config import TrainConfig
 def make_optimizer(config: TrainConfig, parameters: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
     """The configured optimiser over these parameters, in their order; fused kernels, since the models are small.
 
+    Its weight decay leads to the origin; that to the initial weights is not among torch's, and done by the learner.
+
     On a GPU the learning rate is a tensor and Adam counts its steps there, so that a step can be captured in a graph.
     """
     weights = list(parameters.values())
     on_gpu = weights[0].is_cuda
     every: dict[str, Any] = {
         "lr": torch.tensor(config.lr, device=weights[0].device) if on_gpu else config.lr,
-        "weight_decay": config.weight_decay,
+        "weight_decay": config.weight_decay if config.decay_to == "origin" else 0.0,
         "fused": True,
     }
     if config.optimizer == "sgd":
-        return torch.optim.SGD(weights, momentum=config.momentum, **every)
+        return torch.optim.SGD(weights, momentum=config.momentum, nesterov=config.nesterov, **every)
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
     return kind(weights, betas=config.betas, eps=config.eps, capturable=on_gpu, **every)
 

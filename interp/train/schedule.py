@@ -1,5 +1,6 @@
 """When something happens: learning rates, logged steps, checkpoints, mini-batches. Pure functions of the step."""
 
+import math
 from functools import lru_cache
 from itertools import pairwise
 
@@ -10,8 +11,17 @@ from interp.config import TrainConfig
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """The rate of the update that follows `step` updates: lr · min(step / warmup_steps, 1)."""
-    return config.lr * min(step / config.warmup_steps, 1.0) if config.warmup_steps else config.lr
+    """The rate of the update that follows `step` updates: lr · min(step / warmup_steps, 1).
+
+    With a cosine lr_end + (lr − lr_end)·(1 + cos πt)/2 after the warm-up, t the share of the updates after it that are done:
+    the rate would be lr_end after the last.
+    """
+    if step < config.warmup_steps:
+        return config.lr * step / config.warmup_steps
+    if config.schedule == "constant":
+        return config.lr
+    done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    return config.lr_end + (config.lr - config.lr_end) * (1 + math.cos(math.pi * done)) / 2
 
 
 def checkpoint_steps(config: TrainConfig) -> list[int]:

@@ -45,7 +45,7 @@ def made(directory: Path) -> dict[str, Path]:
         with saving_every(0):
             run = loop.train(smallest(STEPS, seeds=Seeds(model=seed, split=seed)), directory / name)
         other = Path(shutil.copytree(run.path, directory / name.replace("trained", "converted")))
-        end = read_state(resume_files(other)[0], run.record.config_sha256, run.tensor_shapes).history
+        end = read_state(resume_files(other)[0], run.record.config_sha256, run.config).history
         shutil.rmtree(other / RESUME)
         told = {"unknown": ("seeds.split",), "history": end, "checkpoints": len(run), "knows_split": True}
         origin = Origin(layout="files of others", files={}, **told)
@@ -93,7 +93,7 @@ class Bench:
         self.whole = {name: read() for name, read in readings(place, self.config, self.steps)}
         self.older = [
             (state.step, plain(state.tensors))
-            for state in (read_state(p, run.record.config_sha256, run.tensor_shapes) for p in resume_files(path))
+            for state in (read_state(p, run.record.config_sha256, run.config) for p in resume_files(path))
         ]
 
     def copy(self) -> None:

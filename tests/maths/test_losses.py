@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interp.maths.losses import accuracy, cross_entropy, losses_and_right, prompt_losses
+from interp.maths.losses import accuracy, cross_entropy, losses_and_right, prompt_losses, stablemax_cross_entropy
 
 examples = settings(max_examples=40, deadline=None, derandomize=True)
 batches = st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(0, 99))
@@ -107,3 +107,41 @@ def test_answers_that_are_hopelessly_behind_add_nothing_to_the_loss():
     logits = torch.tensor([[0.0, -20.0, -95.0], [0.0, -95.0, -300.0], [-95.0, 0.0, -300.0]])
     found = prompt_losses(logits, torch.zeros(3, dtype=torch.long))
     torch.testing.assert_close(found, torch.tensor([log1p(exp(-20)), 0.0, 95.0]), rtol=1e-6, atol=0)
+
+
+def stablemax(x):
+    """Prieto et al. (2025), equation 6."""
+    return x + 1 if x >= 0 else 1 / (1 - x)
+
+
+@examples
+@given(batches)
+def test_stablemax_takes_another_function_in_place_of_exp(batch):
+    logits, targets = drawn(*batch)
+    rows = [[stablemax(x) for x in row] for row in logits.tolist()]
+    each = [-log(row[target] / fsum(row)) for row, target in zip(rows, targets.tolist(), strict=True)]
+    assert float(stablemax_cross_entropy(logits, targets)) == pytest.approx(fsum(each) / len(each), rel=1e-6)
+
+
+def test_stablemax_still_has_a_gradient_where_the_softmax_has_none():
+    logits = torch.tensor([[200.0, 0.0, 0.0]], requires_grad=True)
+    for loss, alive in ((cross_entropy, False), (stablemax_cross_entropy, True)):
+        (gradient,) = torch.autograd.grad(loss(logits, torch.tensor([0]), dtype=torch.float32), logits)
+        assert bool(gradient.abs().max() > 0) is alive
+
+
+@examples
+@given(batches, st.floats(0, 0.9))
+def test_smoothing_spreads_its_share_over_all_answers(batch, share):
+    logits, targets = drawn(*batch)
+    of_each = [cross_entropy(logits, torch.full_like(targets, answer)) for answer in range(logits.shape[1])]
+    expected = (1 - share) * cross_entropy(logits, targets) + share * torch.stack(of_each).mean()
+    torch.testing.assert_close(cross_entropy(logits, targets, share), expected)
+
+
+def test_a_right_answer_far_ahead_has_no_loss_in_less_precision():
+    """log(1 + e⁻²⁰) is 2e-9: float64 has it, float32 has not."""
+    logits, target = torch.tensor([[20.0, 0.0]]), torch.tensor([0])
+    assert float(cross_entropy(logits, target)) == pytest.approx(exp(-20), rel=1e-6)
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        assert float(cross_entropy(logits, target, dtype=dtype)) == 0

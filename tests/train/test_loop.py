@@ -27,6 +27,11 @@ HOW = {
     "mini-batch, adam, noise on gradients": SHORT.but(optimizer="adam", batch_size=7, noise="gradients", noise_scale=1e-3),
     "mini-batch, sgd, noise on updates": SHORT.but(optimizer="sgd", lr=0.1, batch_size=16, noise="updates", noise_scale=0.1),
     "mini-batch, adamw, dropout": SHORT.but(batch_size=16, dropout=0.3),
+    "grokfast by a window, in the middle of it": SHORT.but(grokfast="ma", grokfast_window=9),
+    "grokfast by an average, sgd": SHORT.but(grokfast="ema", optimizer="sgd", lr=0.01, weight_decay=0.0),
+    "decay to the initial weights, cosine": SHORT.but(decay_to="initial", schedule="cosine"),
+    "float64, orthogonal gradients": SHORT.but(precision="float64", orthogonal_gradients=True),
+    "sam, noise on the weights, l1": SHORT.but(sam=0.1, l1=1e-4, noise="weights", noise_scale=0.01),
 }  # fmt: skip
 CHANCE = {
     **{kind: {"noise": kind, "noise_scale": 0.01} for kind in ("weights", "gradients", "updates")},

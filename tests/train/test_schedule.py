@@ -16,6 +16,13 @@ def test_the_rate_rises_linearly_from_zero_and_stays():
     assert learning_rate(0, TrainConfig(lr=2.0, warmup_steps=0)) == 2
 
 
+def test_a_cosine_falls_from_the_rate_to_its_end():
+    config = TrainConfig(lr=2.0, warmup_steps=10, schedule="cosine", lr_end=0.5, steps=110)
+    rates = [learning_rate(step, config) for step in (5, 10, 60, 110)]
+    assert rates == pytest.approx([1, 2, 1.25, 0.5])
+    assert learning_rate(35, config) == pytest.approx(0.5 + 1.5 * (1 + 0.5**0.5) / 2)
+
+
 @given(steps=st.integers(0, 3000), every=st.integers(1, 500), density=st.integers(1, 40))
 @settings(max_examples=200, deadline=None)
 def test_checkpoints_begin_at_0_end_at_the_end_and_never_lie_further_apart_than_asked(steps, every, density):

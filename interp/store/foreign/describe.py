@@ -22,6 +22,7 @@ from interp.tasks import ModularTask, Task, UnknownTask
 
 IRRELEVANT = (
     "train.steps",
+    "train.examples",
     "train.log_every",
     "train.checkpoint_every",
     "train.checkpoints_per_decade",
@@ -196,7 +197,7 @@ def not_told(config: RunConfig, told: dict[str, dict[str, Any]], contents: Conte
     fields = [f"train.{name}" for name in type(config.train).model_fields if name not in told["train"]]
     fields = [name for name in fields if name not in IRRELEVANT]
     if config.train.optimizer != "sgd" and "optimizer" in told["train"]:
-        fields.remove("train.momentum")
+        fields = [name for name in fields if name not in ("train.momentum", "train.nesterov")]
     unknown += fields if told["train"] else ["train"]
     return [name for name in [*unknown, "seeds"] if name != "model.kind"]
 

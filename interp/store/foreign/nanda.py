@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from interp.config import TrainConfig
 from interp.store.files import CheckpointError
 from interp.store.foreign.contents import LARGEST, Contents, numbers, rows_of_table, spacing, whole_number
 from interp.store.foreign.pickles import load
@@ -25,8 +26,14 @@ LAYOUT = "Nanda et al. (2023)"
 OPERATIONS = {"add": "add", "subtract": "subtract", "x2xyy2": "x2_xy_y2"}
 """Their `fn_name`, and the operation here; `rand` is a table that no file holds."""
 
-NO_MORE = {"noise": "none", "noise_scale": 0.0, "dropout": 0.0}
-"""Regularisers that neither their code nor that of Zhong et al. has."""
+NO_MORE = {
+    name: TrainConfig.model_fields[name].default
+    for name in (
+        "schedule", "lr_end", "decay_to", "l1", "sam", "grokfast", "grokfast_gain", "grokfast_window", "grokfast_momentum",
+        "orthogonal_gradients", "loss", "loss_precision", "label_smoothing", "noise", "noise_scale", "dropout",
+    )
+}  # fmt: skip
+"""Regularisers that neither their code nor that of Zhong et al. has, both of which take the loss in float64."""
 
 EPOCH_FILE = re.compile(r"(\d{1,9})\.pth")
 
