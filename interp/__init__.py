@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from interp.config import RunConfig, Seeds, TrainConfig
     from interp.models import TransformerSpec
     from interp.probe import open_run, open_runs, train_run, train_runs
+    from interp.study import run_all, spread, tabulate
+    from interp.study.grid import grid
     from interp.tasks import GroupTask, ModularTask
-    from interp.train.grid import grid
     from interp.train.presets import PRESETS, preset
 
 _HOME = {
@@ -28,14 +29,16 @@ _HOME = {
     "interp.config": ("RunConfig", "Seeds", "TrainConfig"),
     "interp.models": ("TransformerSpec",),
     "interp.probe": ("open_run", "open_runs", "train_run", "train_runs"),
+    "interp.study": ("run_all", "spread", "tabulate"),
+    "interp.study.grid": ("grid",),
     "interp.tasks": ("GroupTask", "ModularTask"),
-    "interp.train.grid": ("grid",),
     "interp.train.presets": ("PRESETS", "preset"),
 }
 
 __all__ = [
     "PRESETS", "GroupTask", "ModularTask", "RunConfig", "Seeds", "TrainConfig", "TransformerSpec", "UserError", "analyses",
-    "compare", "draw", "grid", "measure", "open_run", "open_runs", "preset", "summarise", "train_run", "train_runs",
+    "compare", "draw", "grid", "measure", "open_run", "open_runs", "preset", "run_all", "spread", "summarise", "tabulate",
+    "train_run", "train_runs",
 ]  # fmt: skip
 
 

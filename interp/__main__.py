@@ -1,5 +1,8 @@
 """`python -m interp`: the map of what there is."""
 
+import ast
+from pathlib import Path
+
 from interp.analyze import ALL, analyses
 from interp.models import TransformerSpec
 from interp.tasks import GROUP_OPERATIONS, OPERATIONS
@@ -9,6 +12,16 @@ from interp.train.presets import PRESETS
 def first_line(thing: object) -> str:
     """What a docstring says first."""
     return (thing.__doc__ or "").split("\n")[0]
+
+
+STUDIES = Path(__file__).parents[1] / "analyses"
+"""Which an installed package has not."""
+
+
+def studies() -> dict[str, str]:
+    """Every study of the repository, and the first line of its docstring; none of them is imported."""
+    found = {file.parent.name: ast.parse(file.read_text()) for file in sorted(STUDIES.glob("*/study.py"))}
+    return {name: (ast.get_docstring(module) or "").split("\n")[0] for name, module in found.items()}
 
 
 def chart() -> dict[str, dict[str, str]]:
@@ -23,6 +36,7 @@ def chart() -> dict[str, dict[str, str]]:
             name: f"{preset.about} (about {preset.minutes:g} min)" for name, preset in PRESETS.items()
         },
         "analyses: python -m interp.analyze NAME DIR": analyses(),
+        "studies: python analyses/NAME/study.py": studies(),
         "and": {
             "python -m interp.analyze all DIR": ALL,
             "python -m interp.probe DIR": "IPython with the run at hand.",
@@ -34,7 +48,7 @@ def chart() -> dict[str, dict[str, str]]:
 
 def main() -> None:
     """Print the map."""
-    for heading, members in chart().items():
+    for heading, members in filter(lambda part: part[1], chart().items()):
         width = max(map(len, members))
         print(heading)
         for name, line in members.items():

@@ -58,8 +58,8 @@ def one_sentence() -> Iterator[None]:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(str(stopped) or "stopped", file=sys.stderr)
         raise SystemExit(130) from None
     except BrokenPipeError:  # `… | head` closed the pipe: not a fault of ours
         sys.stderr.close()

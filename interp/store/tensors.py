@@ -31,10 +31,15 @@ UNREADABLE = (SafetensorError, OSError, MemoryError, RuntimeError)
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
     """Write one safetensors file, whole or not at all, with `header` and a digest of both in its metadata."""
+    write_whole(path, packed(tensors, header))
+
+
+def packed(tensors: Mapping[str, Tensor], header: Header) -> bytes:
+    """The content of that file."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     signed = header | {"sha256": digest(plain, header)}
     # One entry: safetensors writes several in an order that changes from call to call, and equal runs are equal bytes.
-    write_whole(path, save(plain, metadata={"interp": json.dumps(signed)}))
+    return save(plain, metadata={"interp": json.dumps(signed)})
 
 
 def read_header(path: Path, remedy: str = REMEDY) -> Header:

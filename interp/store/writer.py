@@ -10,7 +10,7 @@ from torch import Tensor
 from interp.base import UserError
 from interp.config import RunConfig, differences
 from interp.store import history
-from interp.store.directory import claim, clear, release
+from interp.store.directory import claim, clear, refuse_what_is_there, release
 from interp.store.files import CheckpointError, told_in_a_sentence, write_whole
 from interp.store.layout import HISTORY, RECORD, checkpoint_file, checkpoint_header, is_there, resume_files
 from interp.store.record import Record, Session, read_record
@@ -61,7 +61,7 @@ class RunWriter:
         digest = self.config.digest
         if resume and is_there(self.path / RECORD):
             self.record = read_record(self.path / RECORD)
-            self._refuse_another()
+            refuse_another(self.path, self.record, self.config)
             saved, faults = self._newest_state()
             if saved is not None:
                 self._position = history.cut_history(
@@ -81,24 +81,6 @@ class RunWriter:
         write_whole(self.path / RECORD, self.record.to_json())
         self._position = history.write_history(self._history, [])
         return None
-
-    def _refuse_another(self) -> None:
-        """UserError unless the run that is there is the one that is asked for, or the same with fewer steps."""
-        if self.record.origin is not None:
-            raise UserError(
-                f"{self.path} was converted from {self.record.origin.layout}, which does not hold what training needs "
-                "to go on; choose another --out"
-            )
-        # A run may be asked to go further: more steps leave those that are done as they are, unless the rate falls toward
-        # the last one.
-        ours, theirs = self.config.train, self.record.config.train
-        if ours.schedule == "constant" and ours.steps > theirs.steps:
-            theirs = theirs.but(steps=ours.steps, examples=ours.examples)
-        odd = differences(self.config, self.record.config.but(train=theirs))
-        if odd:
-            raise UserError(
-                f"{self.path} holds another run: {'; '.join(odd)}; resume it as it was, or choose another --out"
-            )
 
     def _leave_out(self, faults: list[CheckpointError], step: int) -> None:
         """Go on from an older state than the newest, saying why; the damaged ones would be taken for newer."""
@@ -144,3 +126,40 @@ class RunWriter:
     def _newest_state(self) -> tuple[Saved | None, list[CheckpointError]]:
         """The newest resume state that is whole, and what was wrong with newer ones."""
         return read_resume(self.path, self.record.config_sha256, self.config)
+
+
+def refuse_another(path: Path, record: Record, config: RunConfig) -> None:
+    """UserError unless the run that is there is the one that is asked for, or the same with fewer steps."""
+    if record.origin is not None:
+        raise UserError(
+            f"{path} was converted from {record.origin.layout}, which does not hold what training needs "
+            "to go on; choose another --out"
+        )
+    # A run may be asked to go further: more steps leave those that are done as they are, unless the rate falls toward the
+    # last one.
+    ours, theirs = config.train, record.config.train
+    if ours.schedule == "constant" and ours.steps > theirs.steps:
+        theirs = theirs.but(steps=ours.steps, examples=ours.examples)
+    odd = differences(config, record.config.but(train=theirs))
+    if odd:
+        raise UserError(f"{path} holds another run: {'; '.join(odd)}; resume it as it was, or choose another --out")
+
+
+def saved_step(path: Path, config: RunConfig) -> int | None:
+    """The step from which `RunWriter` would go on with a run, with nothing touched; None where there is no run yet.
+
+    It is 0 where nothing was saved, or all that was is damaged: whoever goes on with the run is told.
+
+    Raises:
+        UserError: the directory holds something else, or another run.
+    """
+    refuse_what_is_there(path, resume=True, overwrite=False)
+    if not is_there(path / RECORD):
+        return None
+    try:
+        record = read_record(path / RECORD)
+        refuse_another(path, record, config)
+        saved, _ = read_resume(path, record.config_sha256, config)
+    except CheckpointError:
+        return 0
+    return saved.step if saved else 0

@@ -14,7 +14,11 @@ from interp.config import RunConfig
 from interp.train.presets import PRESETS, preset
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from interp.store import Run
+
+LOOK = "look at them with: python -m interp.analyze all"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,9 +28,12 @@ class Machine:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes a GPU when there is one."""
     threads: int | Literal["auto"] = "auto"
-    """CPU threads; auto is torch's choice. Another number gives other roundings, so resume with the same."""
+    """CPU threads; auto is torch's choice, and the cores shared out among processes where there are several. Another number
+    gives other roundings, so resume with the same."""
     at_once: int | Literal["auto"] = "auto"
-    """Runs that learn side by side as one batched computation; auto is what is fastest."""
+    """Runs that learn side by side as one batched computation; auto is what is fastest, cut so that every process has some."""
+    processes: int | Literal["auto"] = "auto"
+    """Processes that train several runs; auto is one for each core, and one on a GPU."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +49,11 @@ class Arguments:
     """Train a run for each value, and for each combination where given more often: train.weight-decay=0.3,1."""
     machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine()
     resume: bool = False
-    """Go on where a run stopped, or up to a larger train.steps; start it if it is not there."""
+    """Go on where a run stopped, or up to a larger train.steps; start it if it is not there. Several runs always do."""
     overwrite: bool = False
-    """Replace the run in that directory."""
+    """Replace the run in that directory, or all runs."""
+    dry_run: bool = False
+    """Say how many runs there are, how much disk and how many minutes they would take, and do nothing."""
 
 
 def overview() -> str:
@@ -110,49 +119,54 @@ def run(arguments: Arguments) -> int:
     """Train; the exit code."""
     import torch
 
-    from interp.train.loop import Interrupted, train_many
-    from interp.train.progress import watch
-
-    machine, runs = arguments.machine, wanted(arguments)
-    if machine.threads != "auto":
-        if machine.threads < 1:
-            raise UserError(f"--threads is {machine.threads}; it should be at least 1")
-        torch.set_num_threads(machine.threads)
-    if machine.at_once != "auto" and machine.at_once < 1:
-        raise UserError(f"--at-once is {machine.at_once}; it should be at least 1")
+    machine = arguments.machine
+    for name in ("threads", "at_once", "processes"):
+        number = getattr(machine, name)
+        if number != "auto" and number < 1:
+            raise UserError(f"--{name.replace('_', '-')} is {number}; it should be at least 1")
     if machine.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device is cuda, and torch finds no GPU here; take --device cpu")
     device = machine.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if arguments.n_seeds == 1 and not arguments.vary:
+        return run_one(arguments, device)
+    return run_several(arguments, device)
+
+
+def run_one(arguments: Arguments, device: str) -> int:
+    """Train one run in this process, or say what that would take; the exit code."""
+    import torch
+
+    from interp.store.directory import refuse_what_is_there
+    from interp.train.loop import Interrupted, train
+    from interp.train.progress import watch
+
+    if arguments.dry_run:
+        refuse_what_is_there(arguments.out, arguments.resume, arguments.overwrite)
+        return carried_out(arguments, {arguments.out.name: arguments.config}, arguments.out.parent, device)
+    if arguments.machine.threads != "auto":
+        torch.set_num_threads(arguments.machine.threads)
+    how = {"resume": arguments.resume, "overwrite": arguments.overwrite, "device": device, "watcher": watch}
     try:
-        done = train_many(
-            list(runs.values()),
-            list(runs),
-            resume=arguments.resume,
-            overwrite=arguments.overwrite,
-            device=device,
-            at_once=None if machine.at_once == "auto" else machine.at_once,
-            watcher=watch,
-        )
+        done = train(arguments.config, arguments.out, **how)
     except Interrupted as stop:
-        again = "the same command with --resume, without --overwrite"
-        if len(runs) == 1:
-            again = shlex.join(["python", "-m", "interp.train", "--resume", str(stop.paths[0])])
+        again = shlex.join(["python", "-m", "interp.train", "--resume", str(stop.paths[0])])
         print(f"stopped at step {stop.step:,}, everything is saved; go on with: {again}", file=sys.stderr)
         return 130
-    report(done, arguments.out)
+    print(f"{len(done)} checkpoints up to step {done.steps[-1]:,} in {done.path}")
+    print(f"{LOOK} {shlex.quote(str(done.path))}")
     return 0
 
 
-def wanted(arguments: Arguments) -> dict[Path, RunConfig]:
-    """Every run that is asked for, by its directory."""
+def run_several(arguments: Arguments, device: str) -> int:
+    """Train runs in processes of their own, or say what that would take; the exit code."""
     from interp.store.files import told_in_a_sentence
     from interp.store.layout import RECORD
-    from interp.train.grid import grid, parse_axis
+    from interp.study.grid import grid, parse_axis
 
-    if arguments.n_seeds == 1 and not arguments.vary:
-        return {arguments.out: arguments.config}
+    if arguments.resume and arguments.overwrite:
+        raise UserError("--resume goes on with a run and --overwrite replaces it; give one of them")
     with told_in_a_sentence(arguments.out):
         is_run = (arguments.out / RECORD).exists()
     if is_run:
@@ -160,23 +174,40 @@ def wanted(arguments: Arguments) -> dict[Path, RunConfig]:
     axes = [parse_axis(words) for words in arguments.vary]
     if len(dict(axes)) < len(axes):
         raise UserError("--vary names a field twice; give all its values at once, such as train.lr=1e-3,3e-3")
-    found = grid(arguments.config, arguments.n_seeds, dict(axes))
-    return {arguments.out / name: config for name, config in found.items()}
+    configs = grid(arguments.config, arguments.n_seeds, dict(axes))
+    return carried_out(arguments, configs, arguments.out, device)
 
 
-def report(done: "list[Run]", out: Path) -> None:
-    """Say what was trained, and what to do with it."""
-    look = "look at them with: python -m interp.analyze all"
-    if len(done) == 1:
-        print(f"{len(done[0])} checkpoints up to step {done[0].steps[-1]:,} in {done[0].path}")
-        print(f"{look} {shlex.quote(str(done[0].path))}")
+def carried_out(arguments: Arguments, configs: "Mapping[str, RunConfig]", out: Path, device: str) -> int:
+    """The study of these runs, by the names of their directories in `out`; the exit code."""
+    from interp.study import run_all
+
+    numbers = {name: getattr(arguments.machine, name) for name in ("threads", "at_once", "processes")}
+    if len(configs) == 1:
+        numbers["processes"] = 1
+    found = run_all(
+        configs,
+        out,
+        dry_run=arguments.dry_run,
+        overwrite=arguments.overwrite,
+        device=device,
+        **{name: None if number == "auto" else number for name, number in numbers.items()},
+    )
+    if not arguments.dry_run:
+        report(found.runs, out)
+    return 1 if found.failures else 0
+
+
+def report(done: "Mapping[str, Run]", out: Path) -> None:
+    """Say how good each run became, and what to do with them."""
+    if not done:
         return
-    width = max(len(run.path.name) for run in done)
-    for run in done:
+    width = max(map(len, done))
+    for name, run in done.items():
         accuracy = run.history["test_accuracy"].iloc[-1]
-        print(f"{run.path.name:<{width}}  test accuracy {accuracy:6.1%} at step {run.steps[-1]:,}")
+        print(f"{name:<{width}}  test accuracy {accuracy:6.1%} at step {run.steps[-1]:,}")
     print(f"{len(done)} runs in {out}")
-    print(f"{look} {shlex.quote(str(out))}/*")
+    print(f"{LOOK} {shlex.quote(str(out))}/*")
 
 
 def main(words: list[str]) -> int:

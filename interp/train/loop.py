@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -52,6 +52,15 @@ class Interrupted(Exception):
         self.paths, self.step = paths, step
 
 
+class Diverged(UserError):
+    """Training went astray: what became of each run, by its directory. Those that trained beside it are finished."""
+
+    def __init__(self, lost: Mapping[Path, UserError], runs: int):
+        others = f" And {len(lost) - 1} more of {runs} runs diverged." * (len(lost) > 1)
+        super().__init__(f"{next(iter(lost.values()))}{others}")
+        self.lost = lost
+
+
 def train(config: RunConfig, out: str | Path, **how: Any) -> Run:
     """Train the configured model on the configured task, writing checkpoints and history to `out`.
 
@@ -83,8 +92,8 @@ def train_many(
         watcher: called with (total steps, first step, which runs), returns a context manager told of steps and rows.
 
     Raises:
-        UserError: a directory cannot be written, is in use, or holds another run; nothing is trained then. Or runs
-            diverged; the others are trained to the end.
+        UserError: a directory cannot be written, is in use, or holds another run; nothing is trained then.
+        Diverged: some runs did; the others are trained to the end.
         Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
     refuse_nonsense(outs, device, at_once, resume=resume, overwrite=overwrite)
@@ -97,13 +106,12 @@ def train_many(
         for writer in writers:  # all are ours before anything in any of them is touched
             stack.enter_context(writer)
         unfinished = [writer for writer in writers if writer.resume_step != writer.config.train.steps]
-        diverged: list[UserError] = []
+        diverged: dict[Path, UserError] = {}
         with interruptible() as interrupted:
             for label, batch in batches(unfinished, device, at_once):
-                diverged += Batch(batch, device, interrupted, watcher, label).learn()
+                diverged |= Batch(batch, device, interrupted, watcher, label).learn()
     if diverged:
-        others = f" And {len(diverged) - 1} more of {len(configs)} runs diverged." * (len(diverged) > 1)
-        raise UserError(f"{diverged[0]}{others}")
+        raise Diverged(diverged, len(configs))
     return [open_run(out) for out in outs]
 
 
@@ -169,8 +177,8 @@ class Batch:
     lost: dict[RunWriter, UserError] = field(default_factory=dict)
     """Runs that diverged."""
 
-    def learn(self) -> list[UserError]:
-        """Train all to the end; what became of those that diverged.
+    def learn(self) -> dict[Path, UserError]:
+        """Train all to the end; what became of those that diverged, by their directories.
 
         Runs that were stopped at different steps (a kill between two saves) catch up first, those furthest behind first.
         """
@@ -184,7 +192,7 @@ class Batch:
                     run.begin(Session.begin(run.resume_step or 0, self.device, torch.get_num_threads()))
             begun.update(members)
             self.steps(members, behind, min([*ahead, total]))
-        return list(self.lost.values())
+        return {writer.path: error for writer, error in self.lost.items()}
 
     def steps(self, writers: list[RunWriter], first: int | None, until: int) -> None:
         """Step these runs from where they are, committing what the schedules ask for."""

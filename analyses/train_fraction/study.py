@@ -1,0 +1,131 @@
+"""How many steps does generalisation take, against the share of the table that is trained on?
+
+    python analyses/train_fraction/study.py            # three seeds at nine shares of x + y mod 113
+    python analyses/train_fraction/study.py --small    # two seeds at three shares of x + y mod 53
+
+With INTERP_REFERENCE_DIR set, the curves that Nanda et al. (2023) released are drawn beside it.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+
+import interp
+from interp import figures
+from interp.config import RunConfig
+from interp.maths.curves import first_below
+from interp.store import Run
+from interp.study import script, spread
+
+STEPS = {
+    0.25: 45_000,
+    0.28: 30_000,
+    0.3: 20_000,
+    0.35: 12_000,
+    0.4: 8_000,
+    0.5: 4_000,
+    0.6: 2_500,
+    0.7: 2_000,
+    0.9: 1_500,
+}
+"""At each share about twice what the published run took."""
+PUBLISHED = "progress-measures/mod_addition_frac_train_sweep.pth"
+FRACTION = "task.train_fraction"
+LOSS = 0.01
+"""Test loss in nats that counts as generalised here, as in the published sweep; accuracy is told beside it."""
+
+
+def configs(small: bool) -> Mapping[str, RunConfig]:
+    """A run for each share and seed."""
+    base = interp.preset("quick" if small else "nanda").config
+    found: dict[str, RunConfig] = {}
+    for fraction, steps in {0.4: 1600, 0.6: 600, 0.8: 400}.items() if small else STEPS.items():
+        train = base.train.but(steps=steps, checkpoint_every=1000)
+        found |= interp.grid(base.but(train=train), seeds=2 if small else 3, vary={FRACTION: [fraction]})
+    return found
+
+
+def report(runs: Mapping[str, Run]) -> script.Report:
+    """Steps to each of three marks, by share, beside the published ones."""
+    rows = []
+    for run in runs.values():
+        found = interp.measure(run, "curves", loss_threshold=LOSS)
+        rows.append(
+            {
+                FRACTION: run.task.train_fraction,
+                "seed": run.config.seeds.model,
+                **{name: found.attrs[name] for name in ("memorised", "generalised", "test_loss_below")},
+                "largest_test_loss": float(found["test_loss"].max()),
+                "final_test_accuracy": float(found["test_accuracy"][-1]),
+                "last_step": int(found["step"][-1]),
+            }
+        )
+    table = pd.DataFrame(rows)
+    steps = ("memorised", "generalised", "test_loss_below")
+    cells = spread(table.drop(columns="seed"), by=[FRACTION], steps=steps)
+    theirs = published()
+    return script.Report(
+        {
+            "spread": cells,
+            "runs": table.set_index([FRACTION, "seed"]),
+            **({"published": theirs} if len(theirs) else {}),
+        },
+        {"train_fraction": draw(cells, table, theirs)},
+    )
+
+
+def published() -> pd.DataFrame:
+    """Steps of the released sweep to the same marks; empty where its file is not at hand."""
+    folder = os.environ.get("INTERP_REFERENCE_DIR")
+    if folder is None:
+        return pd.DataFrame()
+    fractions, curves = torch.load(Path(folder) / PUBLISHED, weights_only=True)
+    rows = {}
+    for fraction, *losses in zip(fractions, curves[::2], curves[1::2], strict=True):
+        # Logged every epoch, from the weights before the first update on.
+        values = [np.array([float(value) for value in each]) for each in losses]
+        names = ("train_loss_below", "test_loss_below")
+        rows[fraction] = {
+            name: first_below(np.arange(len(each)), each, LOSS) for name, each in zip(names, values, strict=True)
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(FRACTION)
+
+
+def draw(cells: pd.DataFrame, table: pd.DataFrame, theirs: pd.DataFrame) -> go.Figure:
+    """Steps to memorise and to generalise on a logarithmic axis: every seed, their median, and the published run."""
+    figure = figures.panels(
+        ["steps until …"], heights=[7], title="Fewer examples, later understanding", over_steps=False
+    )
+    marks = {
+        "memorised": ("train accuracy ≥ 99 %", figures.TRAIN),
+        "test_loss_below": (f"test loss < {LOSS:g}", figures.TEST),
+    }
+    for name, (label, colour) in marks.items():
+        medians = cells.xs(name, level="what")["median"]
+        figure.add_scatter(x=medians.index, y=medians, name=f"{label}, median", line={"color": colour}, mode="lines")
+        figure.add_scatter(
+            x=table[FRACTION],
+            y=table[name],
+            name=f"{label}, every seed",
+            mode="markers",
+            marker={"color": colour, "symbol": "circle-open"},
+        )
+    if len(theirs):
+        figure.add_scatter(
+            x=theirs.index, y=theirs["test_loss_below"], name=f"published, test loss < {LOSS:g}", mode="lines+markers",
+            line={"color": figures.INK, "dash": "dot"}, marker={"symbol": "x"},
+        )  # fmt: skip
+    figure.update_yaxes(type="log", title_text="step (optimiser updates)", exponentformat="none", dtick=1)
+    return figure.update_xaxes(title_text="share of the table that is trained on", tickformat=".0%").update_layout(
+        margin={"r": 250}
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(script.main(__file__, __doc__, configs, report))

@@ -1,0 +1,30 @@
+"""Many runs: `grid` makes configurations from one, `run_all` trains them in several processes of this machine, `tabulate`
+puts the runs into a table with what they differ in, and `spread` says how each fact varies within the cells of that table.
+What is finished is kept, what was stopped goes on, and a run that fails costs no other.
+
+Names are loaded when first used; `grid` and `plan` are those of their modules.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interp.study.engine import Outcome, run_all
+    from interp.study.plan import Plan
+    from interp.study.table import spread, tabulate
+
+_HOME = {
+    "Outcome": "interp.study.engine",
+    "run_all": "interp.study.engine",
+    "Plan": "interp.study.plan",
+    "spread": "interp.study.table",
+    "tabulate": "interp.study.table",
+}
+
+__all__ = ["Outcome", "Plan", "run_all", "spread", "tabulate"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'interp.study' has no attribute {name!r}")

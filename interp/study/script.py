@@ -1,0 +1,94 @@
+"""What the script of every study in analyses/ does: read its options, train what is missing, keep its tables and figures."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+import tyro
+
+from interp import figures
+from interp.analyze._export import write_pngs
+from interp.base import one_sentence
+from interp.config import RunConfig
+from interp.store import Run
+from interp.study.engine import run_all
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Which size, and where."""
+
+    work: Path
+    """Directory of the trained runs; those that are finished are not trained again."""
+    small: bool = False
+    """A size of a minute or two that shows that it works; its tables and figures are written to --work."""
+    processes: int | Literal["auto"] = "auto"
+    """Runs or batches of runs at a time; auto is one for each core."""
+    dry_run: bool = False
+    """Say how many runs there are, how much disk and how long they take, and stop."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a study found."""
+
+    tables: Mapping[str, pd.DataFrame]
+    """Written as results/NAME.csv, with their index; the first is printed."""
+    figures: Mapping[str, go.Figure]
+    """Written as results/NAME.png."""
+
+
+def main(
+    file: str,
+    doc: str | None,
+    configs: Callable[[bool], Mapping[str, RunConfig]],
+    report: Callable[[Mapping[str, Run]], Report],
+    words: list[str] | None = None,
+) -> int:
+    """The command `python analyses/NAME/study.py`; returns its exit code.
+
+    Args:
+        file: the script's own.
+        doc: its docstring; the first line is the question.
+        configs: given whether it is to be small, the runs by name.
+        report: given the finished runs by name, what was found.
+        words: of the command line; by default sys.argv's.
+    """
+    home = Path(file).parent
+    with one_sentence():
+        arguments = tyro.cli(
+            Arguments,
+            default=Arguments(Path("checkpoints") / home.name),
+            args=words,
+            description=(doc or "").split("\n")[0],
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+        work = arguments.work / ("small" if arguments.small else "full")
+        processes = None if arguments.processes == "auto" else arguments.processes
+        outcome = run_all(configs(arguments.small), work, processes, dry_run=arguments.dry_run)
+        if arguments.dry_run:
+            return 0
+        if outcome.runs:
+            keep(
+                report(outcome.runs),
+                work if arguments.small else home / "results",
+                f"python analyses/{home.name}/study.py",
+            )
+        return 1 if outcome.failures else 0
+
+
+def keep(found: Report, directory: Path, command: str) -> None:
+    """Write tables and figures, with the command that made them, and print the first table."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, table in found.tables.items():
+        table.to_csv(directory / f"{name}.csv", float_format="%.6g")
+    drawn = {directory / f"{name}.png": figures.caption(figure, command) for name, figure in found.figures.items()}
+    if trouble := write_pngs(drawn):
+        print(trouble, file=sys.stderr)
+    first = next(iter(found.tables.values()))
+    print(first.to_string(float_format=lambda value: f"{value:,.4g}", na_rep="–"))
+    print(f"tables and figures: {directory}")
