@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from interp.probe import open_run, open_runs, train_run, train_runs
     from interp.study import run_all, spread, tabulate
     from interp.study.grid import grid
-    from interp.tasks import GroupTask, ModularTask
+    from interp.tasks import Corruption, GroupTask, JointTask, ModularTask
     from interp.train.presets import PRESETS, preset
 
 _HOME = {
@@ -31,13 +31,14 @@ _HOME = {
     "interp.probe": ("open_run", "open_runs", "train_run", "train_runs"),
     "interp.study": ("run_all", "spread", "tabulate"),
     "interp.study.grid": ("grid",),
-    "interp.tasks": ("GroupTask", "ModularTask"),
+    "interp.tasks": ("Corruption", "GroupTask", "JointTask", "ModularTask"),
     "interp.train.presets": ("PRESETS", "preset"),
 }
 
 __all__ = [
-    "PRESETS", "GroupTask", "ModularTask", "RunConfig", "Seeds", "TrainConfig", "TransformerSpec", "UserError", "analyses",
-    "compare", "draw", "grid", "measure", "open_run", "open_runs", "preset", "run_all", "spread", "summarise", "tabulate",
+    "PRESETS", "Corruption", "GroupTask", "JointTask", "ModularTask", "RunConfig", "Seeds", "TrainConfig", "TransformerSpec",
+    "UserError", "analyses", "compare", "draw", "grid", "measure", "open_run", "open_runs", "preset", "run_all", "spread",
+    "summarise", "tabulate",
     "train_run", "train_runs",
 ]  # fmt: skip
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from interp.analyze import ALL, analyses
 from interp.models import TransformerSpec
-from interp.tasks import GROUP_OPERATIONS, OPERATIONS
+from interp.tasks import GROUP_OPERATIONS, OPERATIONS, JointTask
 from interp.train.presets import PRESETS
 
 
@@ -31,6 +31,7 @@ def chart() -> dict[str, dict[str, str]]:
         "tasks on a finite group (preset s5: --task.operation, --task.group S5, A5, D59, C113, S3xC4)": {
             name: operation.formula for name, operation in GROUP_OPERATIONS.items()
         },
+        "several of either at once": {"preset joint": f"{first_line(JointTask)} --task.operations add subtract"},
         "models (--model.…)": {"transformer": first_line(TransformerSpec)},
         "presets: python -m interp.train PRESET": {
             name: f"{preset.about} (about {preset.minutes:g} min)" for name, preset in PRESETS.items()

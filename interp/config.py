@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from interp.base import Frozen
 from interp.models import Model, Precision, TransformerSpec
-from interp.tasks import ModularTask, Task
+from interp.tasks import Corruption, ModularTask, Split, Task
 
 
 class TrainConfig(Frozen):
@@ -133,6 +133,8 @@ class Seeds(Frozen):
     """Order of the prompts in mini-batches."""
     noise: int = Field(default=0, ge=0, lt=2**63)
     """Gaussian noise, and what dropout leaves out."""
+    labels: int = Field(default=0, ge=0, lt=2**63)
+    """Which training examples get a wrong answer, and which one."""
 
 
 class RunConfig(Frozen):
@@ -143,6 +145,7 @@ class RunConfig(Frozen):
     task: Task = ModularTask()
     model: Model = TransformerSpec()
     train: TrainConfig = TrainConfig()
+    corruption: Corruption = Corruption()
     seeds: Seeds = Seeds()
 
     @field_validator("name")
@@ -160,6 +163,16 @@ class RunConfig(Frozen):
             return train
         size = others.data["task"].n_train if train.batch_size == "full" else train.batch_size
         return train.but(steps=-(-train.examples // size))
+
+    @model_validator(mode="after")
+    def _has_what_is_corrupted(self) -> "RunConfig":
+        if self.corruption:
+            self.split()  # says itself what is wrong, before anything is written
+        return self
+
+    def split(self) -> Split:
+        """What is trained on and what is tested: the task's examples divided, with the wrong answers that are asked for."""
+        return self.corruption.of(self.task.split(self.seeds.split), self.seeds.labels)
 
     @property
     def digest(self) -> str:

@@ -130,6 +130,50 @@ def test_groups_that_are_not_allowed(says, tmp_path, words, sentence):
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize(
+    ("preset", "words", "sentence"),
+    [
+        (
+            "quick",
+            ["--corruption.labels", "2000"],
+            "labels is 2,000; the training set has 1,123 examples, so take at most",
+        ),
+        (
+            "quick",
+            ["--corruption.share", "1.1"],
+            "error: corruption.share is 1.1; it should be less than or equal to 1",
+        ),
+        ("quick", ["--corruption.share", "0.1", "--corruption.labels", "5"], "give one of the two"),
+        ("joint", ["--task.operations", "add"], "task.operations has 1, and joint training needs at least 2"),
+        ("joint", ["--task.operations", "add", "aba"], 'has "aba", which is on a group; take add, '),
+        ("s5", ["--task.group", "0 1; 1 1"], "this one is none (no inverse: no y has 1·y = 0 = y·1)"),
+        ("s5", ["--task.group", "nowhere.csv"], "error: nowhere.csv cannot be opened: no such file or directory"),
+    ],
+)
+def test_labels_operations_and_tables_that_are_not_allowed(says, tmp_path, preset, words, sentence):
+    assert sentence in says(train, preset, *words, "--out", tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"0,1\n1,1\n", "group.csv should be the table of a group, and this one is none (no inverse: no y has 1·y = 0"),
+        (
+            b"e,a\na,e\n",
+            "group.csv should be the table of a group, its elements numbered from 0, and has the entry 'e'",
+        ),
+        (b"", "group.csv should be the table of a group, and has no entry"),
+        (b"\xff\xfe\x00", "group.csv is no text; it should hold the table of a group"),
+    ],
+    ids=["no inverse", "letters", "empty", "binary"],
+)
+def test_files_that_hold_no_group(says, tmp_path, content, sentence):
+    (tmp_path / "group.csv").write_bytes(content)
+    assert sentence in says(train, "s5", "--task.group", tmp_path / "group.csv", "--out", tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
 def test_an_unknown_option_names_the_near_one(capsys, tmp_path):
     with pytest.raises(SystemExit) as stopped:
         train(["quick", "--train.weight-dekay", "1"])

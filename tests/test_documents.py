@@ -90,16 +90,19 @@ def test_every_option_says_what_it_does():
         interp.RunConfig,
         interp.ModularTask,
         interp.GroupTask,
+        interp.JointTask,
         interp.TransformerSpec,
         interp.TrainConfig,
+        interp.Corruption,
         interp.Seeds,
     )
     for part in parts:
         for name, field in part.model_fields.items():
-            nested = name in ("task", "model", "train", "seeds", "kind") and part in (
+            nested = name in ("task", "model", "train", "corruption", "seeds", "kind") and part in (
                 interp.RunConfig,
                 interp.ModularTask,
                 interp.GroupTask,
+                interp.JointTask,
                 interp.TransformerSpec,
             )
             assert field.description or nested, f"{part.__name__}.{name}"

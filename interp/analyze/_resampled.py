@@ -40,8 +40,8 @@ class Prompts:
 
     @once
     def answers(self) -> Tensor:
-        """Of every prompt."""
-        return torch.from_numpy(self.run.task.table().targets)
+        """Of every prompt, as they are trained."""
+        return torch.from_numpy(self.run.table.targets)
 
     @once
     def splits(self) -> dict[str, Bool[np.ndarray, " prompt"]]:
@@ -167,9 +167,15 @@ def of_prompts(weights: Tensors, prompts: Prompts, grid: Square | None, key: lis
         return found
     ordered = logits[grid.rows][:, grid.residues]
     part = projection(ordered, sum_waves(grid.n, key))
+    pairs = grid.labelled
+
+    def mean_loss(logits: Tensor, split: str) -> Tensor:
+        """Over the pairs of a split."""
+        return prompts.means(prompt_losses(logits, grid.labels)[pairs], split, grid.rows[pairs])
+
     return found | {
-        "restricted_loss": prompts.means(prompt_losses(restricted(ordered, part), grid.answers), "all", grid.rows),
-        "excluded_loss": prompts.means(prompt_losses(ordered - part, grid.answers), "train", grid.rows),
+        "restricted_loss": mean_loss(restricted(ordered, part), "all"),
+        "excluded_loss": mean_loss(ordered - part, "train"),
         "cosine_share": cosine_share(ordered, key),
         "clustered_neurons": cluster_sizes(neuron_shares(grid, post[grid.rows])).sum() / post.shape[-1],
     }

@@ -13,7 +13,7 @@ from interp.maths.losses import prompt_losses
 from interp.models.shared import SharedForward
 from interp.store import Run
 from interp.store.tensors import Tensors
-from interp.tasks import ModularTask
+from interp.tasks import Examples, ModularTask
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,21 @@ class Square:
     @once
     def answers(self) -> Int[Tensor, " n*n"]:
         """Of each pair, as a place in the order; i + j modulo n for a sum."""
-        targets = torch.from_numpy(self.task.table().targets)[self.rows]
+        return self.places(self.task.table())
+
+    @once
+    def labels(self) -> Int[Tensor, " n*n"]:
+        """The same as they are trained: with the wrong ones where labels were corrupted. Where there is none, 0."""
+        return self.places(self.run.table).clamp(min=0)
+
+    @once
+    def labelled(self) -> Bool[Tensor, " n*n"]:
+        """Pairs whose label has a place in the order; a wrong one may be the 0 of products, which has none."""
+        return self.places(self.run.table) >= 0
+
+    def places(self, table: Examples) -> Int[Tensor, " n*n"]:
+        """Of each pair's target; −1 where it has no place in the order."""
+        targets = torch.from_numpy(table.targets)[self.rows]
         place = torch.full((int(max(targets.max(), self.residues.max())) + 1,), -1)
         place[self.residues] = torch.arange(self.n)
         return place[targets]
@@ -57,14 +71,15 @@ class Square:
 
     @once
     def splits(self) -> dict[str, Bool[Tensor, " n*n"]]:
-        """Which pairs were trained on, which tested, and all; all alone where files of others do not tell."""
-        everything = {"all": torch.ones(self.n**2, dtype=torch.bool)}
+        """Which pairs were trained on, which tested, and all, as far as they are labelled; all alone where files of others do
+        not tell."""
+        everything = {"all": self.labelled}
         try:
             train_index = torch.from_numpy(self.run.split.train_index)
         except DoesNotApply:
             return everything
         train = torch.isin(self.rows, train_index)
-        return {"train": train, "test": ~train, **everything}
+        return {"train": train & self.labelled, "test": ~train, **everything}
 
     def activations(self, weights: Tensors, *names: str) -> list[Float[Tensor, "n*n ..."]]:
         """Of every pair at the answer position, by the end of HookedTransformer's hook names; `logits` in the order."""
@@ -75,11 +90,11 @@ class Square:
 
     def losses(self, logits: Float[Tensor, "*sets n*n n"]) -> Float[Tensor, "*sets split"]:
         """Mean cross-entropy in nats over the pairs of each split, from logits in the order."""
-        return self.means(prompt_losses(logits, self.answers))
+        return self.means(prompt_losses(logits, self.labels))
 
     def accuracies(self, logits: Float[Tensor, "*sets n*n n"]) -> Float[Tensor, "*sets split"]:
         """Share of each split's pairs that are answered rightly."""
-        return self.means((logits.argmax(dim=-1) == self.answers).double())
+        return self.means((logits.argmax(dim=-1) == self.labels).double())
 
     def means(self, values: Float[Tensor, "*sets n*n"]) -> Float[Tensor, "*sets split"]:
         """Over the pairs of each split, in float64."""

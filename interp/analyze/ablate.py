@@ -299,7 +299,7 @@ class Network:
         found = []
         for begin in range(0, self.grid.n**2, PART):
             rows = slice(begin, begin + PART)
-            found.append(torch.stack(losses_and_right(logits(rows), self.grid.answers[rows])))
+            found.append(torch.stack(losses_and_right(logits(rows), self.grid.labels[rows])))
         return self.grid.means(torch.cat(found, dim=1))
 
     def answered(self, total: Logits) -> Logits:

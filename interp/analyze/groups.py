@@ -117,7 +117,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
         source="Chughtai et al. 2023 (arXiv 2302.03025), sections 4 and 5; cosets: Power et al. 2022, figure 3, and Stander et "
         "al. 2023 (arXiv 2312.06581)",
     ).assign_attrs(
-        group=network.elements.name,
+        group=network.elements.about,
         excluded_over=network.excluded_over,
         subgroups=network.cosets.bound,
         random_coset_r2=network.cosets.of_random(),
@@ -133,6 +133,9 @@ class Elements:
     """A task as composition in a group: which operands and answers its elements are, in the order of the group's table."""
 
     name: str
+    """By which its irreps are called; empty for a table."""
+    about: str
+    """In a few words."""
     table: Int[np.ndarray, "n n"]
     a: Int[np.ndarray, " n"]
     b: Int[np.ndarray, " n"]
@@ -146,7 +149,8 @@ class Elements:
             if task.operation != "compose":
                 raise DoesNotApply(f"{path} was trained on {task.rule.formula}; {needs}, x · y")
             every = np.arange(task.n_values)
-            return Elements(task.group, task.composition(), every, every, every)
+            name = "" if groups.is_written(task.group) else task.group
+            return Elements(name, task.group_name, task.composition(), every, every, every)
         if not isinstance(task, ModularTask):
             raise DoesNotApply(f'{path} was trained on "{task.kind}"; {needs}')
         if task.operation not in COMPOSITIONS:
@@ -157,7 +161,7 @@ class Elements:
         n = len(residues)
         inverted = residues[-np.arange(n) % n]
         b = inverted if COMPOSITIONS[task.operation] else residues
-        return Elements(f"C{n}", groups.cyclic(n), residues, b, residues)
+        return Elements(f"C{n}", f"C{n}", groups.cyclic(n), residues, b, residues)
 
     def prompts(self, task: GroupTask | ModularTask) -> Int[np.ndarray, " pair"]:
         """The row in the task's table of every pair of elements, in lexicographic order."""
@@ -213,7 +217,7 @@ class Network:
         self.run, self.elements, self.options = run.with_checkpoints(), elements, options
         self.spec, self.table, self.n = run.known_model, run.task.table(), len(elements.table)
         self.rows = elements.prompts(run.task)
-        self.targets = torch.from_numpy(self.table.targets[self.rows])
+        self.targets = torch.from_numpy(run.table.targets[self.rows])
         self.products = torch.from_numpy(elements.table).flatten()
         assert (self.table.targets[self.rows] == elements.c[elements.table.flatten()]).all()
         self.trained, self.excluded_over = torch.ones(len(self.rows), dtype=torch.bool), "all"

@@ -32,7 +32,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
     Of every split; where files of others do not tell what was trained on, of all prompts, and so is the gradient.
     """
     try:
-        table = run.task.table()
+        table = run.table
     except DoesNotApply as error:
         raise DoesNotApply(f"{run.path}: {error}") from error
     parts = splits(run)

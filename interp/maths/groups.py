@@ -164,7 +164,7 @@ FAMILIES = {
 """By the letter that their names begin with; Q8 stands alone."""
 
 LARGEST_ORDER = 1024
-"""Elements of a named group, at most."""
+"""Elements of a group that is named or written out, at most."""
 
 
 def factors(name: str) -> list[tuple[str, int]]:
@@ -201,6 +201,48 @@ def named_group(name: str) -> Table:
     order(name)
     tables = [quaternion() if letter == "Q" else FAMILIES[letter].make(number) for letter, number in factors(name)]
     return functools.reduce(direct_product, tables)
+
+
+# Groups that are written out
+
+
+def is_written(group: str) -> bool:
+    """Whether this is a table with several entries, and no name."""
+    return re.search(r"[\s,;]", group.strip()) is not None
+
+
+@functools.lru_cache(maxsize=16)
+def read_table(text: str) -> Table:
+    """The table written in a text, rows apart by semicolons or new lines, entries by spaces or commas; not to be changed.
+
+    ValueError, a sentence that begins with "should", for what is no group's table.
+    """
+    rows = [re.split(r"\s*,\s*|\s+", row.strip()) for row in re.split(r"[;\n]", text) if row.strip()]
+    if not rows:
+        raise ValueError("should be the table of a group, and has no entry")
+    if len(rows) > LARGEST_ORDER:
+        raise ValueError(f"should have at most {LARGEST_ORDER:,} elements")
+    odd = next((entry for row in rows for entry in row if not re.fullmatch(r"-?[0-9]{1,9}", entry)), None)
+    if odd is not None:
+        raise ValueError(f"should be the table of a group, its elements numbered from 0, and has the entry {odd!r:.40}")
+    wrong = next((number for number, row in enumerate(rows) if len(row) != len(rows)), None)
+    if wrong is not None:
+        raise ValueError(
+            f"should be the table of a group, with as many entries in a row as there are rows, and has {len(rows)} rows, "
+            f"and {len(rows[wrong])} entries in row {wrong}"
+        )
+    table = np.array(rows, dtype=int)
+    try:
+        check_table(table)
+    except ValueError as error:
+        raise ValueError(f"should be the table of a group, and this one is none ({error})") from error
+    table.setflags(write=False)
+    return table
+
+
+def write_table(table: Table) -> str:
+    """The text that `read_table` reads, the same for every way to write the table."""
+    return "; ".join(" ".join(map(str, row)) for row in table.tolist())
 
 
 # Classes, subgroups, cosets

@@ -18,7 +18,7 @@ from interp.store.resume import known_position
 from interp.store.split import read_split
 from interp.store.summary import summary
 from interp.store.tensors import Tensors, map_tensors, read_tensors
-from interp.tasks import Split, Task
+from interp.tasks import Examples, Split, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,7 +134,18 @@ class Run:
         if is_there(self.path / SPLIT):
             return read_split(self.path / SPLIT, self.record.config_sha256, self.task.table())
         self.needs("seeds.split", "which prompts were trained on", "a file that holds them")
-        return self.task.split(self.config.seeds.split)
+        return self.config.split()
+
+    @cached_property
+    def table(self) -> Examples:
+        """Every prompt of the task, in its order, with its answer; of the training examples the one that they are trained on,
+        which differs from the task's own where labels were corrupted."""
+        table = self.task.table()
+        if not self.config.corruption:
+            return table
+        targets = table.targets.copy()
+        targets[self.split.train_index] = self.split.train.targets
+        return Examples(table.inputs, targets)
 
     def needs(self, field: str, what: str, remedy: str) -> None:
         """DoesNotApply when a field of the configuration is not known, since files of others do not tell it."""

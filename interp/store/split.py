@@ -28,4 +28,4 @@ def read_split(path: Path, config_sha256: str, table: Examples) -> Split:
     if not (int(index[0]) >= 0 and int(index[-1]) < len(table) and bool((index.diff() > 0).all())):
         raise CheckpointError(f"{path} is damaged: its rows are not rows of the table, ascending; {REMEDY}")
     rows = index.numpy()
-    return Split(table[rows], table[np.setdiff1d(np.arange(len(table)), rows)], rows)
+    return Split(table[rows], table[np.setdiff1d(np.arange(len(table)), rows)], rows, table.targets[rows])

@@ -18,7 +18,7 @@ def grid(base: RunConfig, seeds: int = 1, vary: Mapping[str, Sequence[Any]] | No
     >>> list(grid(RunConfig(), seeds=2, vary={"train.weight_decay": [0.3, 1]}))
     ['weight_decay=0.3+seed=0', 'weight_decay=0.3+seed=1', 'weight_decay=1+seed=0', 'weight_decay=1+seed=1']
 
-    The i-th seed adds i to each of the base's seeds for split, model, order and noise; its name says that of the model.
+    The i-th seed adds i to each of the base's seeds (`Seeds`); its name says that of the model.
 
     Raises:
         UserError: a field or a value that is not allowed, a value given twice, or none at all.

@@ -4,12 +4,17 @@ from typing import Annotated
 
 from pydantic import Field
 
+from interp.tasks.corruption import Corruption
 from interp.tasks.group import GROUP_OPERATIONS, GroupTask
+from interp.tasks.joint import JointTask
 from interp.tasks.modular import OPERATIONS, ModularTask
 from interp.tasks.split import Examples, Split
 from interp.tasks.unknown import UnknownTask
 
-Task = Annotated[ModularTask | GroupTask | UnknownTask, Field(discriminator="kind")]
+Task = Annotated[ModularTask | GroupTask | JointTask | UnknownTask, Field(discriminator="kind")]
 """Every kind of task that a run can name; a new one joins by `|`."""
 
-__all__ = ["GROUP_OPERATIONS", "OPERATIONS", "Examples", "GroupTask", "ModularTask", "Split", "Task", "UnknownTask"]
+__all__ = [
+    "GROUP_OPERATIONS", "OPERATIONS", "Corruption", "Examples", "GroupTask", "JointTask", "ModularTask", "Split", "Task",
+    "UnknownTask",
+]  # fmt: skip

@@ -45,13 +45,22 @@ GROUP_OPERATIONS = {
 """Every operation on a group by the name it has on the command line."""
 
 
+def known_group(group: str) -> str:
+    """The same name, or the same table as `groups.write_table` writes it; ValueError for what is no group."""
+    if groups.is_written(group):
+        return groups.write_table(groups.read_table(group))
+    groups.order(group)
+    return group
+
+
 class GroupTask(TableTask):
     """Learn the table of a two-place operation on the elements of a finite group from part of its entries."""
 
     kind: tyro.conf.Suppress[Literal["group"]] = "group"
     group: str = "S5"
     """C, D, S or A with a number, Q8, or a product such as S3xC4, of at most 1,024 elements. D59 are the 118 symmetries of
-    the 59-gon; permutations are numbered in lexicographic order, and in x·y it is y that acts first."""
+    the 59-gon; permutations are numbered in lexicographic order, and in x·y it is y that acts first. Or a group's table
+    written out, x·y in row x and column y: "0 1 2; 1 2 0; 2 0 1"; on the command line also a FILE.csv that holds one."""
     operation: Literal["compose", "conjugate", "aba"] = "compose"
     """x·y, x·y·x⁻¹ or x·y·x."""
     prompt: Prompt = "ab="
@@ -64,11 +73,7 @@ class GroupTask(TableTask):
     train_fraction: float = Field(default=0.6, gt=0, lt=1)
     """Share of the table that is trained on, between 0 and 1."""
 
-    @field_validator("group")
-    @classmethod
-    def _is_known(cls, group: str) -> str:
-        groups.order(group)
-        return group
+    _group_is_known = field_validator("group")(known_group)
 
     @model_validator(mode="after")
     def _leaves_something(self) -> "GroupTask":
@@ -83,12 +88,19 @@ class GroupTask(TableTask):
     @property
     def about(self) -> str:
         """In a few words."""
-        return f"{self.rule.formula} on {self.group}, {self.train_fraction:.0%} of {self.n_prompts:,} prompts"
+        return f"{self.rule.formula} on {self.group_name}, {self.train_fraction:.0%} of {self.n_prompts:,} prompts"
+
+    @property
+    def group_name(self) -> str:
+        """The group's name, or in a few words what it is."""
+        if groups.is_written(self.group):
+            return f"a group of {self.n_values:,} elements, table given"
+        return self.group
 
     @property
     def n_values(self) -> int:
         """The elements."""
-        return groups.order(self.group)
+        return len(groups.read_table(self.group)) if groups.is_written(self.group) else groups.order(self.group)
 
     @property
     def n_prompts(self) -> int:
@@ -97,6 +109,8 @@ class GroupTask(TableTask):
 
     def composition(self) -> Int[np.ndarray, "m m"]:
         """The group's own table, x·y, whatever the operation."""
+        if groups.is_written(self.group):
+            return groups.read_table(self.group).copy()
         return groups.named_group(self.group)
 
     def results(self, x: Integers, y: Integers) -> Integers:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,13 @@ class Split:
     test: Examples
     train_index: Int[np.ndarray, " n_train"]
     """Rows of the full table that are trained on, ascending: Fourier and excluded loss need to know which."""
+    true_targets: Int[np.ndarray, " n_train *answers"]
+    """Right answers of the training examples: those that they are trained on, save where labels were corrupted."""
+
+    @property
+    def corrupted(self) -> Bool[np.ndarray, " n_train"]:
+        """Which training examples have a wrong answer."""
+        return (self.train.targets != self.true_targets).reshape(len(self.true_targets), -1).any(axis=1)
 
 
 def split_examples(table: Examples, train_fraction: float, seed: int) -> Split:
@@ -39,4 +46,4 @@ def split_examples(table: Examples, train_fraction: float, seed: int) -> Split:
     n_train = int(train_fraction * len(table))
     order = np.random.default_rng(seed).permutation(len(table))
     train, test = np.sort(order[:n_train]), np.sort(order[n_train:])
-    return Split(table[train], table[test], train)
+    return Split(table[train], table[test], train, table.targets[train])

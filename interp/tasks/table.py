@@ -1,4 +1,4 @@
-"""What tasks have in common whose examples are the table of a two-place operation, `a ∘ b =`."""
+"""What tasks have in common whose examples are a table, most often that of a two-place operation, `a ∘ b =`."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,19 +14,63 @@ Prompt = Literal["ab=", "ab", "aob="]
 Operands = Literal["shared", "separate"]
 
 
-class TableTask(Frozen):
+class FiniteTask(Frozen):
+    """Learn a table of examples from part of it: what is trained on, and how wrong an answer is."""
+
+    section: ClassVar[str] = "task"
+
+    if TYPE_CHECKING:
+        train_fraction: float
+
+    @property
+    def n_prompts(self) -> int:
+        """Entries of the full table."""
+        raise NotImplementedError
+
+    @property
+    def n_train(self) -> int:
+        """Prompts that are trained on."""
+        return int(self.train_fraction * self.n_prompts)
+
+    def table(self) -> Examples:
+        """Every prompt with its answer."""
+        raise NotImplementedError
+
+    def check_train_fraction(self) -> None:
+        """ValueError when nothing would be trained on."""
+        if not 0 < self.n_train < self.n_prompts:
+            raise ValueError(
+                f"task.train_fraction {self.train_fraction} of {self.n_prompts} prompts leaves nothing to train on; "
+                f"take at least {1.06 / self.n_prompts:.2g}"
+            )
+
+    def split(self, seed: int) -> Split:
+        """The table divided into train and test, drawn from `seed`."""
+        return split_examples(self.table(), self.train_fraction, seed)
+
+    def loss(self, logits: Any, targets: Any) -> Any:
+        """Mean cross-entropy in nats, in float64, of logits [..., batch, d_vocab_out] at the answer position."""
+        from interp.maths.losses import cross_entropy  # here, so that describing a task costs no torch
+
+        return cross_entropy(logits, targets)
+
+    def accuracy(self, logits: Any, targets: Any) -> Any:
+        """Share of prompts answered rightly, for logits [..., batch, d_vocab_out] at the answer position."""
+        from interp.maths.losses import accuracy
+
+        return accuracy(logits, targets)
+
+
+class TableTask(FiniteTask):
     """Learn the table of x ∘ y, for x and y among `n_values` numbers, from part of its entries.
 
     Each kind says which pairs there are and what they give. Fields stand there too, in the order of its JSON.
     """
 
-    section: ClassVar[str] = "task"
-
     if TYPE_CHECKING:
         prompt: Prompt
         operands: Operands
         answers: Any
-        train_fraction: float
 
     @property
     def n_values(self) -> int:
@@ -42,23 +86,10 @@ class TableTask(Frozen):
         """x ∘ y."""
         raise NotImplementedError
 
-    def check_train_fraction(self) -> None:
-        """ValueError when nothing would be trained on."""
-        if not 0 < self.n_train < self.n_prompts:
-            raise ValueError(
-                f"task.train_fraction {self.train_fraction} of {self.n_prompts} prompts leaves nothing to train on; "
-                f"take at least {1.06 / self.n_prompts:.2g}"
-            )
-
     @property
     def n_prompts(self) -> int:
         """Entries of the full table."""
         return len(self.pairs()[0])
-
-    @property
-    def n_train(self) -> int:
-        """Prompts that are trained on."""
-        return int(self.train_fraction * self.n_prompts)
 
     @property
     def n_numbers(self) -> int:
@@ -79,19 +110,3 @@ class TableTask(Frozen):
         columns = {"a": x, "b": y + n - self.n_values, "=": np.full_like(x, n), "o": np.full_like(x, n + 1)}
         inputs = np.stack([columns[token] for token in self.prompt], axis=1)
         return Examples(inputs, self.results(x, y))
-
-    def split(self, seed: int) -> Split:
-        """The table divided into train and test, drawn from `seed`."""
-        return split_examples(self.table(), self.train_fraction, seed)
-
-    def loss(self, logits: Any, targets: Any) -> Any:
-        """Mean cross-entropy in nats, in float64, of logits [..., batch, d_vocab_out] at the answer position."""
-        from interp.maths.losses import cross_entropy  # here, so that describing a task costs no torch
-
-        return cross_entropy(logits, targets)
-
-    def accuracy(self, logits: Any, targets: Any) -> Any:
-        """Share of prompts answered rightly, for logits [..., batch, d_vocab_out] at the answer position."""
-        from interp.maths.losses import accuracy
-
-        return accuracy(logits, targets)

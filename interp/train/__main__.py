@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shlex
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -98,11 +99,34 @@ def parse(words: list[str]) -> Arguments:
     return tyro.cli(
         Arguments,
         default=Arguments(chosen.config, Path("checkpoints") / words[0]),
-        args=words[1:],
+        args=with_tables(words[1:]),
         prog=f"python -m interp.train {words[0]}",
         description=f"{chosen.about}; about {chosen.minutes:g} minutes on 2 CPU cores.",
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands),
     )
+
+
+def with_tables(words: list[str]) -> list[str]:
+    """The same words, with the table of a group that a FILE.csv holds in the place of its name behind --task.group."""
+    apart = [part for word in words for part in (word.split("=", 1) if word.startswith("--task.group=") else [word])]
+    return [
+        table_in(Path(word)) if before == "--task.group" and word.endswith(".csv") else word
+        for before, word in pairwise(["", *apart])
+    ]
+
+
+def table_in(file: Path) -> str:
+    """The table of a group in a file, as the configuration has it: what was trained on stands in run.json."""
+    from interp.maths.groups import read_table, write_table
+
+    try:
+        return write_table(read_table(file.read_text("utf-8-sig")))  # spreadsheets begin theirs with a mark
+    except OSError as error:
+        raise UserError(f"{file} cannot be opened: {(error.strerror or str(error)).lower()}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is no text; it should hold the table of a group, entries apart by commas") from error
+    except ValueError as error:
+        raise UserError(f"{file} {error}") from error
 
 
 def share_the_processor() -> None:

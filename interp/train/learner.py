@@ -74,7 +74,7 @@ class Learner:
             if model.learns(name):
                 stack.requires_grad_().grad = torch.zeros_like(stack)
         optimizers = [make_optimizer(config.train, learned_views(weights, run)) for run, config in enumerate(configs)]
-        splits = [config.task.split(config.seeds.split) for config in configs]
+        splits = [config.split() for config in configs]
         train, test = [split.train for split in splits], [split.test for split in splits]
         parts = Prompts.in_parts(train, configs[0], device)
         whole, apart = None, configs[0].train.dropout > 0

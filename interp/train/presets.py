@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from interp.base import UserError, near_miss
 from interp.config import RunConfig, TrainConfig
 from interp.models import TransformerSpec
-from interp.tasks import GroupTask, ModularTask
+from interp.tasks import GroupTask, JointTask, ModularTask
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ PRESETS = {
         about="x · y on the 120 permutations of S5 from 60 % of the table, as in Chughtai et al. (2023)",
         minutes=20,
         config=RunConfig(name="s5", task=GroupTask(group="S5", train_fraction=0.6)),
+    ),
+    "joint": Preset(
+        about="x + y and x − y mod 97 in one network, from 30 % of both tables",
+        minutes=15,
+        config=RunConfig(name="joint", task=JointTask(operations=("add", "subtract"), p=97, train_fraction=0.3)),
     ),
 }
 """Every preset by its name on the command line."""

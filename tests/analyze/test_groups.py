@@ -268,3 +268,41 @@ def test_the_published_adder_answers_by_the_characters_of_its_five_frequencies(t
     assert found["hidden_residual"].item() < 0.03
     # 2.4e-7 is the loss of the whole network on all pairs.
     assert found["hidden_restricted_loss"].item() < 2.4e-7 < 5 < found["hidden_excluded_loss"].item()
+
+
+def by_table(tmp_path, table, new):
+    """What is measured of D4 by name, and of the same network where element x of D4 has the number new[x] of the table."""
+    task = GroupTask(group="D4", train_fraction=0.5)
+    written = task.but(group=groups.write_table(table))
+
+    def renumber(weights):
+        weights["embed.W_E"][new] = weights["embed.W_E"][: len(new)].clone()
+        weights["unembed.W_U"][:, new] = weights["unembed.W_U"].clone()
+
+    size = {"n_heads": 2, "d_model": 16, "d_head": 8, "d_mlp": 24}
+    runs = [
+        write(tmp_path / "name", [lambda w: None] * 2, task, **size),
+        write(tmp_path / "table", [renumber] * 2, written, **size),
+    ]
+    return [analyze.measure(run, "groups") for run in runs]
+
+
+def test_a_group_by_its_table_is_measured_as_by_its_name(tmp_path):
+    named, written = by_table(tmp_path, groups.dihedral(4), np.arange(8))
+    assert written.attrs["group"] == "a group of 8 elements, table given"
+    assert list(written["irrep"].values) == ["1d_a", "1d_b", "1d_c", "2d"]
+    for name, values in named.data_vars.items():
+        np.testing.assert_array_equal(written[name].values, values.values, name)
+    titles = [note.text for note in analyze.draw(written).layout.annotations]
+    assert any("key irreps of a group of 8 elements, table given (excluded)" in title for title in titles)
+
+
+def test_elements_of_a_table_may_be_numbered_in_any_way(tmp_path):
+    new = np.array([5, 2, 7, 1, 0, 4, 6, 3])
+    table = np.empty((8, 8), dtype=int)
+    table[np.ix_(new, new)] = new[groups.dihedral(4)]
+    named, written = by_table(tmp_path, table, new)
+    for name in ("hidden_residual", "logit_fve", "component_share"):
+        np.testing.assert_allclose(written[name], named[name], atol=1e-4)
+    for name in ("share", "similarity"):  # irreps of one dimension come in another order
+        np.testing.assert_allclose(np.sort(written[name]), np.sort(named[name]), atol=1e-4)

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import StopAt, files
 
 from interp import analyze
 from interp.base import UserError
 from interp.config import RunConfig
 from interp.store import open_run
-from interp.store.record import READERS
+from interp.store.record import READERS, seal
 from interp.store.verify import verify
-from interp.train.loop import train
+from interp.train.loop import Interrupted, train
 
 DATA = Path(__file__).parents[1] / "data"
 FORMATS = sorted(READERS)
@@ -59,3 +60,39 @@ def test_a_later_format_is_refused_by_its_number(old):
     (old / "run.json").write_text(json.dumps({**record, "format_version": 99}))
     with pytest.raises(UserError, match=r"format_version 99, and this interp reads 1, 2"):
         open_run(old)
+
+
+BEFORE_CORRUPTION = {
+    "name": "earlier",
+    "task": {
+        "kind": "modular", "operation": "add", "p": 5, "prompt": "ab=", "operands": "shared", "answers": "residues",
+        "train_fraction": 0.5, "table_seed": 0,
+    },
+    "model": {
+        "kind": "transformer", "n_layers": 1, "n_heads": 1, "d_model": 8, "d_head": 8, "d_mlp": 8, "act_fn": "relu",
+        "normalization": "none", "attention": "causal", "attention_rate": 1.0, "biases": "mlp", "init": "nanda",
+        "init_scale": 1.0,
+    },
+    "train": {
+        "steps": 30, "batch_size": "full", "optimizer": "adamw", "lr": 0.003, "weight_decay": 1.0, "betas": [0.9, 0.98],
+        "eps": 1e-08, "momentum": 0.9, "precision": "float32", "noise": "none", "noise_scale": 0.0, "dropout": 0.0,
+        "warmup_steps": 10, "log_every": 10, "checkpoint_every": 10, "checkpoints_per_decade": 1,
+    },
+    "seeds": {"split": 0, "model": 0, "order": 0, "noise": 0},
+}  # fmt: skip
+"""A configuration as it was written before labels could be corrupted."""
+
+
+def test_a_run_from_before_labels_could_be_corrupted_opens_and_goes_on(tmp_path):
+    config = RunConfig(**BEFORE_CORRUPTION)
+    whole = train(config, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(config, tmp_path / "stopped", watcher=StopAt(15))
+    file = tmp_path / "stopped" / "run.json"
+    record = {**json.loads(file.read_text()), "config": BEFORE_CORRUPTION}
+    del record["sha256"]
+    file.write_text(json.dumps({**record, "sha256": seal(record)}))
+    run = open_run(tmp_path / "stopped")
+    assert run.config == config
+    assert not run.split.corrupted.any()
+    assert files(train(config, tmp_path / "stopped", resume=True)) == files(whole)

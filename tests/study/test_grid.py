@@ -12,7 +12,7 @@ def test_a_grid_is_every_combination_by_name():
     found = grid(tiny_config(), seeds=2, vary={"train.weight_decay": ["0.3", "1"], "task.operation": ["add"]})
     assert list(found) == [f"weight_decay={wd}+operation=add+seed={seed}" for wd in ("0.3", "1") for seed in (0, 1)]
     last = found["weight_decay=1+operation=add+seed=1"]
-    assert (last.train.weight_decay, last.seeds) == (1.0, Seeds(split=1, model=1, order=1, noise=1))
+    assert (last.train.weight_decay, last.seeds) == (1.0, Seeds(split=1, model=1, order=1, noise=1, labels=1))
     assert last.name == "tiny+weight_decay=1+operation=add+seed=1"
     assert last.train.lr == tiny_config().train.lr
 

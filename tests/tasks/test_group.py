@@ -87,6 +87,81 @@ def test_a_task_comes_back_from_json_unchanged_and_from_a_run_as_its_kind():
     assert json.loads(config.model_dump_json())["task"]["kind"] == "group"
 
 
+def relabelled(name, seed):
+    """The same group, its elements numbered otherwise."""
+    table = groups.named_group(name)
+    new = np.random.default_rng(seed).permutation(len(table))
+    other = np.empty_like(table)
+    other[np.ix_(new, new)] = new[table]
+    return other
+
+
+@pytest.mark.parametrize("operation", SLOW)
+def test_a_group_by_its_table_has_the_prompts_of_the_same_group_by_name(operation):
+    named = GroupTask(group="D4", operation=operation)
+    written = GroupTask(group=groups.write_table(groups.named_group("D4")), operation=operation)
+    assert (written.table().targets == named.table().targets).all()
+    assert (written.n_values, written.shape) == (8, named.shape)
+    assert written.about == named.about.replace("D4", "a group of 8 elements, table given")
+
+
+@pytest.mark.parametrize("operation", SLOW)
+def test_elements_may_be_numbered_in_any_way(operation):
+    table = relabelled("S3", seed=1)
+    assert groups.identity(table) != 0
+    task = GroupTask(group=groups.write_table(table), operation=operation)
+    (e,) = (x for x in range(6) if all(table[x, y] == y for y in range(6)))
+    inverse = [next(y for y in range(6) if table[x, y] == e) for x in range(6)]
+    slow = {
+        "compose": lambda x, y: table[x, y],
+        "conjugate": lambda x, y: table[table[x, y], inverse[x]],
+        "aba": lambda x, y: table[table[x, y], x],
+    }[operation]
+    assert task.table().targets.tolist() == [slow(x, y) for x in range(6) for y in range(6)]
+
+
+@pytest.mark.parametrize(
+    "text", ["0 1 2; 1 2 0; 2 0 1", "0,1,2\n1,2,0\n2,0,1\n", " 0, 1 ,2;1\t2 0 ;\n 2 0 1 ;", "00 1 2;1 2 0;2 0 1"]
+)
+def test_every_way_to_write_a_table_is_the_same_task(text):
+    task = GroupTask(group=text)
+    assert task.group == "0 1 2; 1 2 0; 2 0 1"
+    assert RunConfig(task=task).digest == RunConfig(task=GroupTask(group="0 1 2; 1 2 0; 2 0 1")).digest
+
+
+def test_a_table_leaves_a_task_as_it_came():
+    task = GroupTask(group="0 1; 1 0")
+    task.composition()[:] = 0
+    assert task.composition().tolist() == [[0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0 1 2; 1 2 0", "has 2 rows, and 3 entries in row 0"),
+        ("0 1; 1 0 1", "has 2 rows, and 3 entries in row 1"),
+        ("0 1; 1 x", "its elements numbered from 0, and has the entry 'x'"),
+        ("0 1; 1 0.5", "has the entry '0.5'"),
+        ("0 1; 1 99999999999999999999", "has the entry '99999999999999999999'"),
+        ("0 1; 1 2", "this one is none (not closed: 1·1 is 2, which is none of 0 … 1)"),
+        ("1 2; 2 1", "(not closed: 0·1 is 2"),
+        ("0 0; 0 0", "(no identity: no e has e·x = x = x·e for every x)"),
+        ("0 1; 1 1", "(no inverse: no y has 1·y = 0 = y·1)"),
+        # A Latin square with an identity and inverses, which is none of the two groups of its size
+        ("0 1 2 3 4; 1 0 3 4 2; 2 4 0 1 3; 3 2 4 0 1; 4 3 1 2 0", "(not associative: (1·1)·2 is 2, and 1·(1·2) is 4)"),
+        (";", "and has no entry"),
+        (";".join(["0 1"] * 1025), "should have at most 1,024 elements"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_a_table_that_is_no_group_is_refused_with_what_breaks_it(text, words):
+    with pytest.raises(UserError) as error:
+        GroupTask(group=text)
+    assert str(error.value).startswith("task.group is '")
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     "fields, words",
     [

@@ -55,6 +55,32 @@ def test_every_override_reaches_the_configuration(tmp_path):
     assert config.train.lr == 3e-3  # the preset's
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "from a spreadsheet"])
+@pytest.mark.parametrize("joined", [False, True], ids=["apart", "with ="])
+def test_a_groups_table_is_read_from_a_file_and_kept_in_the_configuration(tmp_path, mark, joined):
+    file = tmp_path / "group.csv"
+    file.write_text(mark + "1,2,0\n2,0,1\n0,1,2\n", encoding="utf-8")
+    words = [f"--task.group={file}"] if joined else ["--task.group", str(file)]
+    assert command.parse(["s5", *words]).config.task.group == "1 2 0; 2 0 1; 0 1 2"
+
+
+def test_the_joint_preset_takes_any_operations():
+    words = [
+        "joint",
+        "--task.operations",
+        "compose",
+        "conjugate",
+        "aba",
+        "--task.group",
+        "S3",
+        "--corruption.labels",
+        "3",
+    ]
+    config = command.parse(words).config
+    assert config.task.about == "x · y, x · y · x⁻¹ and x · y · x on S3, 30% of 108 prompts"
+    assert config.corruption.labels == 3
+
+
 def test_seeds_and_values_are_runs_in_directories_of_their_own(tmp_path, capsys):
     words = ["quick", *TINY, "--n-seeds", "2", "--vary", "train.weight-decay=0,1", "--out", str(tmp_path / "grid")]
     assert command.main(words) == 0
