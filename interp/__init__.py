@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from interp.probe import open_run, open_runs, train_run, train_runs
     from interp.study import run_all, spread, tabulate
     from interp.study.grid import grid
-    from interp.tasks import Corruption, GroupTask, JointTask, ModularTask
+    from interp.tasks import AdditionTask, Corruption, GroupTask, JointTask, ModularTask, RepeatedTask, SkipTrigramTask
     from interp.train.presets import PRESETS, preset
 
 _HOME = {
@@ -31,15 +31,22 @@ _HOME = {
     "interp.probe": ("open_run", "open_runs", "train_run", "train_runs"),
     "interp.study": ("run_all", "spread", "tabulate"),
     "interp.study.grid": ("grid",),
-    "interp.tasks": ("Corruption", "GroupTask", "JointTask", "ModularTask"),
+    "interp.tasks": (
+        "AdditionTask",
+        "Corruption",
+        "GroupTask",
+        "JointTask",
+        "ModularTask",
+        "RepeatedTask",
+        "SkipTrigramTask",
+    ),
     "interp.train.presets": ("PRESETS", "preset"),
 }
 
 __all__ = [
-    "PRESETS", "Corruption", "GroupTask", "JointTask", "ModularTask", "RunConfig", "Seeds", "TrainConfig", "TransformerSpec",
-    "UserError", "analyses", "compare", "draw", "grid", "measure", "open_run", "open_runs", "preset", "run_all", "spread",
-    "summarise", "tabulate",
-    "train_run", "train_runs",
+    "PRESETS", "AdditionTask", "Corruption", "GroupTask", "JointTask", "ModularTask", "RepeatedTask", "RunConfig", "Seeds",
+    "SkipTrigramTask", "TrainConfig", "TransformerSpec", "UserError", "analyses", "compare", "draw", "grid", "measure",
+    "open_run", "open_runs", "preset", "run_all", "spread", "summarise", "tabulate", "train_run", "train_runs",
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from interp.analyze import ALL, analyses
 from interp.models import TransformerSpec
-from interp.tasks import GROUP_OPERATIONS, OPERATIONS, JointTask
+from interp.tasks import GROUP_OPERATIONS, OPERATIONS, AdditionTask, JointTask, RepeatedTask, SkipTrigramTask
 from interp.train.presets import PRESETS
 
 
@@ -32,6 +32,10 @@ def chart() -> dict[str, dict[str, str]]:
             name: operation.formula for name, operation in GROUP_OPERATIONS.items()
         },
         "several of either at once": {"preset joint": f"{first_line(JointTask)} --task.operations add subtract"},
+        "tasks of sequences (presets of the same names; --task.examples 750, or endless)": {
+            kind.model_fields["kind"].default: first_line(kind)
+            for kind in (AdditionTask, RepeatedTask, SkipTrigramTask)
+        },
         "models (--model.…)": {"transformer": first_line(TransformerSpec)},
         "presets: python -m interp.train PRESET": {
             name: f"{preset.about} (about {preset.minutes:g} min)" for name, preset in PRESETS.items()

@@ -142,6 +142,10 @@ def shortened(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
+IGNORED = -100
+"""Target where there is no answer: it cannot be known, or the row is no prompt and fills a shorter batch."""
+
+
 class TaskShape(Frozen):
     """All that a model may know of its task."""
 
@@ -153,3 +157,5 @@ class TaskShape(Frozen):
     """Answers that have a logit."""
     kind: Literal["tokens"] = "tokens"
     """What an example is made of."""
+    positions: tuple[int, ...] = (-1,)
+    """Where answers are read; −1 is the last token."""

@@ -4,11 +4,12 @@ import hashlib
 import re
 from typing import ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from interp.base import Frozen
 from interp.models import Model, Precision, TransformerSpec
-from interp.tasks import Corruption, ModularTask, Split, Task
+from interp.tasks import Corruption, Examples, ModularTask, SequenceTask, Split, Task
 
 
 class TrainConfig(Frozen):
@@ -165,14 +166,42 @@ class RunConfig(Frozen):
         return train.but(steps=-(-train.examples // size))
 
     @model_validator(mode="after")
-    def _has_what_is_corrupted(self) -> "RunConfig":
+    def _can_be_learned(self) -> "RunConfig":
+        if self.endless and self.train.batch_size == "full":
+            raise ValueError(
+                'task.examples is "endless" and train.batch_size "full"; give train.batch_size a number, such as 64'
+            )
+        if len(self.task.shape.positions) > 1 and self.model.attention != "causal":
+            raise ValueError(
+                f'model.attention is "{self.model.attention}" and task "{self.task.kind}" has its answers in the '
+                'sequence, where they would be seen; take "causal"'
+            )
+        if self.endless and self.corruption.labels:
+            raise ValueError(
+                f"corruption.labels is {self.corruption.labels:,}, and this task draws new examples for each update; take "
+                "corruption.share"
+            )
         if self.corruption:
             self.split()  # says itself what is wrong, before anything is written
         return self
 
+    @property
+    def endless(self) -> bool:
+        """Whether every update has examples of its own."""
+        return isinstance(self.task, SequenceTask) and self.task.endless
+
     def split(self) -> Split:
         """What is trained on and what is tested: the task's examples divided, with the wrong answers that are asked for."""
         return self.corruption.of(self.task.split(self.seeds.split), self.seeds.labels)
+
+    def fresh(self, step: int, n: int) -> Examples:
+        """So many examples of an endless stream for the update that follows `step` others, some answers wrong if asked for."""
+        assert isinstance(self.task, SequenceTask)
+        examples = self.task.fresh(step, n, self.seeds.order)
+        if not self.corruption:
+            return examples
+        answers = np.arange(self.task.shape.d_vocab_out)
+        return Examples(examples.inputs, self.corruption.of_batch(examples.targets, answers, self.seeds.labels, step))
 
     @property
     def digest(self) -> str:

@@ -9,7 +9,7 @@ from jaxtyping import install_import_hook
 install_import_hook(
     [
         "interp.maths",
-        *(f"interp.models.{name}" for name in ("block", "plan", "products", "shared", "tail")),
+        *(f"interp.models.{name}" for name in ("block", "dense", "plan", "products", "shared", "tail")),
         "interp.tasks",
     ],
     "beartype.beartype",

@@ -14,8 +14,19 @@ from interp.analyze import _export
 from interp.analyze._common import AnalysisOptions
 from interp.base import DoesNotApply, UserError
 from interp.config import TrainConfig
+from interp.models import TransformerSpec
 from interp.store import Run
-from interp.tasks import GROUP_OPERATIONS, OPERATIONS, Corruption, GroupTask, JointTask, ModularTask
+from interp.tasks import (
+    GROUP_OPERATIONS,
+    OPERATIONS,
+    AdditionTask,
+    Corruption,
+    GroupTask,
+    JointTask,
+    ModularTask,
+    RepeatedTask,
+    SkipTrigramTask,
+)
 from interp.train.loop import train
 
 UNDEFINED = {
@@ -35,7 +46,7 @@ UNDEFINED = {
     "quadratic_share",
     "input_phase",
     "output_phase",
-    "learned",  # of kinds of example that a run of forty steps does not learn
+    "learned",  # of what a run of forty steps does not learn
 }
 """Variables that may be NaN."""
 
@@ -46,14 +57,25 @@ def corrupted(tmp_path_factory) -> Run:
     return train(tiny_config(corruption=Corruption(labels=9)), tmp_path_factory.mktemp("runs") / "corrupted")
 
 
+SEQUENCES = {
+    "addition": AdditionTask(digits=2, examples=30, test_examples=30),
+    "endless addition": AdditionTask(digits=2, examples="endless", test_examples=30),
+    "repeated": RepeatedTask(vocabulary=7, length=9, subsequence=3, examples=30, test_examples=30),
+    "skip trigram": SkipTrigramTask(length=6, examples=30, test_examples=30),
+    "a table": ModularTask(p=11, train_fraction=0.5),
+}
+
+
 @pytest.fixture(scope="session", params=list(analyze.analyses()))
 def analysis(request) -> str:
     return request.param
 
 
 @pytest.fixture(scope="session")
-def subject(analysis, tiny, corrupted) -> Run:
-    """What the analysis is tried on."""
+def subject(analysis, tiny, corrupted, tmp_path_factory) -> Run:
+    """The tiny run, or one that has what the analysis is about."""
+    if analysis == "positions":
+        return train(tiny_config(task=SEQUENCES["addition"]), tmp_path_factory.mktemp("runs") / "sums")
     return corrupted if analysis == "breakdown" else tiny
 
 
@@ -183,7 +205,7 @@ def with_other_tokens(request, tmp_path_factory) -> Run:
     return train(config, tmp_path_factory.mktemp("runs") / "tokens")
 
 
-@pytest.mark.parametrize("name", list(analyze.analyses()))
+@pytest.mark.parametrize("name", sorted(set(analyze.analyses()) - {"positions"}))
 def test_every_analysis_measures_as_many_residues_whatever_the_tokens(name, with_other_tokens, corrupted):
     found, expected = analyze.measure(with_other_tokens, name), analyze.measure(corrupted, name)
     assert found.sizes == expected.sizes
@@ -245,4 +267,36 @@ def test_labels_may_be_wrong_that_are_no_residue_of_the_order(operation, tmp_pat
     config = tiny_config(task=task, train=TrainConfig(steps=2), corruption=Corruption(share=0.9))
     split = config.split()
     assert 0 in split.train.targets[split.true_targets != 0]
-    assert applicable(train(config, tmp_path / operation)) == list(analyze.analyses())
+    assert {*applicable(train(config, tmp_path / operation))} == {*analyze.analyses()} - {"positions"}
+
+
+APPLIES = {
+    "sequence": {"curves", "norms", "phases"},
+    "table": {"attention", "clock_pizza", "curves", "norms", "numerics", "phases", "tsne"},
+}
+"""Analyses that need neither a table nor a sum; and those that need no MLP."""
+
+
+@pytest.mark.parametrize("attn_only", [False, True], ids=["with MLP", "attention alone"])
+@pytest.mark.parametrize("task", SEQUENCES)
+def test_sequences_and_attention_alone_are_measured_as_far_as_they_can_be(task, attn_only, tmp_path):
+    model = TransformerSpec(n_layers=2, n_heads=2, d_model=16, d_head=8, d_mlp=24, attn_only=attn_only)
+    how = TrainConfig(steps=2, batch_size=8)
+    run = train(tiny_config(task=SEQUENCES[task], model=model, train=how), tmp_path / "run")
+    measured = set()
+    for name in analyze.analyses():
+        try:
+            found = analyze.measure(run, name)
+        except DoesNotApply as error:
+            assert str(run.path) in str(error)
+            continue
+        measured.add(name)
+        for variable in set(found.data_vars) - UNDEFINED:
+            assert np.isfinite(found[variable].values.astype(float)).all(), (name, variable)
+        assert isinstance(analyze.draw(found), go.Figure)
+        assert len(analyze.summarise(found))
+    if task == "a table":
+        assert measured == (APPLIES["table"] if attn_only else set(analyze.analyses()) - {"breakdown", "positions"})
+    else:
+        several = len(SEQUENCES[task].shape.positions) > 1
+        assert measured == APPLIES["sequence"] | ({"positions"} if several else set())

@@ -58,7 +58,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
         found = interp.measure(run, "curves", loss_threshold=LOSS)
         rows.append(
             {
-                FRACTION: run.task.train_fraction,
+                FRACTION: run.config.model_dump()["task"]["train_fraction"],
                 "seed": run.config.seeds.model,
                 **{name: found.attrs[name] for name in ("memorised", "generalised", "test_loss_below")},
                 "largest_test_loss": float(found["test_loss"].max()),

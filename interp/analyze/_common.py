@@ -231,6 +231,13 @@ def needs_numbers(run: Run, analysis: str, at_least: int = 5) -> ModularTask:
     return task
 
 
+def needs_mlp(run: Run, analysis: str) -> Run:
+    """The run, when its layers have an MLP; DoesNotApply otherwise."""
+    if run.config.model.attn_only:
+        raise DoesNotApply(f'{run.path} has layers of attention alone; analysis "{analysis}" needs an MLP')
+    return run
+
+
 def number_rows(W_E: Tensor, task: ModularTask) -> Tensor:
     """Embeddings of the numbers, in the order in which the task's operation is a sum: [..., period, d_model].
 

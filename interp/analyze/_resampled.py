@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp.analyze._common import answer_rows, each_checkpoint, last_mlp, needs_numbers, number_rows
+from interp.analyze._common import answer_rows, each_checkpoint, last_mlp, needs_mlp, needs_numbers, number_rows
 from interp.analyze._keys import final_bytes, final_keys, neuron_shares
 from interp.analyze._sums import Square, square
 from interp.base import DoesNotApply, once
@@ -94,10 +94,14 @@ def of_checkpoints(
     if len(run) < 2:
         left_out["what takes weights"] = f"{len(run) or 'no'} checkpoint in view, and a curve has two"
         return {}, {}, ""
-    task = attempt("Gini, IPR", lambda: needs_numbers(run, "phases"), left_out)
+    task = attempt("Gini, IPR", lambda: needs_numbers(needs_mlp(run, "phases"), "phases"), left_out)
     prompts = attempt("losses from weights, spread over prompts", lambda: known_prompts(run, resamples, seed), left_out)
     grid = (
-        attempt("restricted and excluded loss, neurons, cosines", lambda: square(run, "phases"), left_out)
+        attempt(
+            "restricted and excluded loss, neurons, cosines",
+            lambda: square(needs_mlp(run, "phases"), "phases"),
+            left_out,
+        )
         if prompts
         else None
     )
@@ -132,7 +136,7 @@ def attempt(what: str, work: Callable[[], Any], left_out: dict[str, str]) -> Any
 
 def known_prompts(run: Run, resamples: int, seed: int) -> Prompts:
     """DoesNotApply where files of others leave open the network, its prompts or which of them were trained on."""
-    _ = run.known_model, run.split  # each raises
+    _ = run.known_model, run.split, run.task.table()  # each raises
     return Prompts(run, resamples, seed)
 
 
@@ -157,7 +161,7 @@ def concentration(weights: Tensors, run: Run, task: ModularTask) -> dict[str, Te
 def of_prompts(weights: Tensors, prompts: Prompts, grid: Square | None, key: list[int]) -> dict[str, Tensor | float]:
     """Losses and accuracies, [draws + 1] each, the first without drawing; for a sum also what the key waves tell."""
     cache = prompts.forward.cache(weights, lambda hook: hook.endswith(("unembed.hook_out", "mlp.hook_post")))
-    logits, post = cache.pop("unembed.hook_out"), next(iter(cache.values()))
+    logits = cache.pop("unembed.hook_out")
     losses, right = prompt_losses(logits, prompts.answers), (logits.argmax(dim=-1) == prompts.answers).double()
     found: dict[str, Tensor | float] = {}
     for split in ("train", "test"):
@@ -165,6 +169,7 @@ def of_prompts(weights: Tensors, prompts: Prompts, grid: Square | None, key: lis
         found[f"{split}_accuracy"] = prompts.means(right, split)
     if grid is None:
         return found
+    (post,) = cache.values()
     ordered = logits[grid.rows][:, grid.residues]
     part = projection(ordered, sum_waves(grid.n, key))
     pairs = grid.labelled

@@ -24,6 +24,7 @@ from interp.analyze._common import (
     evenly,
     fits,
     last_mlp,
+    needs_mlp,
 )
 from interp.analyze._keys import KeyRule, final_bytes, final_keys, neuron_shares
 from interp.analyze._sums import Square, square
@@ -68,7 +69,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
     at every other: it is asked since when the network rests on what it ends with.
     """
     run = evenly(run.with_checkpoints(), options.checkpoints)
-    grid = square(run, "ablate")
+    grid = square(needs_mlp(run, "ablate"), "ablate")
     needs = bytes_at_work(grid)
     fits(run, needs + bytes_read(run))
     chosen = choose(grid, options)

@@ -16,6 +16,7 @@ from interp.analyze._common import (
     by_step,
     dataset,
     last_mlp,
+    needs_mlp,
     needs_numbers,
     number_rows,
     over_checkpoints,
@@ -41,7 +42,7 @@ class Options(AnalysisOptions):
 
 def measure(run: Run, options: Options) -> xr.Dataset:
     """Power per frequency of W_E and W_L = W_out·W_U at each step, with its concentration and key frequencies."""
-    task = needs_numbers(run, "fourier")
+    task = needs_numbers(needs_mlp(run, "fourier"), "fourier")
 
     def spectra(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Of a stack of checkpoints: [step, matrix, …]."""

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from interp import figures
-from interp.analyze._common import AnalysisOptions, beforehand, by_step, dataset, fits, over_checkpoints
+from interp.analyze._common import AnalysisOptions, beforehand, by_step, dataset, fits, needs_mlp, over_checkpoints
 from interp.base import DoesNotApply, once
 from interp.maths import groups, irreps
 from interp.maths.geometry import principal_components
@@ -214,7 +214,7 @@ class Network:
 
     def __init__(self, run: Run, elements: Elements, options: Options):
         assert isinstance(run.task, GroupTask | ModularTask)
-        self.run, self.elements, self.options = run.with_checkpoints(), elements, options
+        self.run, self.elements, self.options = needs_mlp(run.with_checkpoints(), "groups"), elements, options
         self.spec, self.table, self.n = run.known_model, run.task.table(), len(elements.table)
         self.rows = elements.prompts(run.task)
         self.targets = torch.from_numpy(run.table.targets[self.rows])

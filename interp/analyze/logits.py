@@ -8,7 +8,7 @@ import xarray as xr
 from torch import Tensor
 
 from interp import figures
-from interp.analyze._common import AnalysisOptions, by_step, dataset, each_checkpoint
+from interp.analyze._common import AnalysisOptions, by_step, dataset, each_checkpoint, needs_mlp
 from interp.analyze._keys import KeyRule, final_bytes, final_keys
 from interp.analyze._sums import square
 from interp.maths import logits as forms
@@ -39,7 +39,7 @@ class Options(AnalysisOptions):
 def measure(run: Run, options: Options) -> xr.Dataset:
     """Share of the logits' variance in each wave of a + b − c, and how much the clock's and the pizza's form explain."""
     run = run.with_checkpoints()
-    grid = square(run, "logits")
+    grid = square(needs_mlp(run, "logits"), "logits")
     n = grid.n
     keys, keys_are = final_keys(grid, options.rule, options.frequencies)
     key = torch.isin(torch.arange(1, n // 2 + 1), torch.tensor(keys))

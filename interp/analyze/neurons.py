@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from interp import figures
-from interp.analyze._common import AnalysisOptions, answer_rows, by_step, dataset, each_checkpoint, last_mlp
+from interp.analyze._common import AnalysisOptions, answer_rows, by_step, dataset, each_checkpoint, last_mlp, needs_mlp
 from interp.analyze._keys import neuron_bytes, neuron_parts
 from interp.analyze._sums import any_square
 from interp.maths.neurons import cluster_sizes, neuron_frequency, waves_at, wrapped
@@ -32,7 +32,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
 
     A neuron that never varies has frequency 0, shares NaN, phases NaN.
     """
-    grid = any_square(run, "neurons")
+    grid = any_square(needs_mlp(run, "neurons"), "neurons")
     adds = (grid.answers == (torch.arange(grid.n)[:, None] + torch.arange(grid.n)).flatten() % grid.n).all()
 
     def measures(weights: Tensors) -> dict[str, Tensor | float]:

@@ -35,7 +35,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
         table = run.table
     except DoesNotApply as error:
         raise DoesNotApply(f"{run.path}: {error}") from error
-    parts = splits(run)
+    parts = splits(run, len(table))
     trained = next(iter(parts))
     forward, targets = forward_of(run, table), torch.from_numpy(table.targets)
     descent = Descent(run, table[parts[trained].numpy()])
@@ -91,9 +91,9 @@ def measure(run: Run, options: Options) -> xr.Dataset:
     ).assign_attrs(gradient_over=trained)
 
 
-def splits(run: Run) -> dict[str, Int[Tensor, " rows"]]:
+def splits(run: Run, n: int) -> dict[str, Int[Tensor, " rows"]]:
     """Rows of the table that were trained on, that are tested, and all; all alone where files of others do not tell."""
-    everything = torch.arange(run.task.n_prompts)
+    everything = torch.arange(n)
     try:
         train = torch.from_numpy(run.split.train_index)
     except DoesNotApply:

@@ -16,6 +16,7 @@ from interp.analyze._common import (
     dataset,
     each_checkpoint,
     last_mlp,
+    needs_mlp,
     number_rows,
 )
 from interp.analyze._keys import KEY_RULES, KeyRule, final_keys, key_frequencies, neuron_bytes, neuron_shares
@@ -57,7 +58,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
 
     A last LayerNorm stands between neurons and logits, which are then no linear image of them: `mlp_projection` is left out.
     """
-    grid = square(run, "progress")
+    grid = square(needs_mlp(run, "progress"), "progress")
     keys, keys_are = final_keys(grid, options.rule, options.frequencies)
     linear = run.known_model.normalization == "none"
     kept = {name: directions(grid.n, keys) for name, directions in DIRECTIONS.items()}

@@ -17,6 +17,7 @@ from interp.analyze._common import (
     by_step,
     dataset,
     last_mlp,
+    needs_mlp,
     needs_numbers,
     number_rows,
     over_checkpoints,
@@ -51,7 +52,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
 
     A Gaussian matrix of the same shape is measured the same way, for comparison; the run's own step 0 is another.
     """
-    task = needs_numbers(run, "superposition")
+    task = needs_numbers(needs_mlp(run, "superposition"), "superposition")
 
     def measures(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Of a stack of checkpoints: [step, features]."""

@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-IGNORED = -100
-"""Target of a row that is no prompt, but fills a shorter batch beside longer ones."""
+from interp.base import IGNORED
 
 
 def cross_entropy(

@@ -34,7 +34,7 @@ class Block:
     precision: Precision
     states: Float[Tensor, "runs rows d_model"]
     groups: tuple[Reads, ...]
-    factors: Float[Tensor, "2 runs out d_model"] | None = None
+    factors: Float[Tensor, "sublayers runs out d_model"] | None = None
     """On what the attention and what the MLP add to the residual stream: dropout. None are ones."""
 
     def __getitem__(self, name: str) -> Tensor:
@@ -47,13 +47,16 @@ class Block:
             "attn.hook_pattern": "pattern",
             "attn.hook_z": "z",
             "hook_attn_out": "attn_out",
-            "hook_resid_mid": "resid_mid",
-            "mlp.hook_pre": "pre",
-            **({"mlp.hook_mid": "activated"} if self.spec.act_fn == "solu_ln" else {}),
-            "mlp.hook_post": "post",
-            "hook_mlp_out": "mlp_out",
             "hook_resid_post": "resid_post",
         }
+        if not self.spec.attn_only:
+            names |= {
+                "hook_resid_mid": "resid_mid",
+                "mlp.hook_pre": "pre",
+                **({"mlp.hook_mid": "activated"} if self.spec.act_fn == "solu_ln" else {}),
+                "mlp.hook_post": "post",
+                "hook_mlp_out": "mlp_out",
+            }
         return {f"blocks.{self.layer}.{name}": here for name, here in names.items()} | {"unembed.hook_out": "logits"}
 
     # Attention
@@ -116,6 +119,11 @@ class Block:
 
     # The residual stream
 
+    @property
+    def out(self) -> int:
+        """Output rows of a run."""
+        return sum(group.queries.shape[1] for group in self.groups)
+
     @once
     def resid_pre(self) -> Float[Tensor, "runs out d_model"]:
         """Before the layer."""
@@ -123,13 +131,13 @@ class Block:
 
     @once
     def resid_mid(self) -> Float[Tensor, "runs out d_model"]:
-        """Between attention and MLP."""
+        """After the attention."""
         return self.mixture(None, None) if self.mixes else self.resid_pre + self.attn_out
 
     @once
     def resid_post(self) -> Float[Tensor, "runs out d_model"]:
         """After the layer."""
-        return self.resid_mid + self.mlp_out
+        return self.resid_mid if self.spec.attn_only else self.resid_mid + self.mlp_out
 
     @once
     def mixes(self) -> bool:
@@ -137,10 +145,11 @@ class Block:
 
         Never with factors: they are between, and differ from row to row.
         """
-        if self.factors is not None:
+        if self.factors is not None or not self.groups:
             return False
-        spec, out = self.spec, sum(group.queries.shape[1] for group in self.groups)
-        width = spec.d_model if spec.normalization != "none" else spec.d_model + spec.d_mlp
+        spec, out = self.spec, self.out
+        into_mlp = spec.d_mlp if spec.normalization == "none" and not spec.attn_only else 0
+        width = spec.d_model + into_mlp
         dense = spec.d_model * (spec.n_heads * spec.d_head + width - spec.d_model)
         sparse = SPARSE_COST * width * max(group.keys.shape[2] * spec.n_heads + 1 for group in self.groups)
         return self.states.shape[1] * spec.n_heads < out and sparse < dense
@@ -245,9 +254,9 @@ class Block:
     @property
     def folds(self) -> bool:
         """Whether W_out·W_U is less work as one matrix; never with factors between them."""
-        spec, out, answers = self.spec, self.groups[-1].queries.shape[1], self.weights["unembed.W_U"].shape[-1]
+        spec, out, answers = self.spec, self.out, self.weights["unembed.W_U"].shape[-1]
         apart = out * spec.d_model * (spec.d_mlp + (answers if self.mixes else 0))
-        plain = spec.normalization == "none" and self.factors is None
+        plain = spec.normalization == "none" and self.factors is None and not spec.attn_only
         return plain and (out + spec.d_model) * spec.d_mlp * answers < apart
 
     def normalise(self, states: Tensor, name: str) -> Tensor:

@@ -32,8 +32,8 @@ def load(spec: TransformerSpec, shape: TaskShape, weights: dict[str, Tensor]) ->
 def empty(spec: TransformerSpec, shape: TaskShape) -> HookedTransformer:
     """The model with unset parameters, on the CPU in float32."""
     config = HookedTransformerConfig(
-        **spec.model_dump(include={"n_layers", "n_heads", "d_model", "d_head", "d_mlp", "act_fn"}),
-        **shape.model_dump(exclude={"kind"}),
+        **spec.model_dump(include={"n_layers", "n_heads", "d_model", "d_head", "d_mlp", "act_fn", "attn_only"}),
+        **shape.model_dump(include={"n_ctx", "d_vocab", "d_vocab_out"}),
         normalization_type=None if spec.normalization == "none" else spec.normalization,
         attention_dir=spec.attention,
         init_weights=False,

@@ -58,7 +58,7 @@ class SharedForward:
         By layer, first the attention's and then the MLP's, each at every position in order; in the last layer at the
         last position alone, since no other has a part in the answer.
         """
-        return sum(2 * len(groups) for groups in self.plan.layers)
+        return self.spec.sublayers * sum(map(len, self.plan.layers))
 
     def __call__(
         self, weights: Weights, factors: Float[Tensor, "*runs n places d_model"] | None = None
@@ -108,9 +108,9 @@ class SharedForward:
         if factors is None:
             return [None] * len(self.plan.layers)
         assert self.apart
-        factors = factors[None] if self.single else factors
-        each = factors.split([2 * len(groups) for groups in self.plan.layers], dim=2)
-        return [part.unflatten(2, (2, -1)).permute(2, 0, 3, 1, 4).flatten(2, 3) for part in each]
+        factors, sublayers = factors[None] if self.single else factors, self.spec.sublayers
+        each = factors.split([sublayers * len(groups) for groups in self.plan.layers], dim=2)
+        return [part.unflatten(2, (sublayers, -1)).permute(2, 0, 3, 1, 4).flatten(2, 3) for part in each]
 
     def _of_each(self, values: Tensor) -> Tensor:
         """Without the leading axis when the prompts came without it."""

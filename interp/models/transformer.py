@@ -33,6 +33,8 @@ class TransformerSpec(Frozen):
     """Width of a head, dimensions."""
     d_mlp: int = Field(default=512, ge=1, le=65536)
     """Neurons a layer."""
+    attn_only: bool = False
+    """Layers of attention alone, without an MLP."""
     act_fn: Literal["relu", "gelu", "silu", "solu", "solu_ln"] = "relu"
     """Activation of the neurons; solu_ln is x·softmax(x) followed by a LayerNorm (Elhage et al. 2022)."""
     normalization: Literal["none", "LN", "LNPre"] = "none"
@@ -69,6 +71,11 @@ class TransformerSpec(Frozen):
 
         return hooked.load(self, shape, weights)
 
+    @property
+    def sublayers(self) -> int:
+        """What adds to the residual stream in a layer: attention, and the MLP where there is one."""
+        return 1 if self.attn_only else 2
+
     def learns(self, name: str) -> bool:
         """Whether training moves the tensor of that name: all weights do, biases as `biases` says."""
         if not is_bias(name):
@@ -82,7 +89,7 @@ class TransformerSpec(Frozen):
         for layer in range(self.n_layers):
             block = {
                 **self._norm("ln1", width),
-                **self._norm("ln2", width),
+                **({} if self.attn_only else self._norm("ln2", width)),
                 "attn.W_Q": head,
                 "attn.W_O": (self.n_heads, self.d_head, *width),
                 "attn.b_Q": (self.n_heads, self.d_head),
@@ -91,12 +98,15 @@ class TransformerSpec(Frozen):
                 "attn.W_V": head,
                 "attn.b_K": (self.n_heads, self.d_head),
                 "attn.b_V": (self.n_heads, self.d_head),
-                "mlp.W_in": (*width, *mlp),
-                "mlp.b_in": mlp,
-                "mlp.W_out": (*mlp, *width),
-                "mlp.b_out": width,
-                **(self._norm("mlp.ln", mlp) if self.act_fn == "solu_ln" else {}),
             }
+            if not self.attn_only:
+                block |= {
+                    "mlp.W_in": (*width, *mlp),
+                    "mlp.b_in": mlp,
+                    "mlp.W_out": (*mlp, *width),
+                    "mlp.b_out": width,
+                    **(self._norm("mlp.ln", mlp) if self.act_fn == "solu_ln" else {}),
+                }
             shapes |= {f"blocks.{layer}.{name}": size for name, size in block.items()}
         answers = (shape.d_vocab_out,)
         return {**shapes, **self._norm("ln_final", width), "unembed.W_U": (*width, *answers), "unembed.b_U": answers}

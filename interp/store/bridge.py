@@ -50,7 +50,12 @@ def write_bridge(run: Run, out: Path) -> list[Path]:
 
 
 def refuse_what_has_no_bridge(run: Path, spec: TransformerSpec) -> None:
-    """UserError for a model whose function no configuration and weights of boot_native give."""
+    """UserError for a model whose function no configuration and weights of boot_native give, or are known to."""
+    if spec.attn_only:
+        raise UserError(
+            f"{run} has layers of attention alone, which are not exported to TransformerLens 4; probe it here, or export a "
+            "run whose layers have an MLP"
+        )
     if spec.attention_rate != 1:
         raise UserError(
             f"{run} has model.attention_rate {spec.attention_rate:g}, and TransformerLens 4 has attention of rate 1 only; "
@@ -76,7 +81,7 @@ def bridge_config(spec: TransformerSpec, shape: TaskShape) -> dict[str, str | in
     return {
         "architecture": "TransformerLensNative",
         **spec.model_dump(include={"n_layers", "n_heads", "d_model", "d_head", "d_mlp", "act_fn"}),
-        **shape.model_dump(exclude={"kind"}),
+        **shape.model_dump(include={"n_ctx", "d_vocab", "d_vocab_out"}),
         "normalization_type": None if spec.normalization == "none" else spec.normalization,
         "eps": 1e-5,
         "attention_dir": spec.attention,

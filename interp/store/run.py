@@ -18,7 +18,7 @@ from interp.store.resume import known_position
 from interp.store.split import read_split
 from interp.store.summary import summary
 from interp.store.tensors import Tensors, map_tensors, read_tensors
-from interp.tasks import Examples, Split, Task
+from interp.tasks import Examples, SequenceTask, Split, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,10 +83,14 @@ class Checkpoint:
         return self.run.known_model.load(self.run.task.shape, self.weights)
 
     def cache(self, names: Callable[[str], bool] | Sequence[str] | None = None) -> "ActivationCache":
-        """Activations over the task's whole table, in its order; `names` keeps only those hooks."""
+        """Activations over the task's whole table, in its order, or over the test examples of a task that draws them.
+
+        `names` keeps only those hooks.
+        """
         import torch
 
-        tokens = torch.from_numpy(self.run.task.table().inputs)
+        examples = self.run.split.test if isinstance(self.run.task, SequenceTask) else self.run.task.table()
+        tokens = torch.from_numpy(examples.inputs)
         with torch.inference_mode():
             return self.model.run_with_cache(tokens, names_filter=names)[1]
 

@@ -60,10 +60,8 @@ def model(run: "Run") -> str:
     if origin is not None and "model" in origin.unknown:
         return "not known"
     activation = "activation not known" if origin and not origin.tells("model.act_fn") else spec.act_fn
-    return (
-        f"{spec.n_layers} layer{'s' * (spec.n_layers > 1)}, {spec.n_heads} heads, d_model {spec.d_model}, "
-        f"d_mlp {spec.d_mlp}, {activation}"
-    )
+    mlp = "attention only" if spec.attn_only else f"d_mlp {spec.d_mlp}, {activation}"
+    return f"{spec.n_layers} layer{'s' * (spec.n_layers > 1)}, {spec.n_heads} heads, d_model {spec.d_model}, {mlp}"
 
 
 def training(run: "Run") -> str:

@@ -250,7 +250,7 @@ def timings(batches: Sequence[Sequence[RunConfig]], device: str) -> tuple[list[C
 
 def prompts(batch: Sequence[RunConfig]) -> int:
     """Of all its runs in one update."""
-    sizes = [max(1, int(config.task.train_fraction * config.task.n_prompts)) for config in batch]
+    sizes = [config.task.n_train for config in batch]
     size = batch[0].train.batch_size
     return sum(sizes if size == "full" else [min(size, each) for each in sizes])
 

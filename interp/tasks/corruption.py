@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from pydantic import Field, model_validator
 
-from interp.base import Frozen, UserError
+from interp.base import IGNORED, Frozen, UserError
 from interp.tasks.split import Examples, Split
 
 
@@ -60,17 +60,17 @@ class Corruption(Frozen):
         generator = np.random.default_rng(seed)
         chosen = np.zeros(len(targets), dtype=bool)
         chosen[generator.permutation(len(targets))[:count]] = True
-        answers = np.unique(np.concatenate([targets, split.test.targets]))
+        answers = np.setdiff1d(np.concatenate([targets, split.test.targets]), IGNORED)
         trained = np.where(along(chosen, targets), others(targets, answers, generator), targets)
         return Split(Examples(split.train.inputs, trained), split.test, split.train_index, targets)
 
     def of_batch(
         self,
-        targets: Int[np.ndarray, " n *answers"],
+        targets: Int[np.ndarray, "n ..."],
         answers: Int[np.ndarray, " m"],
         seed: int,
         step: int,
-    ) -> Int[np.ndarray, " n *answers"]:
+    ) -> Int[np.ndarray, "n ..."]:
         """Answers of examples that are drawn anew for each update, some of them wrong: each example with probability
         `share`, from (seed, step) alone. UserError for a number of labels, which belongs to a fixed training set."""
         if self.labels:
@@ -84,19 +84,20 @@ class Corruption(Frozen):
 
 
 def others(
-    targets: Int[np.ndarray, " n *answers"], answers: Int[np.ndarray, " m"], generator: np.random.Generator
-) -> Int[np.ndarray, " n *answers"]:
+    targets: Int[np.ndarray, "n ..."], answers: Int[np.ndarray, " m"], generator: np.random.Generator
+) -> Int[np.ndarray, "n ..."]:
     """For every target one of the other answers (ascending, the target among them), each as likely, independently.
 
-    An example with several answers gets all of them wrong. Of two answers the other one is certain: half of the labels
-    wrong say nothing then, and all of them are the same task with its answers exchanged.
+    An example with several answers gets all of them wrong, save those that cannot be known. Of two answers the other one is
+    certain: half of the labels wrong say nothing then, and all of them are the same task with its answers exchanged.
     """
     if len(answers) < 2:
         raise UserError(f"the task has {len(answers)} answer, so none is wrong; leave corruption out")
     further = generator.integers(1, len(answers), size=targets.shape)
-    return answers[(np.searchsorted(answers, targets) + further) % len(answers)]
+    wrong = answers[(np.searchsorted(answers, targets) + further) % len(answers)]
+    return np.where(targets == IGNORED, IGNORED, wrong)
 
 
-def along(chosen: Bool[np.ndarray, " n"], targets: Int[np.ndarray, " n *answers"]) -> Bool[np.ndarray, " n *ones"]:
+def along(chosen: Bool[np.ndarray, " n"], targets: Int[np.ndarray, "n ..."]) -> Bool[np.ndarray, "n ..."]:
     """One truth an example, for all its answers."""
     return chosen.reshape(-1, *(1,) * (targets.ndim - 1))

@@ -11,7 +11,8 @@ class Examples:
     """Prompts and their right answers, one row each."""
 
     inputs: Int[np.ndarray, "n n_ctx"]
-    targets: Int[np.ndarray, " n"]
+    targets: Int[np.ndarray, "n ..."]
+    """One a prompt, or one at each of the task's positions where those are several; IGNORED where there is none."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -22,13 +23,14 @@ class Examples:
 
 @dataclass(frozen=True)
 class Split:
-    """A task's table divided in two."""
+    """A task's examples divided in two."""
 
     train: Examples
     test: Examples
     train_index: Int[np.ndarray, " n_train"]
-    """Rows of the full table that are trained on, ascending: Fourier and excluded loss need to know which."""
-    true_targets: Int[np.ndarray, " n_train *answers"]
+    """Rows of the full table that are trained on, ascending: Fourier and excluded loss need to know which. Of a task
+    without a table, those of the examples that were drawn."""
+    true_targets: Int[np.ndarray, "n_train ..."]
     """Right answers of the training examples: those that they are trained on, save where labels were corrupted."""
 
     @property

@@ -92,6 +92,11 @@ class TableTask(FiniteTask):
         return len(self.pairs()[0])
 
     @property
+    def n_train(self) -> int:
+        """Prompts that are trained on."""
+        return int(self.train_fraction * self.n_prompts)
+
+    @property
     def n_numbers(self) -> int:
         """Tokens that stand for a value: 0 … n_values − 1, and as many again where b has its own."""
         return self.n_values if self.operands == "shared" else 2 * self.n_values

@@ -37,16 +37,6 @@ class UnknownTask(Frozen):
         return f"not known: prompts of {self.n_ctx} out of {self.d_vocab:,} tokens, {self.d_vocab_out:,} answers"
 
     @property
-    def n_prompts(self) -> NoReturn:
-        """DoesNotApply: not known."""
-        raise self.unknown("how many prompts it has")
-
-    @property
-    def train_fraction(self) -> NoReturn:
-        """DoesNotApply: not known."""
-        raise self.unknown("how much of it was trained on")
-
-    @property
     def n_train(self) -> NoReturn:
         """DoesNotApply: not known."""
         raise self.unknown("how much of it was trained on")

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from interp.base import IGNORED
 from interp.config import RunConfig
-from interp.maths.losses import IGNORED, cross_entropy, stablemax_cross_entropy
+from interp.maths.losses import cross_entropy, stablemax_cross_entropy
+from interp.models.dense import DenseForward, forward_over
 from interp.models.shared import SharedForward
 from interp.store.history import Row
 from interp.tasks import Examples
@@ -20,7 +22,7 @@ from interp.train.optimise import make_optimizer, optimizer_tensors, restore_opt
 from interp.train.schedule import batch_rows, learning_rate
 
 CHUNK = 32_768
-"""Prompts of all runs that are evaluated at a time: bounds memory for large tables and many runs."""
+"""Prompts of a few tokens, of all runs, that are evaluated at a time: bounds memory for large tables and many runs."""
 
 
 def together(config: RunConfig) -> str:
@@ -192,18 +194,21 @@ class Learner:
         return gradient
 
     def losses(self, prompts: "Prompts", drawn: Drawn, added: Mapping[str, Tensor] = {}) -> Tensor:
-        """What each run minimises, the mean over its prompts, [runs], at weights with what is added to them."""
+        """What each run minimises, the mean over its answers, [runs], at weights with what is added to them."""
         train, moved = self.configs[0].train, {name: self.weights[name] + more for name, more in added.items()}
         logits = prompts.forward({**self.weights, **moved}, drawn.factors)
         loss = {"cross_entropy": cross_entropy, "stablemax": stablemax_cross_entropy}[train.loss]
-        return loss(logits, prompts.targets, train.label_smoothing, getattr(torch, train.loss_precision))
+        answers, dtype = prompts.targets.flatten(1), getattr(torch, train.loss_precision)
+        return loss(logits.flatten(1, -2), answers, train.label_smoothing, dtype)
 
     def batch(self, step: int) -> "Prompts":
         """The mini-batch of the update that follows `step` others."""
         size = self.configs[0].train.batch_size
         assert size != "full"
         each = [
-            train[batch_rows(step, len(train), size, config.seeds.order)]
+            config.fresh(step, size)
+            if config.endless
+            else train[batch_rows(step, len(train), size, config.seeds.order)]
             for train, config in zip(self.examples, self.configs, strict=True)
         ]
         config = self.configs[0]
@@ -271,8 +276,8 @@ class Prompts:
     """
 
     targets: Tensor
-    """[runs, n]; IGNORED where a row only fills up."""
-    forward: SharedForward
+    """[runs, n], or [runs, n, answers] where a prompt has several; IGNORED where there is none, or a row only fills up."""
+    forward: SharedForward | DenseForward
 
     @staticmethod
     def of(examples: Sequence[Examples], config: RunConfig, device: torch.device, apart: bool = False) -> "Prompts":
@@ -280,20 +285,25 @@ class Prompts:
         longest = max(examples, key=len)
         row = np.arange(len(longest))
         filled = [each[np.minimum(row, len(each) - 1)] if len(each) else longest for each in examples]
-        counts = [row < len(each) for each in examples]
-        inputs = np.stack([each.inputs for each in filled])
-        targets = np.stack([np.where(own, each.targets, IGNORED) for own, each in zip(counts, filled, strict=True)])
-        forward = SharedForward(config.model, torch.from_numpy(inputs).to(device), config.train.precision, apart)
+        inputs, targets = np.stack([each.inputs for each in filled]), np.stack([each.targets for each in filled])
+        targets[np.stack([row >= len(each) for each in examples])] = IGNORED
+        tokens = torch.from_numpy(inputs).to(device)
+        forward = forward_over(config.model, config.task.shape, tokens, config.train.precision, apart)
         return Prompts(torch.from_numpy(targets).to(device), forward)
 
     @staticmethod
     def in_parts(examples: Sequence[Examples], config: RunConfig, device: torch.device) -> list["Prompts"]:
         """The same in parts of at most CHUNK prompts of all runs."""
-        size, most = max(1, CHUNK // len(examples)), max(map(len, examples))
+        size, most = max(1, CHUNK // size_of_prompt(config) // len(examples)), max(map(len, examples))
         parts = [[each[slice(begin, begin + size)] for each in examples] for begin in range(0, most, size)]
         return [Prompts.of(part, config, device) for part in parts]
 
     @cached_property
     def counted(self) -> Tensor:
-        """How many prompts each run has, [runs]."""
-        return (self.targets != IGNORED).sum(dim=1)
+        """How many answers each run has, [runs]."""
+        return (self.targets != IGNORED).flatten(1).sum(dim=1)
+
+
+def size_of_prompt(config: RunConfig) -> int:
+    """How many prompts of a few tokens, as tables have, one of the task's is as large as."""
+    return max(1, config.task.shape.n_ctx // 3)

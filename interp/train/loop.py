@@ -24,7 +24,7 @@ from interp.store import Run, RunWriter, open_run
 from interp.store.directory import refuse_what_is_there
 from interp.store.history import Row
 from interp.store.record import Session
-from interp.train.learner import Learner, together
+from interp.train.learner import Learner, size_of_prompt, together
 from interp.train.progress import Silent, Watcher
 from interp.train.schedule import checkpoint_steps, is_logged
 
@@ -32,7 +32,7 @@ RESUME_SECONDS = 5
 """Training that a kill can cost, at most. A save with every checkpoint would cost the quick preset a tenth of its time."""
 
 PROMPTS_AT_ONCE = 2**16
-"""Training prompts of all runs of a batch on a CPU, about: bounds memory."""
+"""Training prompts of all runs of a batch on a CPU, about, where they are of a few tokens: bounds memory."""
 
 PROMPTS_AT_ONCE_ON_GPU = 2**18
 """The same on a GPU: 68 runs at p = 113."""
@@ -161,7 +161,7 @@ def runs_at_once(configs: Sequence[RunConfig], device: str) -> int:
     """How many of these runs to train side by side."""
     batch = configs[0].train.batch_size
     largest = max(config.task.n_train for config in configs)
-    prompts = PROMPTS_AT_ONCE if device == "cpu" else PROMPTS_AT_ONCE_ON_GPU
+    prompts = (PROMPTS_AT_ONCE if device == "cpu" else PROMPTS_AT_ONCE_ON_GPU) // size_of_prompt(configs[0])
     return min(MOST_AT_ONCE, max(1, prompts // (largest if batch == "full" else min(batch, largest))))
 
 

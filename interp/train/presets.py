@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from interp.base import UserError, near_miss
 from interp.config import RunConfig, TrainConfig
 from interp.models import TransformerSpec
-from interp.tasks import GroupTask, JointTask, ModularTask
+from interp.tasks import AdditionTask, GroupTask, JointTask, ModularTask, RepeatedTask, SkipTrigramTask
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,35 @@ PRESETS = {
         about="x + y and x − y mod 97 in one network, from 30 % of both tables",
         minutes=15,
         config=RunConfig(name="joint", task=JointTask(operations=("add", "subtract"), p=97, train_fraction=0.3)),
+    ),
+    "addition": Preset(
+        about="5-digit addition, fresh sums at every step, as in Nanda et al. (2023): its loss falls below 1 by step 550",
+        minutes=1,
+        config=RunConfig(
+            name="addition",
+            task=AdditionTask(digits=5, examples="endless"),
+            train=TrainConfig(steps=3000, batch_size=64, weight_decay=0.1, log_every=50, checkpoint_every=50),
+        ),
+    ),
+    "skip_trigram": Preset(
+        about="which of ten tokens stood in the sequence, attention alone: memorises 64 of them, then generalises",
+        minutes=0.5,
+        config=RunConfig(
+            name="skip_trigram",
+            task=SkipTrigramTask(examples=64),
+            model=TransformerSpec(attn_only=True),
+            train=TrainConfig(steps=1000, checkpoint_every=10),
+        ),
+    ),
+    "repeated": Preset(
+        about="tokens that come again in random ones, two layers of attention alone, as in Nanda et al. (2023)",
+        minutes=6,
+        config=RunConfig(
+            name="repeated",
+            task=RepeatedTask(examples="endless"),
+            model=TransformerSpec(n_layers=2, d_model=48, d_head=12, attn_only=True),
+            train=TrainConfig(steps=4000, batch_size=128, betas=(0.9, 0.999), log_every=50, checkpoint_every=100),
+        ),
     ),
 }
 """Every preset by its name on the command line."""

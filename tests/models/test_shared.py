@@ -1,32 +1,17 @@
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from networks import SMALL, assert_equal_to_rounding, examples, hooked_model, perturbed_weights, specs, with_gradients
 
-from interp.maths.losses import cross_entropy
 from interp.models import TransformerSpec
 from interp.models.block import Block
 from interp.models.plan import make_plan
 from interp.models.shared import SharedForward
 from interp.tasks import ModularTask
 
-SMALL = TransformerSpec(n_heads=2, d_model=8, d_head=4, d_mlp=12)
-examples = settings(max_examples=50, deadline=None, derandomize=True)
-
-specs = st.builds(
-    TransformerSpec,
-    n_layers=st.integers(1, 3),
-    n_heads=st.integers(1, 3),
-    d_model=st.sampled_from([12, 16]),
-    d_head=st.sampled_from([1, 4]),
-    d_mlp=st.sampled_from([12, 20]),
-    act_fn=st.sampled_from(["relu", "gelu", "silu", "solu", "solu_ln"]),
-    normalization=st.sampled_from(["none", "LN", "LNPre"]),
-    attention=st.sampled_from(["causal", "bidirectional"]),
-    attention_rate=st.sampled_from([1.0, 1.0, 0.3, 0.0]),
-)
 tasks = st.builds(
     ModularTask,
     p=st.integers(3, 7),
@@ -49,48 +34,14 @@ def prompts(draw):
     return task.shape, torch.randint(task.shape.d_vocab, (n, task.shape.n_ctx), generator=generator)
 
 
-def perturbed_weights(spec, shape, seed):
-    """Weights in float64, none of them, biases included, 0 or 1; near the initial ones, so well-conditioned."""
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        name: tensor.double() + 0.1 * torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
-        for name, tensor in spec.initial_weights(shape, seed).items()
-    }
-
-
-def hooked_model(spec, shape, weights, dtype):
-    """The HookedTransformer with these weights, at that precision."""
-    model = spec.load(shape, weights)
-    with redirect_stdout(None):  # it announces the cast
-        model.to(dtype)
-    model.load_state_dict(weights, strict=False)  # once more: on the way through float32 they were rounded
-    return model
-
-
-def with_gradients(logits, parameters):
-    """Logits, then the gradient of the loss that is trained on by each parameter; the right answers are 0, 1, 2, …"""
-    loss = cross_entropy(logits, torch.arange(len(logits)) % logits.shape[1])
-    gradients = torch.autograd.grad(loss, list(parameters.values()))
-    return {"logits": logits.detach(), **dict(zip(parameters, gradients, strict=True))}
-
-
-def assert_equal_to_rounding(found, expected, tolerance):
-    """Equal by name, within `tolerance` of the largest entry: entries that cancel keep the rounding of their terms."""
-    assert found.keys() == expected.keys()
-    for name, tensor in expected.items():
-        size = max(1.0, float(tensor.abs().max()))
-        torch.testing.assert_close(
-            found[name], tensor, rtol=0, atol=tolerance * size, msg=lambda text, name=name: f"{name}: {text}"
-        )
-
-
 @contextmanager
 def way(mixes, folds):
     """Force which of two orders of work is taken, where the specification allows both."""
     with pytest.MonkeyPatch.context() as patch:
         if mixes is not None:
             patch.setattr(Block, "mixes", mixes)
-            patch.setattr(Block, "folds", property(lambda block: folds and block.spec.normalization == "none"))
+            can_fold = property(lambda block: folds and block.spec.normalization == "none" and not block.spec.attn_only)
+            patch.setattr(Block, "folds", can_fold)
         yield
 
 
@@ -131,24 +82,28 @@ def test_kept_activations_are_those_of_run_with_cache_at_the_last_position(spec,
     assert_equal_to_rounding(found, expected, 1e-10)
 
 
+def has_mlp(spec):
+    return not spec.attn_only
+
+
 def hook_names(spec):
     """The activations of a layer that are kept, attention's pattern apart."""
+    names = ["hook_resid_pre", "attn.hook_z", "hook_attn_out", "hook_resid_post"]
+    if spec.attn_only:
+        return names
     return [
-        "hook_resid_pre",
-        "attn.hook_z",
-        "hook_attn_out",
+        *names,
         "hook_resid_mid",
         "mlp.hook_pre",
         *(["mlp.hook_mid"] if spec.act_fn == "solu_ln" else []),
         "mlp.hook_post",
         "hook_mlp_out",
-        "hook_resid_post",
     ]
 
 
 @pytest.mark.parametrize("order", WAYS)
 @examples
-@given(spec=specs, shape_and_tokens=prompts(), size=st.integers(1, 12), seed=st.integers(0, 99))
+@given(spec=specs.filter(has_mlp), shape_and_tokens=prompts(), size=st.integers(1, 12), seed=st.integers(0, 99))
 @torch.no_grad()
 def test_neurons_in_parts_are_the_neurons(order, spec, shape_and_tokens, size, seed):
     shape, tokens = shape_and_tokens
@@ -252,7 +207,7 @@ def with_factors(model, tokens, factors):
     """
     hooks, begin = [], 0
     for layer in range(model.cfg.n_layers):
-        for name in ("hook_attn_out", "hook_mlp_out"):
+        for name in ("hook_attn_out", "hook_mlp_out")[: 1 if model.cfg.attn_only else 2]:
             n_positions = 1 if layer == model.cfg.n_layers - 1 else tokens.shape[1]
             full = factors.new_full((*tokens.shape, factors.shape[-1]), -7)
             full[:, -n_positions:] = factors[:, begin : begin + n_positions]

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interp.base import UserError
-from interp.config import RunConfig, Seeds
-from interp.tasks import Corruption, GroupTask, JointTask, ModularTask
+from interp.base import IGNORED, UserError
+from interp.config import RunConfig, Seeds, TrainConfig
+from interp.tasks import AdditionTask, Corruption, GroupTask, JointTask, ModularTask, RepeatedTask
 
 examples = settings(max_examples=40, deadline=None, derandomize=True)
 ELEVEN = ModularTask(p=11, train_fraction=0.5)
@@ -120,3 +120,32 @@ def test_a_number_of_labels_needs_a_training_set():
         UserError, match=r"corruption.labels is 5, and this task draws new examples .* corruption.share"
     ):
         Corruption(labels=5).of_batch(np.zeros(9, dtype=int), np.arange(3), seed=0, step=0)
+
+
+@pytest.mark.parametrize(
+    "task", [AdditionTask(digits=3, examples=40), RepeatedTask(examples=40)], ids=lambda task: task.kind
+)
+def test_of_a_sequence_every_answer_that_can_be_known_is_wrong_and_no_other(task):
+    found = split(wrong=10, task=task)
+    assert found.corrupted.sum() == 10
+    trained, true = found.train.targets[found.corrupted], found.true_targets[found.corrupted]
+    assert ((trained != true) == (true != IGNORED)).all()
+    assert trained[true != IGNORED].min() >= 0
+    assert trained.max() < task.shape.d_vocab_out
+
+
+def test_a_stream_has_its_share_of_wrong_answers_at_every_step():
+    how = TrainConfig(batch_size=64)
+    task = AdditionTask(digits=3, examples="endless")
+    clean, wrong = (RunConfig(task=task, train=how, corruption=Corruption(share=share)) for share in (0.0, 0.25))
+    counts = []
+    for step in range(50):
+        right, given = clean.fresh(step, 64), wrong.fresh(step, 64)
+        assert (right.inputs == given.inputs).all()
+        odd = (right.targets != given.targets).any(axis=1)
+        assert (right.targets != given.targets)[odd].all()
+        counts.append(odd.sum())
+    assert sum(counts) / (50 * 64) == pytest.approx(0.25, abs=5 * (0.25 * 0.75 / 3200) ** 0.5)
+    assert (wrong.fresh(7, 64).targets == wrong.fresh(7, 64).targets).all()
+    with pytest.raises(UserError, match="take corruption.share"):
+        RunConfig(task=task, train=how, corruption=Corruption(labels=3))

@@ -8,7 +8,7 @@ from interp.base import UserError
 from interp.config import RunConfig, Seeds, TrainConfig
 from interp.models import TransformerSpec
 from interp.store import open_run
-from interp.tasks import ModularTask
+from interp.tasks import AdditionTask, ModularTask, RepeatedTask
 from interp.train import loop
 from interp.train.capture import put_back
 from interp.train.learner import Learner
@@ -16,6 +16,7 @@ from interp.train.loop import Interrupted, batches, train, train_many
 
 SHORT = TrainConfig(steps=100, log_every=20, checkpoint_every=50)
 MODEL = TransformerSpec(n_heads=2, d_model=16, d_head=8, d_mlp=24)
+SUMS = AdditionTask(digits=2, test_examples=30)
 DIFFERENT = {
     "seeds": [tiny_config(train=SHORT, seeds=Seeds(split=i, model=i, order=i)) for i in range(3)],
     "weight decay, rate and optimiser": [
@@ -61,6 +62,18 @@ DIFFERENT = {
             task=ModularTask(p=11, train_fraction=share),
         )
         for rate, share in [(0.1, 0.2), (0.2, 0.5)]
+    ],
+    "a set of sequences and an endless stream, of another order": [
+        tiny_config(train=SHORT.but(batch_size=16), task=SUMS.but(examples=examples), seeds=Seeds(order=order))
+        for examples, order in [(20, 0), ("endless", 0), ("endless", 1)]
+    ],
+    "sequences with answers here and there, attention alone, dropout, unequal training sets": [
+        tiny_config(
+            train=SHORT.but(dropout=0.1),
+            task=RepeatedTask(vocabulary=7, length=9, subsequence=3, examples=examples, test_examples=20),
+            model=MODEL.but(n_layers=2, attn_only=True),
+        )
+        for examples in (12, 30)
     ],
 }  # fmt: skip
 

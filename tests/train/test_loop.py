@@ -14,7 +14,7 @@ from interp.base import UserError
 from interp.config import RunConfig, Seeds, TrainConfig
 from interp.models import TransformerSpec
 from interp.store import open_run
-from interp.tasks import ModularTask
+from interp.tasks import AdditionTask, ModularTask, RepeatedTask, SkipTrigramTask
 from interp.train.learner import Learner
 from interp.train.loop import Interrupted, train
 
@@ -33,6 +33,11 @@ HOW = {
     "float64, orthogonal gradients": SHORT.but(precision="float64", orthogonal_gradients=True),
     "sam, noise on the weights, l1": SHORT.but(sam=0.1, l1=1e-4, noise="weights", noise_scale=0.01),
 }  # fmt: skip
+SEQUENCES = {
+    "addition": AdditionTask(digits=2, examples=20, test_examples=20),
+    "repeated": RepeatedTask(vocabulary=7, length=9, subsequence=3, examples=20, test_examples=20),
+    "skip trigram": SkipTrigramTask(length=6, examples=20, test_examples=20),
+}
 CHANCE = {
     **{kind: {"noise": kind, "noise_scale": 0.01} for kind in ("weights", "gradients", "updates")},
     "dropout": {"dropout": 0.1},
@@ -51,6 +56,43 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(how, stop, tmp_path):
     resumed = train(config, tmp_path / "stopped", resume=True)
     assert files(resumed) == files(whole)  # bit for bit: history, every checkpoint, the resume state
     assert [session.from_step for session in resumed.record.sessions] == [0, stop]
+
+
+@pytest.mark.parametrize("attn_only", [False, True])
+@pytest.mark.parametrize("examples", [20, "endless"])
+@pytest.mark.parametrize("kind", SEQUENCES)
+def test_a_run_on_sequences_that_was_stopped_ends_as_one_that_was_not(kind, examples, attn_only, tmp_path):
+    model = TransformerSpec(n_layers=2, n_heads=2, d_model=8, d_head=4, d_mlp=12, attn_only=attn_only)
+    how = SHORT.but(batch_size=8, dropout=0.1)
+    config = tiny_config(train=how, task=SEQUENCES[kind].but(examples=examples), model=model)
+    whole = train(config, tmp_path / "whole")
+    for stop in (5, 13):
+        with pytest.raises(Interrupted):
+            train(config, tmp_path / "stopped", resume=True, watcher=StopAt(stop))
+    assert files(train(config, tmp_path / "stopped", resume=True)) == files(whole)
+
+
+def test_an_endless_stream_is_trained_on_as_a_plain_loop_would(tmp_path):
+    """Fresh sums at every step, HookedTransformer, loss over the answers in float64."""
+    task = SEQUENCES["addition"].but(examples="endless")
+    config = tiny_config(
+        task=task, train=TrainConfig(steps=20, lr=1e-2, warmup_steps=0, batch_size=8), seeds=Seeds(order=3)
+    )
+    run = train(config, tmp_path / "run")
+    model = config.model.build(task.shape, config.seeds.model)
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=1e-2, weight_decay=1.0, betas=(0.9, 0.98))
+    for step in range(20):
+        fresh = task.fresh(step, 8, seed=3)
+        logits = model(torch.from_numpy(fresh.inputs))[:, task.shape.positions]
+        loss = torch.nn.functional.cross_entropy(
+            logits.double().flatten(0, 1), torch.from_numpy(fresh.targets).flatten()
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    for name, tensor in run.final.weights.items():  # float32 rounding in another order of work
+        torch.testing.assert_close(tensor, model.state_dict()[name], rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])

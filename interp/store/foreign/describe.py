@@ -183,12 +183,14 @@ def not_told(config: RunConfig, told: dict[str, dict[str, Any]], contents: Conte
     if not contents.states:
         unknown = ["model"]
     else:
-        derived = {"n_layers", "n_heads", "d_model", "d_head", "d_mlp"}
+        derived = {"n_layers", "n_heads", "d_model", "d_head", "d_mlp", "attn_only"}
         unknown = [
             f"model.{name}" for name in type(config.model).model_fields if name not in derived | told["model"].keys()
         ]
     if "attention_rate" not in told["model"] and contents.states:
         unknown.remove("model.attention_rate")  # of HookedTransformers it is 1
+    if config.model.attn_only:
+        unknown = [name for name in unknown if name != "model.act_fn"]  # there is nothing that it could be of
     if isinstance(config.task, ModularTask):
         if "train_fraction" not in told["task"]:
             unknown.append("task.train_fraction")

@@ -65,7 +65,8 @@ def hooked(path: Path, state: State, model: dict[str, Any]) -> tuple[Tensors, Tr
         odd = min(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
         raise CheckpointError(
             f"{path} is no transformer that interp describes: {odd!r:.80} has shape {found.get(odd, 'none')}, and "
-            f"{wanted.get(odd, 'none')} is expected of {spec.n_layers} layers with positions, attention and an MLP each"
+            f"{wanted.get(odd, 'none')} is expected of {spec.n_layers} layers with positions and attention, and an MLP in each "
+            "or none"
         )
     return {name: state[name].to(torch.float32).contiguous() for name in wanted}, spec
 
@@ -84,8 +85,12 @@ def spec_of(state: State, model: dict[str, Any]) -> TransformerSpec:
         told["normalization"] = "LN"
     if "blocks.0.mlp.ln.w" in state:
         told["act_fn"] = "solu_ln"
+    if "blocks.0.mlp.W_in" in state:
+        told["d_mlp"] = state["blocks.0.mlp.W_in"].shape[1]
+    else:
+        told["attn_only"] = True
     widths = {"n_layers": n_layers, "n_heads": n_heads, "d_model": d_model, "d_head": d_head}
-    return TransformerSpec(**{**model, **told, **widths, "d_mlp": state["blocks.0.mlp.W_in"].shape[1]})
+    return TransformerSpec(**{**model, **told, **widths})
 
 
 def shape_of(state: State) -> UnknownTask:
@@ -101,8 +106,6 @@ def shapes(spec: TransformerSpec, state: State) -> dict[str, tuple[int, ...]]:
 
 
 def unfit(path: Path, state: State, error: Exception) -> CheckpointError:
-    """What to say of weights that are not those of a transformer with attention and MLP."""
-    if isinstance(error, KeyError) and "attn" in str(error) + "".join(state) and "W_in" in str(error):
-        return CheckpointError(f"{path} has attention and no MLP; interp describes layers that have both")
+    """What to say of weights that are not those of a transformer whose layers have attention."""
     names = ", ".join(sorted(state)[:4])
     return CheckpointError(f"{path} is no transformer that interp describes: it has {names:.150}, … ({error!s:.120})")

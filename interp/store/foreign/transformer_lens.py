@@ -23,7 +23,7 @@ from interp.store.foreign.states import axes_of_W_O
 LAYOUT = "TransformerLens"
 STEP_FILE = re.compile(r"((?:.*[^0-9])?)([0-9]{1,9})\.(pt|pth|safetensors)")
 NOTHING_ELSE = {
-    "attn_only": False, "gated_mlp": False, "positional_embedding_type": "standard", "use_attn_scale": True,
+    "gated_mlp": False, "positional_embedding_type": "standard", "use_attn_scale": True,
     "scale_attn_by_inverse_layer_idx": False, "parallel_attn_mlp": False, "use_local_attn": False, "final_rms": False,
     "n_key_value_heads": None, "num_experts": None, "uses_rms_norm": False, "use_qk_norm": False, "eps": 1e-5,
     "post_embedding_ln": False, "use_normalization_before_and_after": False, "attn_scores_soft_cap": -1.0,
@@ -135,5 +135,6 @@ def add_config(contents: Contents, path: Path, found: Any) -> None:
             f"{path} has a model with attn_scale {scale:g}; interp's has √d_head, {math.sqrt(d_head):g}"
         )
     normalization = config.get("normalization_type")
+    contents.model["attn_only"] = config.get("attn_only") is True
     contents.model["normalization"] = "none" if normalization is None else str(normalization)
     contents.model |= {ours: str(config[theirs]) for ours, theirs in FIELDS.items() if theirs in config}

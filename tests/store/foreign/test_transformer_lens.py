@@ -184,7 +184,7 @@ def test_every_kind_of_model_comes_back_from_what_its_config_says(tmp_path, norm
     [
         ("attn_scale", 1.0, "attn_scale 1; interp's has √d_head"),
         ("eps", 1e-3, "eps 0.001"),
-        ("attn_only", True, "attn_only True"),
+        ("attn_only", True, "and an MLP in each or none"),
         ("positional_embedding_type", "rotary", "rotary"),
     ],
 )
@@ -198,11 +198,20 @@ def test_a_model_that_computes_something_else_is_refused(model, tmp_path, field,
         convert(tmp_path / "a.pth", tmp_path / "x")
 
 
-def test_a_model_without_mlp_is_refused_in_a_sentence(model, tmp_path):
-    state = {name: tensor for name, tensor in model.state_dict().items() if ".mlp." not in name}
-    torch.save(state, tmp_path / "a.pth")
-    with pytest.raises(CheckpointError, match="has attention and no MLP"):
-        convert(tmp_path / "a.pth", tmp_path / "x")
+@pytest.mark.parametrize("told", ["by its config", "by its shapes"])
+def test_a_model_of_attention_alone_comes_back(told, tmp_path):
+    from interp.base import TaskShape
+    from interp.models import TransformerSpec
+
+    spec = TransformerSpec(attn_only=True, n_layers=2, n_heads=2, d_model=12, d_head=5)
+    model = spec.build(TaskShape(n_ctx=5, d_vocab=9, d_vocab_out=4), seed=3)
+    known = {"normalization": "none", "attention": "causal"}
+    torch.save({"model": model.state_dict(), **({"config": model.cfg} if "config" in told else {})}, tmp_path / "a.pth")
+    (run,) = convert(tmp_path / "a.pth", tmp_path / "x", **({} if "config" in told else {"model": known}))
+    assert run.config.model == spec
+    tokens = torch.randint(9, (7, 5), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(run.final.model(tokens), model(tokens))
 
 
 def test_what_we_hand_out_goes_into_a_plain_model_and_comes_back(model, learned, tmp_path):
