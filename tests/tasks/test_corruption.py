@@ -147,5 +147,5 @@ def test_a_stream_has_its_share_of_wrong_answers_at_every_step():
         counts.append(odd.sum())
     assert sum(counts) / (50 * 64) == pytest.approx(0.25, abs=5 * (0.25 * 0.75 / 3200) ** 0.5)
     assert (wrong.fresh(7, 64).targets == wrong.fresh(7, 64).targets).all()
-    with pytest.raises(UserError, match="take corruption.share"):
+    with pytest.raises(UserError, match=r"take corruption\.share"):
         RunConfig(task=task, train=how, corruption=Corruption(labels=3))
