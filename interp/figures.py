@@ -2,8 +2,10 @@
 
 import html
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 from plotly.subplots import make_subplots
@@ -184,7 +186,7 @@ def mark_transition(figure: go.Figure, found: xr.Dataset) -> go.Figure:
 
 
 def planes(clouds: list[xr.DataArray], names: list[str], columns: int, colour: xr.DataArray, title: str) -> go.Figure:
-    """One square panel for each cloud of points [step, residue, axis], showing its last step, coloured by residue."""
+    """One square panel for each cloud of points [step, point, axis], showing its last step, coloured by a number of theirs."""
     rows = math.ceil(len(clouds) / columns)
     figure = panels(names, heights=[4.4] * rows, title=title, columns=columns, over_steps=False)
     for number, cloud in enumerate(clouds):
@@ -192,7 +194,7 @@ def planes(clouds: list[xr.DataArray], names: list[str], columns: int, colour: x
         figure.add_scatter(
             x=cloud[-1, :, 0].values,
             y=cloud[-1, :, 1].values,
-            mode="markers+text" if cloud.sizes["residue"] <= LABELLED_UP_TO else "markers",
+            mode="markers+text" if cloud.shape[1] <= LABELLED_UP_TO else "markers",
             text=[str(label) for label in colour.values],
             textposition="top center",
             textfont={"size": 8, "color": QUIET},
@@ -203,9 +205,9 @@ def planes(clouds: list[xr.DataArray], names: list[str], columns: int, colour: x
                 "cmin": 0,
                 "cmax": float(colour.max()) + 1,  # a circle: the colour after the last residue is that of 0
                 "showscale": number == 0,
-                "colorbar": {"title": {"text": "residue", "side": "right"}, "thickness": 12, "x": 1.02},
+                "colorbar": {"title": {"text": str(colour.name), "side": "right"}, "thickness": 12, "x": 1.02},
             },
-            hovertemplate="residue %{text}<extra></extra>",
+            hovertemplate=f"{colour.name} %{{text}}<extra></extra>",
             showlegend=False,
             row=row + 1,
             col=col + 1,
@@ -226,18 +228,77 @@ def ranges(clouds: list[xr.DataArray], step: int) -> dict[str, Any]:
 
 def step_slider(figure: go.Figure, clouds: list[xr.DataArray], captions: list[str]) -> go.Figure:
     """Let the panels of `planes` move through the steps, with a caption for each, a play and a stop button."""
-    at_once = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
-    playing = {"fromcurrent": True, "frame": {"duration": 180, "redraw": True}, "transition": {"duration": 0}}
-    figure.frames = [
+    frames = [
         go.Frame(
-            name=str(index),
             data=[go.Scatter(x=cloud[index, :, 0].values, y=cloud[index, :, 1].values) for cloud in clouds],
             traces=list(range(len(clouds))),
             layout=ranges(clouds, index),
         )
         for index in range(len(captions))
     ]
-    figure.update_layout(
+    return player(figure, frames, captions)
+
+
+def animated(figure: go.Figure, steps: Sequence[int]) -> go.Figure:
+    """The same curves over steps, drawn up to each of these steps in turn, with a slider, a play and a stop button.
+
+    Every trace has its steps in ascending order. Axes without a range get one that holds all curves, lest they move.
+    """
+    curves: Any = figure.data
+    for axis in (*figure.select_xaxes(), *figure.select_yaxes()):
+        if axis.range is None:
+            axis.range = reach(figure, axis)
+    frames = [
+        go.Frame(
+            data=[go.Scatter(y=curve.y[: np.searchsorted(curve.x, step, side="right")]) for curve in curves],
+            traces=list(range(len(curves))),
+        )
+        for step in steps
+    ]
+    return player(figure, frames, [f"step {step:,}" for step in steps])
+
+
+def reach(figure: go.Figure, axis: Any) -> list[float] | None:
+    """From where to where the curves on an axis lie, with some room; on a logarithmic one in powers of ten."""
+    letter, name = axis.plotly_name[0], axis.plotly_name.replace("axis", "")
+    curves: Any = figure.data
+    parts = [curve[letter] for curve in curves if (curve[f"{letter}axis"] or letter) == name]
+    values = np.concatenate([np.array([]), *parts]).astype(float)
+    values = np.log10(values[values > 0]) if axis.type == "log" else values
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return None
+    room = 0.04 * (values.max() - values.min()) or 0.5
+    return [values.min() - room, values.max() + room]
+
+
+def player(figure: go.Figure, frames: Sequence[go.Frame], captions: Sequence[str]) -> go.Figure:
+    """The figure, which shows the last of these frames, with a slider through them, a play and a stop button.
+
+    The buttons stand in the place of any others.
+    """
+    at_once = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
+    playing = {"fromcurrent": True, "frame": {"duration": 180, "redraw": True}, "transition": {"duration": 0}}
+    for index, frame in enumerate(frames):
+        frame.name = str(index)
+    figure.frames = frames
+    figure.layout.updatemenus = [
+        {
+            "type": "buttons",
+            "direction": "right",
+            "x": 1,
+            "y": 1,
+            "xanchor": "right",
+            "yanchor": "bottom",
+            "pad": {"b": 30},
+            "font": {"size": 11},
+            "buttons": [
+                {"label": "▶ play", "method": "animate", "args": [None, playing]},
+                {"label": "❚❚ stop", "method": "animate", "args": [[None], at_once]},
+            ],
+        }
+    ]
+    return figure.update_layout(
         height=figure.layout.height + 40,
         margin={"b": 110, "t": 110},
         sliders=[
@@ -253,21 +314,15 @@ def step_slider(figure: go.Figure, clouds: list[xr.DataArray], captions: list[st
                 ],
             }
         ],
-        updatemenus=[
-            {
-                "type": "buttons",
-                "direction": "right",
-                "x": 1,
-                "y": 1,
-                "xanchor": "right",
-                "yanchor": "bottom",
-                "pad": {"b": 30},
-                "font": {"size": 11},
-                "buttons": [
-                    {"label": "▶ play", "method": "animate", "args": [None, playing]},
-                    {"label": "❚❚ stop", "method": "animate", "args": [[None], at_once]},
-                ],
-            }
-        ],
     )
-    return figure
+
+
+def still(figure: go.Figure, index: int) -> go.Figure:
+    """A figure with a slider as it stands at one of its frames."""
+    frame: Any = figure.frames[index]
+    shown: Any = go.Figure(figure.data, figure.layout)
+    for trace, change in zip(frame.traces, frame.data, strict=True):
+        shown.data[trace].update(change.to_plotly_json())
+    shown.update_layout(frame.layout)
+    shown.layout.sliders[0].active = index
+    return shown

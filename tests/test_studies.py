@@ -3,8 +3,16 @@
 import importlib.util
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from PIL import Image
+
+import interp
+from interp import GroupTask, ModularTask
+from interp.analyze._export import browser
+from interp.study import script
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,3 +39,160 @@ def test_progress_measures(tmp_path):
     assert isinstance(study.draw(tables["curves"]), go.Figure)
     again = study.study("quick", 2, tmp_path)["seeds"]  # what is trained stays
     assert again.equals(seeds)
+
+
+def small(name, work):
+    """The tables that a study writes at its small size, by name, and where they are."""
+    study, words = load(name), ["--small", "--work", str(work)]
+    assert script.main(study.__file__, study.__doc__, study.configs, study.report, words) == 0
+    return {file.stem: pd.read_csv(file) for file in (work / "small").glob("*.csv")}, work / "small"
+
+
+@pytest.mark.slow
+def test_operations(tmp_path):
+    tables, _ = small("operations", tmp_path)
+    assert (tmp_path / "small" / "operations.png").stat().st_size > 10_000
+    need = tables["least_share"].set_index("formula")
+    assert dict(need["symmetric"]) == {"x + y": True, "x² + y²": True, "x − y": False, "x³ + xy² + y": False}
+    assert need.index[-1] == "x³ + xy² + y"
+    assert need["seeds that learn it"]["x³ + xy² + y"] == 0
+    assert need["seeds that learn it"]["x² + y²"] == 2
+    runs = tables["runs"].set_index(["formula", "fraction"])["best_test_accuracy"].groupby(level=[0, 1]).median()
+    assert (runs["x² + y²"] > runs["x³ + xy² + y"] + 0.3).all()
+    assert (tables["runs"]["memorised"] <= 1500).all()
+
+
+def test_which_operations_are_symmetric():
+    is_symmetric = load("operations").is_symmetric
+    symmetric = {"add", "multiply", "x2_y2", "x2_xy_y2", "add_mod_p_minus_1"}
+    for operation in load("operations").MODULAR:
+        assert is_symmetric(ModularTask(p=13, operation=operation)) == (operation in symmetric)
+    assert not is_symmetric(GroupTask(group="S3"))
+    assert is_symmetric(GroupTask(group="C5"))
+
+
+def test_the_least_share_is_that_of_the_median_seed():
+    best = {(0.5, 0): 0.5, (0.5, 1): 1.0, (0.5, 2): 0.7, (0.9, 0): 1.0, (0.9, 1): 1.0, (0.9, 2): 0.8}
+    rows = [("p = 5", "x + y", True, *key, accuracy) for key, accuracy in best.items()]
+    rows.append(("p = 5", "x − y", False, 0.9, 0, 0.98))
+    columns = ["domain", "formula", "symmetric", "fraction", "seed", "best_test_accuracy"]
+    need = load("operations").least_shares(pd.DataFrame(rows, columns=columns))
+    assert list(need.index.get_level_values("formula")) == ["x + y", "x − y"]
+    assert list(need["least share"].fillna(9)) == [0.9, 9]
+    assert list(need["of the seeds, least"].fillna(9)) == [0.5, 9]
+    assert list(need["of the seeds, most"].fillna(9)) == [9, 9]
+    assert list(need["seeds that learn it"]) == [2, 0]
+
+
+@pytest.mark.slow
+def test_regularisers(tmp_path):
+    tables, _ = small("regularisers", tmp_path)
+    assert (tmp_path / "small" / "regularisers.png").stat().st_size > 10_000
+    methods = tables["methods"].set_index("method")
+    assert set(methods.index) == {"AdamW", "Adam", "Adam, SAM", "Adam, full batch"}
+    assert methods["times_adamw"]["AdamW"] == 1
+    assert methods["times_adamw"]["Adam, SAM"] > 1.3  # two gradients an update
+    assert ((methods["runs"] + methods["missing"]) == 2).all()  # the seeds that did not tune
+    assert methods["runs"]["AdamW"] == 2
+    arrived = tables["runs"].dropna(subset="generalised")
+    assert len(arrived)
+    assert (arrived["first_at_99"] <= arrived["generalised"]).all()
+
+
+def test_the_setting_is_chosen_by_seeds_then_steps_then_accuracy():
+    best_setting = load("regularisers").best_setting
+    columns = ["setting", "first_at_99", "best_test_accuracy"]
+    fast_and_unsure, sure = [("a", 100, 1.0), ("a", None, 0.9)], [("b", 900, 1.0), ("b", 800, 1.0)]
+    assert best_setting(pd.DataFrame(fast_and_unsure + sure, columns=columns)) == "b"
+    sooner = [("c", 700, 0.99), ("c", 700, 0.99)]
+    assert best_setting(pd.DataFrame(sure + sooner, columns=columns)) == "c"
+    never = [("d", np.nan, 0.4), ("e", np.nan, 0.6), ("f", np.nan, 0.5)]
+    assert best_setting(pd.DataFrame(never, columns=columns)) == "e"
+
+
+def test_every_setting_of_the_regularisers_is_trained_with_the_same_seeds():
+    study = load("regularisers")
+    cells = {}
+    for name in study.configs(small=False):
+        fraction, method, *setting, seed = name.split("+")
+        cells.setdefault((fraction, method), {}).setdefault(tuple(setting), []).append(seed)
+    assert len(cells) == 2 * len(study.METHODS)
+    for settings in cells.values():
+        assert len(settings) in (3, 4)
+        assert all(seeds == [f"seed={seed}" for seed in range(5)] for seeds in settings.values())
+
+
+@pytest.mark.slow
+def test_addition_phase_change(tmp_path, monkeypatch):
+    monkeypatch.delenv("INTERP_REFERENCE_DIR", raising=False)
+    tables, _ = small("addition_phase_change", tmp_path)
+    runs = tables["runs"]
+    trigrams, sums = (runs[runs["task"] == task].set_index("examples") for task in ("skip_trigram", "addition"))
+    assert trigrams.loc["endless", "phase_change"].eq(1).all()
+    assert sums["below_1"].notna().all()
+    assert sums.loc["300", "final"].min() > sums.loc["endless", "final"].max(), "what is not seen is learned less well"
+    assert tables["order"]["10² (carry)"].eq(1).all(), "the digit that is carried is the first, in every seed"
+    assert tables["order"]["kendall_w"].between(0, 1).all()
+
+
+@pytest.mark.slow
+def test_batch_and_budget(tmp_path):
+    tables, results = small("batch_and_budget", tmp_path)
+    runs = tables["runs"]
+    assert runs.groupby(["operation", "batch_size"]).size().eq(2).all()
+    assert len(runs) == 20
+    sums = runs[runs["operation"] == "x + y mod 23"]
+    assert (sums["memorised"] < sums["generalised"].fillna(np.inf)).all()
+    assert runs.loc[runs["batch_size"] == 128, "memorised"].notna().all()
+    assert (tables["ratios"]["memorised"] > 1).all(), "half the batch costs steps"
+    page = (results / "learning.html").read_text()
+    assert r"\u25b6 play" in page
+    assert 'src="plotly.min.js"' in page
+    if browser() is not None:
+        with Image.open(results / "learning.gif") as moving:
+            assert moving.n_frames > 20
+        assert (results / "learning.gif").stat().st_size < 1_500_000
+
+
+def test_raters_who_agree_have_concordance_1_and_those_who_cancel_0():
+    concordance = load("addition_phase_change").concordance
+    assert concordance(np.array([[1, 2, 3], [10, 20, 30]])) == pytest.approx(1)
+    assert concordance(np.array([[1, 2, 3], [3, 2, 1]])) == pytest.approx(0)
+    # Kendall: 12 S / (m²(n³ − n)) for m = 3 rows of n = 3; rank sums 5, 5 and 8 lie −1, −1 and 2 from their mean, S = 6
+    assert concordance(np.array([[1, 2, 3], [1, 2, 3], [3, 1, 2]])) == pytest.approx(12 * 6 / (9 * 24))
+    assert np.isnan(concordance(np.full((2, 3), np.inf)))
+
+
+@pytest.mark.slow
+def test_outliers(tmp_path):
+    study = load("outliers")
+    configs = study.configs(True)
+    runs = {name: interp.train_run(config, tmp_path / name) for name, config in configs.items()}
+    found = study.report(runs)
+    table, summary = found.tables["runs"], found.tables["summary"]
+    clean, wrong = (table.xs(labels, level="labels") for labels in (0, 60))
+    assert summary.loc[("AdamW", 0), "ever at 99 %"] == 1
+    assert (clean["error_rises"] == 0).all()  # the control: without wrong labels error only falls
+    assert (summary.xs(60, level="labels")["every wrong label learned"] == 1).all()
+    assert (wrong["final_test_accuracy"].droplevel("seed") < clean["final_test_accuracy"].droplevel("seed") - 0.1).all()
+    assert (wrong["final_wrong_learned"] + wrong["final_recovered"] <= 1).all()
+    assert wrong["share"].unique() == pytest.approx(60 / 672, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_embeddings_tsne(tmp_path):
+    study = load("embeddings_tsne")
+    runs = {name: interp.train_run(config, tmp_path / name) for name, config in study.configs(True).items()}
+    found = study.report(runs)
+    rows = found.tables["numbers"].reset_index().set_index(["task", "moment", "space", "what"])
+    start, end = rows.xs("start", level="moment"), rows.xs("end", level="moment")
+    assert start["p_value"].median() > 0.05
+    ring = end.loc[("addition", "weights", "ring")]
+    assert ring["value"] > 2 * ring["by_chance"]
+    assert ring["p_value"] < 0.01
+    assert end.loc[("addition", "weights", "frequency"), "p_value"] < 0.01
+    assert end.loc[("addition", "weights", "circle"), "value"] > 0.8  # .48 for a Gaussian cloud
+    assert min(end.loc[("S4", "weights", f"any subgroup, {side}"), "p_value"] for side in ("left", "right")) < 0.05
+    # Cosets of a normal subgroup are the same on both sides, and V4 is normal in S4.
+    left, right = (rows.xs(f"claimed, {side}", level="what")["value"] for side in ("left", "right"))
+    assert left.tolist() == right.tolist()

@@ -1,5 +1,6 @@
 """Results as files: .nc and .csv for programs, .html and .png for people."""
 
+import io
 import json
 import math
 import subprocess
@@ -12,13 +13,21 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
+from PIL import Image
 from plotly.offline import get_plotlyjs
 
+from interp import figures
 from interp.base import UserError
 from interp.store.files import told_in_a_sentence, write_whole
 
 PNG_SECONDS = 60
 """Longest wait for the browser that draws a PNG: kaleido can hang when it meets a broken one."""
+
+GIF_FRAME, GIF_REST = 150, 3000
+"""Milliseconds for which a frame of a moving picture is seen, and the last one."""
+
+GIF_COLOURS = 64
+"""Of a moving picture: enough for curves and the edges of letters."""
 
 QUIET = {"displaylogo": False}
 """Settings of a figure on a page."""
@@ -70,23 +79,45 @@ def browser() -> str | None:
     return str(found) if found else None
 
 
-def write_pngs(figures: dict[Path, go.Figure]) -> str | None:
-    """Draw figures as pictures, in a process of its own with a time limit; a sentence when that was not possible."""
+def write_pngs(pictures: dict[Path, go.Figure], scale: float = 2) -> str | None:
+    """Draw figures as pictures, in a process of its own with a time limit; a sentence when that was not possible.
+
+    Each pixel of a figure, 1,000 of them across, has `scale` dots of the file.
+    """
     if browser() is None:
         return NO_BROWSER
-    work = json.dumps([[str(path), figure.to_json()] for path, figure in figures.items()])
+    work = json.dumps([[str(path), figure.to_json(), scale] for path, figure in pictures.items()])
     try:
         done = subprocess.run(
             [sys.executable, "-m", "interp.analyze._png"],
             input=work,
             text=True,
             capture_output=True,
-            timeout=PNG_SECONDS + 5 * len(figures),
+            timeout=PNG_SECONDS + 5 * len(pictures),
         )
     except subprocess.TimeoutExpired:
         return f"no .png: the browser {browser()} did not answer in time"
     if done.returncode != 0:
         return f"no .png: the browser {browser()} failed: {done.stderr.strip().splitlines()[-1:]}"
+    return None
+
+
+def write_gif(figure: go.Figure, path: Path) -> str | None:
+    """Draw the frames of a figure with a slider as a picture that moves; a sentence when that was not possible.
+
+    It rests at the last frame and begins anew. All frames have the colours of the last, in which everything is drawn.
+    """
+    with tempfile.TemporaryDirectory() as work:
+        stills = {Path(work) / f"{index}.png": figures.still(figure, index) for index in range(len(figure.frames))}
+        if trouble := write_pngs(stills, scale=1):
+            return trouble.replace(".png", ".gif", 1)
+        drawn = [Image.open(io.BytesIO(picture.read_bytes())).convert("RGB") for picture in stills]
+    colours = drawn[-1].quantize(GIF_COLOURS)
+    first, *others = [picture.quantize(palette=colours, dither=Image.Dither.NONE) for picture in drawn]
+    moving = io.BytesIO()
+    durations = [GIF_FRAME] * len(others) + [GIF_REST]
+    first.save(moving, "GIF", save_all=True, append_images=others, duration=durations, loop=0, disposal=1)
+    write_whole(path, moving.getvalue())
     return None
 
 

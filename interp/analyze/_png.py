@@ -1,6 +1,6 @@
 """Draws figures as pictures; run as a process of its own, since the browser behind it can hang.
 
-Reads a JSON list of [path, figure] on stdin, each figure as plotly's JSON text.
+Reads a JSON list of [path, figure, scale] on stdin, each figure as plotly's JSON text.
 """
 
 import json
@@ -8,17 +8,17 @@ import sys
 
 import kaleido
 
-WIDTH, SCALE = 1000, 2
-"""Pixels, and how many dots of the file each of them has."""
+WIDTH = 1000
+"""Pixels; each of them has `scale` dots of the file."""
 
 
 def main() -> None:
     """Draw what stdin says."""
     work = []
-    for path, text in json.load(sys.stdin):
+    for path, text, scale in json.load(sys.stdin):
         figure = json.loads(text)
         figure["layout"].pop("updatemenus", None)  # buttons do nothing on paper
-        size = {"width": WIDTH, "height": figure["layout"]["height"], "scale": SCALE}
+        size = {"width": WIDTH, "height": figure["layout"]["height"], "scale": scale}
         work.append({"path": path, "fig": figure, "opts": {"format": "png", **size}})
     kaleido.write_fig_from_object_sync(work, kopts={"mathjax": False})  # MathJax would come from the network
 

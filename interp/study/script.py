@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import tyro
 
 from interp import figures
-from interp.analyze._export import write_pngs
+from interp.analyze._export import write_gif, write_html, write_pngs
 from interp.base import one_sentence
 from interp.config import RunConfig
 from interp.store import Run
@@ -40,6 +40,9 @@ class Report:
     """Written as results/NAME.csv, with their index; the first is printed."""
     figures: Mapping[str, go.Figure]
     """Written as results/NAME.png."""
+    animations: Mapping[str, go.Figure] = dataclasses.field(default_factory=dict)
+    """With a slider (`figures.animated`): written as results/NAME.gif, and as the page NAME.html beside the trained runs,
+    with a play button; it is too large for results."""
 
 
 def main(
@@ -76,19 +79,26 @@ def main(
             keep(
                 report(outcome.runs),
                 work if arguments.small else home / "results",
+                work,
                 f"python analyses/{home.name}/study.py",
             )
         return 1 if outcome.failures else 0
 
 
-def keep(found: Report, directory: Path, command: str) -> None:
-    """Write tables and figures, with the command that made them, and print the first table."""
+def keep(found: Report, directory: Path, pages: Path, command: str) -> None:
+    """Write tables and pictures, with the command that made them, and the pages; print the first table."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, table in found.tables.items():
         table.to_csv(directory / f"{name}.csv", float_format="%.6g")
     drawn = {directory / f"{name}.png": figures.caption(figure, command) for name, figure in found.figures.items()}
-    if trouble := write_pngs(drawn):
+    troubles = [write_pngs(drawn)]
+    for name, figure in found.animations.items():
+        write_html(figures.caption(figure, command), pages / f"{name}.html")
+        troubles.append(write_gif(figure, directory / f"{name}.gif"))
+    for trouble in filter(None, troubles):
         print(trouble, file=sys.stderr)
     first = next(iter(found.tables.values()))
     print(first.to_string(float_format=lambda value: f"{value:,.4g}", na_rep="–"))
     print(f"tables and figures: {directory}")
+    for name in found.animations:
+        print(f"to play: {pages / name}.html")

@@ -2,10 +2,13 @@
 
 import time
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from PIL import Image, ImageSequence
 
+from interp import figures
 from interp.analyze import _export
 
 
@@ -41,6 +44,34 @@ def test_a_browser_draws_a_picture(figure, tmp_path):
         pytest.skip("no Chrome or Chromium on this machine to draw with")
     assert _export.write_pngs({tmp_path / "x.png": figure}) is None
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def growing():
+    figure = figures.panels(["loss"], heights=[3], title="a curve")
+    figure.add_scatter(x=np.arange(5), y=np.arange(5.0))
+    return figures.animated(figure, range(5))
+
+
+def test_a_moving_picture_has_every_frame_and_begins_anew(growing, tmp_path):
+    if _export.browser() is None:
+        pytest.skip("no Chrome or Chromium on this machine to draw with")
+    assert _export.write_gif(growing, tmp_path / "x.gif") is None
+    with Image.open(tmp_path / "x.gif") as moving:
+        assert moving.n_frames == 5
+        assert moving.info["loop"] == 0  # for ever
+        assert moving.size == (1000, growing.layout.height)
+        frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(moving)]
+        assert [moving.info["duration"] for _ in ImageSequence.Iterator(moving)] == [150] * 4 + [3000]
+    blue = [int((abs(frame.astype(int) - frames[-1][0, 0]).sum(axis=-1) > 60).sum()) for frame in frames]
+    assert blue == sorted(blue), "what was drawn stays"
+    assert blue[0] < blue[-1]
+
+
+def test_without_a_browser_there_is_no_moving_picture(growing, tmp_path, monkeypatch):
+    monkeypatch.setattr(_export, "browser", lambda: None)
+    assert _export.write_gif(growing, tmp_path / "x.gif").startswith("no .gif")
+    assert not (tmp_path / "x.gif").exists()
 
 
 def test_figures_of_one_directory_share_one_script(figure, tmp_path):

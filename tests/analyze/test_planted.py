@@ -11,9 +11,10 @@ from helpers import tiny_config
 from interp import analyze
 from interp.config import TrainConfig
 from interp.maths.geometry import aligned
+from interp.maths.neighbours import nearest
 from interp.models import TransformerSpec
 from interp.store import RunWriter, open_run
-from interp.tasks import ModularTask
+from interp.tasks import GroupTask, ModularTask
 
 P, D = 13, 16
 
@@ -275,3 +276,18 @@ def test_curves_mark_the_planted_transition(tmp_path):
     assert found.attrs["delay"] == 30
     late = analyze.measure(open_run(tmp_path / "x"), "curves", threshold=0.999)
     assert late.attrs["generalised"] == 40
+
+
+def test_tsne_keeps_apart_the_elements_of_a_group_that_a_planted_matrix_keeps_apart(plant):
+    """S4 with a cluster for each coset of its first point's stabiliser: six consecutive elements, x(0) being the same."""
+
+    def clusters(weights):
+        place = torch.arange(24) // 6
+        weights["unembed.W_U"][:] = 0.01 * torch.randn(D, 24, generator=torch.Generator().manual_seed(0))
+        weights["unembed.W_U"][place, torch.arange(24)] += 5
+
+    found = analyze.measure(plant(clusters, task=GroupTask(group="S4")), "tsne", perplexity=4.0).sel(step=0)
+    assert "circle" not in found
+    near = nearest(torch.from_numpy(found["tsne"].sel(matrix="W_U").values))
+    assert (near[:, :5] // 6 == torch.arange(24)[:, None] // 6).all()
+    assert found["trustworthiness"].sel(matrix="W_U").item() > 0.95

@@ -1,0 +1,270 @@
+"""Are tasks other than modular arithmetic learned in a phase change, and does finite data delay it?
+
+    python analyses/addition_phase_change/study.py            # 5-digit addition, repeated subsequence, skip trigram; three seeds
+    python analyses/addition_phase_change/study.py --small    # 2-digit addition and a short skip trigram, two seeds
+
+With INTERP_REFERENCE_DIR set, the curves that Nanda et al. (2023) released are drawn beside ours.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+from scipy.stats import rankdata
+
+import interp
+from interp import figures
+from interp.config import RunConfig
+from interp.maths.curves import first_below, steepest_fall
+from interp.models import TransformerSpec
+from interp.store import Run
+from interp.study import script, spread
+from interp.tasks import AdditionTask, SequenceTask
+
+MARKS = (1.0, 0.1, 0.01)
+"""Test losses in nats whose first crossing is told."""
+DIGIT = 0.5
+"""Test loss in nats of a digit that counts as learned, as in the published figures for each digit."""
+SHARP, DEEP = 3.0, 1.5
+"""A phase change: while the steps grow by 30 %, the loss falls to 1/DEEP or less, and its logarithm SHARP times as far as by
+the power law through the whole curve."""
+PUBLISHED = "progress-measures"
+FILES = {"addition": "5_digit_addition", "skip_trigram": "skip_trigram"}
+ENDLESS = figures.PALETTE[0]
+
+
+class Setting(NamedTuple):
+    """What is trained: changes to a preset."""
+
+    preset: str
+    examples: int | str
+    steps: int
+    weight_decay: float = 1.0
+    batch_size: int | str = 64
+
+
+SETTINGS = (
+    Setting("addition", "endless", 6000, weight_decay=0.1),
+    Setting("addition", "endless", 6000),
+    Setting("addition", 750, 6000),
+    Setting("addition", 500, 8000),
+    Setting("addition", 400, 12_000),
+    Setting("repeated", "endless", 4000, batch_size=128),
+    Setting("repeated", 2048, 6000, batch_size=128),
+    Setting("skip_trigram", "endless", 1000),
+    Setting("skip_trigram", 64, 2000),
+)
+"""Of finite sets, those whose loss falls in steps that can be waited for."""
+SMALL = (
+    Setting("addition", "endless", 1500),
+    Setting("addition", 300, 1500),
+    Setting("skip_trigram", "endless", 300),
+    Setting("skip_trigram", 64, 300),
+)
+
+
+def configs(small: bool) -> Mapping[str, RunConfig]:
+    """Every setting with each seed."""
+    found: dict[str, RunConfig] = {}
+    for setting in SMALL if small else SETTINGS:
+        base = interp.preset(setting.preset).config
+        assert isinstance(base.task, SequenceTask)
+        task = base.task.but(examples=setting.examples)
+        model = base.model
+        if small:
+            model = TransformerSpec(d_model=64, d_head=16, d_mlp=256, attn_only=setting.preset == "skip_trigram")
+            task = task.but(test_examples=300, **({"digits": 2} if setting.preset == "addition" else {"length": 12}))
+        train = base.train.but(
+            steps=setting.steps, batch_size=setting.batch_size, weight_decay=setting.weight_decay,
+            log_every=50, checkpoint_every=500, checkpoints_per_decade=20,
+        )  # fmt: skip
+        whole = RunConfig(name=setting.preset, task=task, model=model, train=train)
+        name = f"{setting.preset}+{setting.examples}+decay={setting.weight_decay:g}"
+        found |= {f"{name}+{seed}": each for seed, each in interp.grid(whole, seeds=2 if small else 3).items()}
+    return found
+
+
+KEYS = ["task", "examples", "decay"]
+"""What runs of one cell agree in."""
+FALLS = ["below_1", "below_0.1", "below_0.01", "fall_at"]
+"""Steps."""
+
+
+def report(runs: Mapping[str, Run]) -> script.Report:
+    """How sharply each loss falls and when, in which order digits are learned, and what a finite set changes."""
+    table = pd.DataFrame([facts(run) for run in runs.values()])
+    cells = spread(table.drop(columns="seed"), by=KEYS, steps=FALLS)
+    sums = [run for run in runs.values() if isinstance(run.config.task, AdditionTask)]
+    curves = [interp.measure(run, "positions")["loss"].sel(split="test") for run in sums]
+    digits = pd.DataFrame(
+        [where(run) | {name: below(each.sel(position=name), DIGIT) for name in each["position"].values}
+         | {"last_step": run.config.train.steps} for run, each in zip(sums, curves, strict=True)]
+    )  # fmt: skip
+    names = list(curves[0]["position"].values)
+    theirs = published()
+    tables = {
+        "spread": cells,
+        "digits": spread(digits.drop(columns="seed"), by=KEYS, steps=names),
+        "order": agreement(digits, names),
+        "delay": delay(table),
+        "runs": table.set_index([*KEYS, "seed"]),
+        **({"published": pd.DataFrame([shape(*each) | {"curve": name} for name, each in theirs.items()])
+            .set_index("curve")} if theirs else {}),
+    }  # fmt: skip
+    return script.Report(
+        tables, {"digits": draw_digits(list(zip(sums, curves, strict=True))), "tasks": draw_tasks(runs, theirs)}
+    )
+
+
+def where(run: Run) -> dict[str, Any]:
+    """The cell of a run, and its seed."""
+    config = run.config
+    assert isinstance(config.task, SequenceTask)
+    return {
+        "task": config.task.kind,
+        "examples": str(config.task.examples),
+        "decay": config.train.weight_decay,
+        "seed": config.seeds.model,
+    }
+
+
+def facts(run: Run) -> dict[str, Any]:
+    """When the test loss of a run fell, how steeply, and how high it was before and is in the end."""
+    history = run.history
+    loss = history["test_loss"]
+    return where(run) | shape(loss.index.to_numpy(), loss.to_numpy()) | {"last_step": int(loss.index[-1])}
+
+
+def shape(steps: np.ndarray, loss: np.ndarray) -> dict[str, Any]:
+    """The steps of a curve's marks and of its steepest fall, whether that is a phase change, its height and its end."""
+    fall = steepest_fall(steps, loss)
+    return {
+        **{f"below_{mark:g}": first_below(steps, loss, mark) for mark in MARKS},
+        "fall_at": fall.step,
+        "fall": fall.ratio,
+        "sharpness": fall.sharpness,
+        "phase_change": float(fall.ratio >= DEEP and fall.sharpness >= SHARP),
+        "highest": float(loss.max()),
+        "highest_at": int(steps[loss.argmax()]),
+        "final": float(loss[-1]),
+    }
+
+
+def below(curve: Any, mark: float) -> float:
+    """The first step at which a curve is below a mark."""
+    return first_below(curve["step"].values, curve.values, mark)
+
+
+def agreement(digits: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Of each cell, how far seeds agree on the order of the digits, and their mean ranks; a digit not learned comes last."""
+    rows = {
+        key: {"seeds": len(cell), "kendall_w": concordance(cell[names].fillna(np.inf).to_numpy())}
+        | dict(zip(names, rankdata(cell[names].fillna(np.inf), axis=1).mean(axis=0), strict=True))
+        for key, cell in digits.groupby(KEYS)
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(KEYS)
+
+
+def concordance(scores: np.ndarray) -> float:
+    """Kendall's W of the ranks that each row gives to the columns: 1 when all rows agree, 0 when they cancel.
+
+    It is the variance of the columns' mean ranks over what that could be; NaN when all scores of every row are equal.
+    """
+    ranks = rankdata(scores, axis=1)
+    possible = ranks.var(axis=1).mean()
+    return float(ranks.mean(axis=0).var() / possible) if possible else float("nan")
+
+
+def delay(table: pd.DataFrame) -> pd.DataFrame:
+    """Of each finite set, the median steps until the test loss is below 1 nat over those of endless data of equal decay."""
+    medians = spread(table.drop(columns="seed"), by=KEYS, steps=FALLS).xs("below_1", level="what")["median"]
+    endless = medians.xs("endless", level="examples")
+    finite = pd.DataFrame({"steps": medians.drop("endless", level="examples")}).reset_index()
+    finite["endless"] = [
+        endless.get((task, decay), np.nan) for task, decay in zip(finite["task"], finite["decay"], strict=True)
+    ]
+    finite["times"] = finite["steps"] / finite["endless"]
+    return finite.set_index(KEYS)
+
+
+def published() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Steps and test loss of the released curves by task and data, means over 5 % of steps; empty where not at hand."""
+    folder = os.environ.get("INTERP_REFERENCE_DIR")
+    if folder is None:
+        return {}
+    found = {}
+    for task, file in FILES.items():
+        for data in ("finite", "infinite"):
+            path = Path(folder) / PUBLISHED / f"{file}_{data}.pth"
+            held = torch.load(path, weights_only=True, map_location="cpu")
+            losses = held.get("test_losses", held["train_losses"]) if isinstance(held, dict) else held
+            found[f"{task}, {data}"] = averaged(np.array([float(value) for value in losses]))
+    return found
+
+
+def averaged(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A loss of every step as means over stretches of 5 %: those of single batches are noisy."""
+    edges = np.unique(np.append(np.geomspace(1, len(losses), round(np.log(len(losses)) / np.log(1.05))), 0).astype(int))
+    starts = edges[:-1]
+    return starts, np.add.reduceat(losses, starts) / np.diff(edges)
+
+
+def draw_digits(found: list[tuple[Run, Any]]) -> go.Figure:
+    """The test loss of each digit, every seed a line, a panel for each setting."""
+    cells: dict[str, list[Any]] = {}
+    for run, curve in found:
+        cell = where(run)
+        cells.setdefault(f"{cell['examples']} examples, decay {cell['decay']:g}", []).append(curve)
+    figure = figures.panels(
+        [f"test loss of each digit: {name}" for name in cells], [3.6] * len(cells), "Which digit is learned when"
+    )
+    for row, curves in enumerate(cells.values(), start=1):
+        for curve in curves:
+            for number, name in enumerate(curve["position"].values):
+                one = curve.sel(position=name).isel(step=slice(1, None))
+                first = {"showlegend": row == 1 and curve is curves[0], "legendgroup": name, "opacity": 0.75}
+                figures.line(figure, one, name, figures.PALETTE[number % len(figures.PALETTE)], row, **first)
+        figure.add_hline(y=DIGIT, line={"color": figures.QUIET, "dash": "dot", "width": 1}, row=row, col=1)  # pyright: ignore
+        figure.update_yaxes(title_text="loss (nats)", type="log", exponentformat="power", dtick=1, row=row)
+    return figure.update_xaxes(type="log", dtick=1, exponentformat="power")
+
+
+def draw_tasks(runs: Mapping[str, Run], theirs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> go.Figure:
+    """The losses of each finite set and of endless data of the same decay, every seed a line, and the published ones."""
+    cells: dict[tuple[str, str, float], list[Run]] = {}
+    for run in runs.values():
+        cell = where(run)
+        cells.setdefault((cell["task"], cell["examples"], cell["decay"]), []).append(run)
+    finite = [key for key in cells if key[1] != "endless"]
+    titles = [f"{task}: {examples} examples and endless data, decay {decay:g}" for task, examples, decay in finite]
+    figure = figures.panels(titles, [3.6] * len(finite), "A finite set and endless data")
+    for row, (task, examples, decay) in enumerate(finite, start=1):
+        curves = [
+            ((task, examples, decay), "train_loss", "finite, train", figures.TRAIN),
+            ((task, examples, decay), "test_loss", "finite, test", figures.TEST),
+            ((task, "endless", decay), "test_loss", "endless, test", ENDLESS),
+        ]
+        for key, column, label, colour in curves:
+            for run in cells.get(key, []):
+                loss = run.history[column].iloc[1:].to_xarray()
+                first = {"showlegend": row == 1 and run is cells[key][0], "legendgroup": label, "opacity": 0.8}
+                figures.line(figure, loss, label, colour, row, **first)
+        for data, colour in (("finite", figures.TEST), ("infinite", ENDLESS)):
+            if f"{task}, {data}" in theirs:
+                steps, losses = theirs[f"{task}, {data}"]
+                figure.add_scatter(
+                    x=steps[1:], y=losses[1:], name=f"published, {data}", line={"color": colour, "dash": "dot"},
+                    mode="lines", showlegend=row == 1, legendgroup=f"published, {data}", row=row, col=1,
+                )  # fmt: skip
+        figure.update_yaxes(title_text="loss (nats)", type="log", exponentformat="power", dtick=2, row=row)
+    return figure.update_xaxes(type="log", dtick=1, exponentformat="power")
+
+
+if __name__ == "__main__":
+    sys.exit(script.main(__file__, __doc__, configs, report))

@@ -1,0 +1,156 @@
+"""Steps or examples: what does half the batch cost, on five operations?
+
+    python analyses/batch_and_budget/study.py            # batch 512 for 50,000 steps and 256 for 30,000, three seeds
+    python analyses/batch_and_budget/study.py --small    # mod 23 and S4, batch 128 and 64, two seeds
+
+Besides tables and a figure it makes the learning curves as a moving picture and as a page with a play button.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import xarray as xr
+
+import interp
+from interp import figures
+from interp.config import RunConfig, TrainConfig
+from interp.models import TransformerSpec
+from interp.store import Run
+from interp.study import script, spread, tabulate
+from interp.tasks import GroupTask, ModularTask
+
+BATCH = "train.batch_size"
+BUDGETS = {512: 50_000, 256: 30_000}
+"""Steps by batch size: 3e5 and 3e4 in the experiment that this follows, so that the larger batch is cut to a sixth."""
+SMALL_BUDGETS = {128: 1000, 64: 1000}
+FIRST, MOMENTS, FRAMES = 5, 160, 48
+"""From this step on, evenly spaced in their logarithm, the moving curves have so many points, and stand so many times."""
+DASHES = ("solid", "dot")
+"""Of the larger and of the smaller batch."""
+
+
+def configs(small: bool) -> Mapping[str, RunConfig]:
+    """A run for each operation, batch size and seed; half of each table is trained on."""
+    modular = ModularTask(p=23 if small else 97, train_fraction=0.7 if small else 0.5)
+    permutations = GroupTask(group="S4" if small else "S5", train_fraction=0.7 if small else 0.5)
+    operations = ((modular, ["divide", "add", "multiply"]), (permutations, ["conjugate", "compose"]))
+    learning = TrainConfig(lr=2e-3, log_every=20) if small else TrainConfig(log_every=50)
+    found: dict[str, RunConfig] = {}
+    for task, names in operations:
+        for batch_size, steps in (SMALL_BUDGETS if small else BUDGETS).items():
+            train = learning.but(steps=steps, checkpoint_every=steps, checkpoints_per_decade=5)
+            base = RunConfig(
+                name="batch", task=task, model=TransformerSpec(d_mlp=256) if small else TransformerSpec(), train=train
+            )
+            found |= interp.grid(base, seeds=2 if small else 3, vary={"task.operation": names, BATCH: [batch_size]})
+    return found
+
+
+def formula(run: Run) -> str:
+    """What is learned, in a few signs."""
+    task = run.config.task
+    assert isinstance(task, ModularTask | GroupTask)
+    return f"{task.rule.formula} {f'mod {task.p}' if isinstance(task, ModularTask) else f'on {task.group}'}"
+
+
+def report(runs: Mapping[str, Run]) -> script.Report:
+    """Steps to memorise and to generalise by operation and batch size, and what half the batch costs."""
+    table = tabulate(runs).assign(
+        operation=[formula(run) for run in runs.values()],
+        batch_size=[run.config.train.batch_size for run in runs.values()],
+        seed=[run.config.seeds.model for run in runs.values()],
+    )
+    facts = ["memorised", "generalised", "final_test_accuracy", "last_step"]
+    cells = spread(table.loc[:, ["operation", "batch_size", *facts]], by=["operation", "batch_size"])
+    tables = {
+        "spread": cells,
+        "ratios": ratios(cells),
+        "runs": table.set_index(["operation", "batch_size", "seed"])[facts],
+    }
+    return script.Report(tables, {"steps": draw(table, cells)}, {"learning": figures.animated(*learning(runs))})
+
+
+def ratios(cells: pd.DataFrame) -> pd.DataFrame:
+    """Median steps with the smaller batch over those with the larger: 2 if examples count, 1 if steps do."""
+    smaller, larger = sorted(cells.index.unique("batch_size"))
+    found = {}
+    for fact in ("memorised", "generalised"):
+        medians = cells.xs(fact, level="what")["median"]
+        found[fact] = medians.xs(smaller, level="batch_size") / medians.xs(larger, level="batch_size")
+    return pd.DataFrame(found).assign(batches=f"{smaller} over {larger}")
+
+
+def draw(table: pd.DataFrame, cells: pd.DataFrame) -> go.Figure:
+    """Steps to memorise and to generalise: every seed, and their median; what was not reached is a triangle."""
+    figure = figures.panels(
+        ["steps until accuracy stays at 99 % or more"], heights=[7], title="Half the batch", over_steps=False
+    )
+    places = list(dict.fromkeys(zip(table["operation"], table["batch_size"], strict=True)))
+    for fact, split, colour in (("memorised", "train", figures.TRAIN), ("generalised", "test", figures.TEST)):
+        medians = cells.xs(fact, level="what")["median"].reindex(places)
+        marker = {"color": colour, "symbol": "line-ew-open", "size": 30, "line": {"color": colour, "width": 3}}
+        figure.add_scatter(x=across(places), y=medians, name=f"{split}, median", mode="markers", marker=marker)
+        for reached, symbol, label in ((True, "circle-open", "a seed"), (False, "triangle-up-open", "not by then")):
+            here = table[table[fact].notna() == reached]
+            figure.add_scatter(
+                x=across(zip(here["operation"], here["batch_size"], strict=True)),
+                y=here[fact if reached else "last_step"],
+                name=f"{split}, {label}",
+                mode="markers",
+                marker={"color": colour, "symbol": symbol, "size": 9},
+            )
+    figure.update_xaxes(title_text="batch size, by operation")
+    figure.update_yaxes(type="log", title_text="step (optimiser updates)", exponentformat="none", dtick=1)
+    return figure.update_layout(margin={"r": 170, "b": 100})
+
+
+def across(places: Iterable[tuple[str, int]]) -> list[list[str]]:
+    """Places on an axis of two levels: operations, and batch sizes within them."""
+    chosen = list(places)
+    return [[operation for operation, _ in chosen], [str(size) for _, size in chosen]]
+
+
+def learning(runs: Mapping[str, Run]) -> tuple[go.Figure, list[int]]:
+    """Accuracy and loss of every operation over steps, the median over seeds, and the steps to stand at."""
+    operations = list(dict.fromkeys(map(formula, runs.values())))
+    sizes = sorted({run.config.train.batch_size for run in runs.values()}, reverse=True)
+    figure = figures.panels(
+        [f"{what}, {operation}" for operation in operations for what in ("accuracy", "loss")],
+        heights=[2.6] * len(operations),
+        title="Learning curves of five operations, the median over seeds",
+        columns=2,
+        over_steps=False,
+    )
+    for row, operation in enumerate(operations, start=1):
+        for size, dash in zip(sizes, DASHES, strict=True):
+            found = median_curves(
+                [run for run in runs.values() if (formula(run), run.config.train.batch_size) == (operation, size)]
+            )
+            for col, what in enumerate(("accuracy", "loss"), start=1):
+                for split, colour in (("train", figures.TRAIN), ("test", figures.TEST)):
+                    figure.add_scatter(
+                        x=found["step"].values, y=found[f"{split}_{what}"].values.astype("float32"), mode="lines",
+                        name=f"{split}, batch {size}", line={"color": colour, "dash": dash, "width": 2},
+                        showlegend=row == col == 1, row=row, col=col,
+                    )  # fmt: skip
+        figure.update_yaxes(tickformat=".0%", range=[-0.04, 1.06], row=row, col=1)
+        figure.update_yaxes(type="log", exponentformat="power", title_text="nats", dtick=2, row=row, col=2)
+    figure.update_xaxes(type="log", dtick=1, exponentformat="power", showticklabels=False)
+    figure.update_xaxes(title_text="step (optimiser updates)", showticklabels=True, row=len(operations))
+    last = max(run.config.train.steps for run in runs.values())
+    return figure, [int(step) for step in np.unique(np.geomspace(2 * FIRST, last, FRAMES).round())]
+
+
+def median_curves(runs: list[Run]) -> xr.Dataset:
+    """The middle value over seeds at steps evenly spaced in their logarithm, of those that were logged."""
+    curves = [interp.measure(run, "curves") for run in runs]
+    steps = curves[0]["step"].values
+    kept = np.unique(np.searchsorted(steps, np.geomspace(FIRST, steps[-1], MOMENTS)).clip(max=len(steps) - 1))
+    return xr.concat([each.isel(step=kept).drop_attrs() for each in curves], "seed").median("seed")
+
+
+if __name__ == "__main__":
+    sys.exit(script.main(__file__, __doc__, configs, report))

@@ -1,0 +1,59 @@
+"""interp/figures.py: curves that grow, a frame at a time."""
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from interp import figures
+
+STEPS = np.array([1, 10, 100, 1000])
+
+
+@pytest.fixture
+def growing():
+    figure = figures.panels(["loss"], heights=[3], title="t")
+    figure.add_scatter(x=STEPS, y=np.array([4.0, 2.0, 1.0, 0.5]))
+    figure.add_scatter(x=STEPS[:2], y=np.array([3.0, 0.25]))
+    figure.update_xaxes(type="log")
+    return figures.animated(figure, [1, 50, 1000])
+
+
+def test_a_frame_has_the_curves_up_to_its_step(growing):
+    assert [[list(curve.y) for curve in frame.data] for frame in growing.frames] == [
+        [[4.0], [3.0]],
+        [[4.0, 2.0], [3.0, 0.25]],
+        [[4.0, 2.0, 1.0, 0.5], [3.0, 0.25]],
+    ]
+
+
+def test_the_axes_hold_every_curve_and_stay(growing):
+    low, high = growing.layout.xaxis.range  # in powers of ten
+    assert low < 0 < 3 < high
+    low, high = growing.layout.yaxis.range
+    assert low < 0.25 < 4 < high
+    assert all(not frame.layout.to_plotly_json() for frame in growing.frames)
+
+
+def test_a_range_that_was_chosen_is_kept():
+    figure = figures.panels(["accuracy"], heights=[3], title="t").update_yaxes(range=[0, 1])
+    figure.add_scatter(x=STEPS, y=np.array([0.1, 0.2, 0.3, 0.4]))
+    assert figures.animated(figure, [1000]).layout.yaxis.range == (0, 1)
+
+
+def test_every_frame_can_be_reached_by_the_slider_and_is_named_by_its_step(growing):
+    slider = growing.layout.sliders[0]
+    assert [step.label for step in slider.steps] == ["step 1", "step 50", "step 1,000"]
+    assert [step.args[0][0] for step in slider.steps] == [frame.name for frame in growing.frames]
+    assert slider.active == 2
+    assert [button.label for button in growing.layout.updatemenus[0].buttons] == ["▶ play", "❚❚ stop"]
+
+
+def test_a_still_shows_its_frame_and_leaves_the_figure_alone(growing):
+    before = growing.to_json()
+    first = figures.still(growing, 0)
+    assert [list(curve.y) for curve in first.data] == [[4.0], [3.0]]
+    assert first.layout.sliders[0].active == 0
+    assert first.layout.xaxis.range == growing.layout.xaxis.range
+    assert isinstance(first, go.Figure)
+    assert growing.to_json() == before
+    assert figures.still(growing, 2).data == growing.data
