@@ -7,20 +7,21 @@ import pandas as pd
 import plotly.graph_objects as go
 import torch
 import xarray as xr
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
 from interp import figures
 from interp.analyze._common import AnalysisOptions, by_step, bytes_read, dataset, each_checkpoint
-from interp.base import DoesNotApply
+from interp.base import IGNORED, DoesNotApply
 from interp.maths.curves import first_lasting
 from interp.maths.losses import losses_and_right
-from interp.models.shared import SharedForward
+from interp.models.dense import forward_over
 from interp.store import Run
 from interp.tasks import JointTask
 
 PART = 1 << 15
-"""Prompts that are answered at a time, at most: bounds memory for large tables."""
+"""Prompts of a few tokens that are answered at a time, at most: bounds memory for large tables."""
 
 ALL = "all"
 """Of the operations: whatever the operation is."""
@@ -76,16 +77,17 @@ def measure(run: Run, options: Options) -> xr.Dataset:
 
 
 class Answers:
-    """What a run's network answers to its whole table, by operation and kind of example."""
+    """What a run's network answers to all its examples, by operation and kind of example."""
 
     def __init__(self, run: Run):
         self.run, self.spec, split = run, run.known_model, run.split
-        self.labels, self.truth = (torch.from_numpy(table.targets) for table in (run.table, run.task.table()))
-        inputs = torch.from_numpy(run.table.inputs).split(PART)
-        self.parts = [SharedForward(self.spec, prompts) for prompts in inputs]
-        train = torch.zeros(len(self.labels), dtype=torch.bool)
-        train[torch.from_numpy(split.train_index)] = True
-        wrong = self.labels != self.truth
+        inputs = torch.from_numpy(np.concatenate([split.train.inputs, split.test.inputs]))
+        self.labels = torch.from_numpy(np.concatenate([split.train.targets, split.test.targets]))
+        self.truth = torch.from_numpy(np.concatenate([split.true_targets, split.test.targets]))
+        self.part = max(1, PART // max(1, run.task.shape.n_ctx // 3))
+        self.parts = [forward_over(self.spec, run.task.shape, prompts) for prompts in inputs.split(self.part)]
+        train = torch.arange(len(inputs)) < len(split.train)
+        wrong = train & torch.from_numpy(np.pad(split.corrupted, (0, len(split.test))))
         self.kinds = {"train": train, "test": ~train}
         if run.config.corruption:
             self.kinds = {
@@ -96,7 +98,8 @@ class Answers:
             }
         self.operations = {ALL: torch.ones_like(train)}
         if isinstance(run.task, JointTask):
-            which = torch.from_numpy(run.task.which())
+            which = run.task.which()
+            which = torch.from_numpy(np.concatenate([which[split.train_index], np.delete(which, split.train_index)]))
             self.operations |= {name: which == number for number, name in enumerate(run.task.operations)}
 
     @property
@@ -107,10 +110,12 @@ class Answers:
     def of(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Mean loss and accuracy of one checkpoint, [operation, kind]."""
         both = []
-        for forward, labels, truth in zip(self.parts, self.labels.split(PART), self.truth.split(PART), strict=True):
+        for forward, *targets in zip(
+            self.parts, self.labels.split(self.part), self.truth.split(self.part), strict=True
+        ):
             logits = forward(weights)
-            both.append(torch.stack([torch.stack(losses_and_right(logits, each)) for each in (labels, truth)]))
-        by_label, by_truth = torch.cat(both, dim=-1).double()  # [loss and right, prompt] each
+            both.append(torch.stack([of_answers(logits, each) for each in targets]))
+        by_label, by_truth = torch.cat(both, dim=-1)  # [loss and right, prompt] each
         means = [
             [
                 (by_truth if name == "train recovered" else by_label)[:, those & kind].mean(dim=1)
@@ -124,12 +129,25 @@ class Answers:
     @property
     def bytes(self) -> int:
         """What it takes at work: the forward pass over a part, its logits and margins, and the plans of all parts."""
-        spec, (n, n_ctx) = self.spec, self.run.table.inputs.shape
+        spec, shape, n = self.spec, self.run.task.shape, len(self.labels)
+        n_ctx, answers = shape.n_ctx, len(shape.positions)
         attended = spec.n_heads * n_ctx
         deeper = n_ctx * (4 * spec.d_model + 2 * spec.d_mlp + attended) * (spec.n_layers - 1)
-        width = 4 * spec.d_model + 3 * spec.d_mlp + 4 * attended + deeper + 6 * self.run.task.shape.d_vocab_out
+        width = 4 * spec.d_model + 3 * spec.d_mlp + 4 * attended + deeper + 6 * answers * shape.d_vocab_out
+        if answers > 1:  # every position has a key and a value of its own
+            width += n_ctx * (4 * spec.d_model + 3 * attended) + answers * 3 * spec.d_mlp
         plans = 80 * n_ctx * spec.n_heads * spec.n_layers * n
-        return 4 * min(n, PART) * width + plans + 100 * n + 3 * bytes_read(self.run)
+        return 4 * min(n, self.part) * width + plans + 100 * n * answers + 3 * bytes_read(self.run)
+
+
+def of_answers(
+    logits: Float[Tensor, "prompt ... d_vocab_out"], targets: Int[Tensor, "prompt ..."]
+) -> Float[Tensor, "loss_and_right prompt"]:
+    """Loss of every prompt and whether it is answered rightly; of several answers the mean over those that can be known."""
+    known = targets != IGNORED
+    each = torch.stack(losses_and_right(logits.flatten(0, -2), targets.where(known, 0).flatten())).double()
+    each = each.where(known.flatten(), 0).unflatten(1, (len(targets), -1))
+    return each.sum(dim=-1) / known.view(len(targets), -1).sum(dim=-1)
 
 
 COLOURS = {

@@ -7,11 +7,11 @@ from helpers import tiny_config
 
 from interp import analyze
 from interp.analyze.breakdown import phase
-from interp.base import DoesNotApply
+from interp.base import IGNORED, DoesNotApply
 from interp.config import TrainConfig
 from interp.maths.losses import prompt_losses
 from interp.store import RunWriter, open_run
-from interp.tasks import Corruption, JointTask, ModularTask
+from interp.tasks import AdditionTask, Corruption, JointTask, ModularTask, RepeatedTask
 from interp.train.loop import train
 
 KINDS = ["train clean", "train corrupted", "train recovered", "test"]
@@ -150,3 +150,30 @@ def test_one_kind_of_example_is_nothing_to_break_down(tiny):
         DoesNotApply, match=r'neither corrupted labels nor several operations; .* "curves" has the loss'
     ):
         analyze.measure(tiny, "breakdown")
+
+
+@pytest.mark.parametrize(
+    "task", [AdditionTask(digits=2, examples=30, test_examples=25), RepeatedTask(examples=20, test_examples=9)]
+)
+def test_of_sequences_every_answer_that_can_be_known_counts(task, tmp_path):
+    run = one_checkpoint(tmp_path / "run", tiny_config(task=task, corruption=Corruption(labels=8)))
+    split, found = run.split, analyze.measure(run, "breakdown").sel(step=0, operation="all")
+    wrong = split.corrupted
+    expected = {
+        "train clean": (split.train.inputs[~wrong], split.train.targets[~wrong]),
+        "train corrupted": (split.train.inputs[wrong], split.train.targets[wrong]),
+        "train recovered": (split.train.inputs[wrong], split.true_targets[wrong]),
+        "test": (split.test.inputs, split.test.targets),
+    }
+    for kind, (inputs, targets) in expected.items():
+        with torch.inference_mode():
+            logits = run.final.model(torch.from_numpy(inputs))[:, list(task.shape.positions)]
+        known = targets != IGNORED
+        chosen = logits[torch.from_numpy(known)]
+        right = torch.from_numpy(targets[known])
+        assert found["loss"].sel(examples=kind).item() == pytest.approx(
+            prompt_losses(chosen, right).mean().item(), rel=1e-4
+        )
+        assert found["accuracy"].sel(examples=kind).item() == pytest.approx(
+            (chosen.argmax(-1) == right).double().mean().item()
+        )
