@@ -24,17 +24,17 @@ from interp.store import Run
 from interp.study import script, spread
 
 STEPS = {
-    0.25: 45_000,
+    0.25: 30_000,
     0.28: 30_000,
-    0.3: 20_000,
-    0.35: 12_000,
-    0.4: 8_000,
-    0.5: 4_000,
-    0.6: 2_500,
-    0.7: 2_000,
+    0.3: 16_000,
+    0.35: 10_000,
+    0.4: 6_000,
+    0.5: 3_000,
+    0.6: 2_000,
+    0.7: 1_500,
     0.9: 1_500,
 }
-"""At each share about twice what the published run took."""
+"""At each share more than what the published run took."""
 PUBLISHED = "progress-measures/mod_addition_frac_train_sweep.pth"
 FRACTION = "task.train_fraction"
 LOSS = 0.01
