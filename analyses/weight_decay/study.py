@@ -19,6 +19,8 @@ from interp.store import Run
 from interp.study import script, spread, tabulate
 
 DECAY = "train.weight_decay"
+STEPS = {0.3: 30_000, 1: 15_000, 3: 8_000}
+"""At p = 113, by decay: less decay takes longer."""
 
 
 def configs(small: bool) -> Mapping[str, RunConfig]:
@@ -26,13 +28,15 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
     if small:
         return interp.grid(interp.preset("quick").config, seeds=2, vary={DECAY: [0, 1, 3]})
     nanda = interp.preset("nanda").config
-    half = nanda.but(
-        task=nanda.task.but(p=59, train_fraction=0.5), train=nanda.train.but(steps=25_000, checkpoint_every=2500)
-    )
-    third = nanda.but(train=nanda.train.but(steps=25_000, checkpoint_every=2500))
+    half = nanda.but(task=nanda.task.but(p=59, train_fraction=0.5))
+    sizes = {"p59": (half, dict.fromkeys((0, 0.1, 0.3, 1, 3, 10), 12_000)), "p113": (nanda, STEPS)}
     return {
-        **{f"p59+{name}": each for name, each in interp.grid(half, 3, {DECAY: [0, 0.1, 0.3, 1, 3, 10]}).items()},
-        **{f"p113+{name}": each for name, each in interp.grid(third, 3, {DECAY: [0.3, 1, 3]}).items()},
+        f"{size}+{name}": config
+        for size, (base, steps_by_decay) in sizes.items()
+        for decay, steps in steps_by_decay.items()
+        for name, config in interp.grid(
+            base.but(train=base.train.but(steps=steps, checkpoint_every=steps // 4)), 3, {DECAY: [decay]}
+        ).items()
     }
 
 
