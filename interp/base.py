@@ -150,12 +150,17 @@ class TaskShape(Frozen):
     """All that a model may know of its task."""
 
     n_ctx: int
-    """Tokens in a prompt."""
+    """Tokens in a prompt; one vector."""
     d_vocab: int
-    """Distinct input tokens."""
+    """Distinct input tokens; numbers in a vector."""
     d_vocab_out: int
-    """Answers that have a logit."""
-    kind: Literal["tokens"] = "tokens"
+    """Answers that have a logit; numbers in the vector that is to come out."""
+    kind: Literal["tokens", "vectors"] = "tokens"
     """What an example is made of."""
     positions: tuple[int, ...] = (-1,)
     """Where answers are read; −1 is the last token."""
+
+    @property
+    def loss_units(self) -> str:
+        """Of a loss: cross-entropy of answers is in nats."""
+        return "nats" if self.kind == "tokens" else "squared error"

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from interp.base import Frozen
-from interp.models import Model, Precision, TransformerSpec
-from interp.tasks import Corruption, Examples, ModularTask, SequenceTask, Split, Task
+from interp.models import Model, Precision, ToySpec, TransformerSpec
+from interp.tasks import Corruption, DrawnTask, Examples, ModularTask, Split, Task
 
 
 class TrainConfig(Frozen):
@@ -72,6 +72,9 @@ class TrainConfig(Frozen):
     loss_precision: Literal["float64", "float32", "bfloat16", "float16"] = "float64"
     """In what the loss that is minimised and its gradient by the logits are computed; less than float64 ends in softmax
     collapse (Prieto et al. 2025). The history's loss is float64 in any case."""
+    loss_reduction: Literal["sum", "mean"] = "sum"
+    """Of vectors: the squared error summed over features, or its mean over them, which Adam's eps and the decay feel. The
+    history has the sum in any case."""
     precision: Precision = "float32"
     """float64: everything; float32; or bfloat16 in the large matrix products of the gradients, or in all large ones, with
     weights and sums in float32. Checkpoints are float32."""
@@ -171,7 +174,9 @@ class RunConfig(Frozen):
             raise ValueError(
                 'task.examples is "endless" and train.batch_size "full"; give train.batch_size a number, such as 64'
             )
-        if len(self.task.shape.positions) > 1 and self.model.attention != "causal":
+        self._fits()
+        several = len(self.task.shape.positions) > 1
+        if several and isinstance(self.model, TransformerSpec) and self.model.attention != "causal":
             raise ValueError(
                 f'model.attention is "{self.model.attention}" and task "{self.task.kind}" has its answers in the '
                 'sequence, where they would be seen; take "causal"'
@@ -185,10 +190,40 @@ class RunConfig(Frozen):
             self.split()  # says itself what is wrong, before anything is written
         return self
 
+    def _fits(self) -> None:
+        """ValueError where task, model and training are not for each other."""
+        toy = isinstance(self.model, ToySpec)
+        if toy != (self.task.shape.kind == "vectors"):
+            raise ValueError(
+                f'model.kind is "{self.model.kind}" and task.kind "{self.task.kind}"; a toy model is for sparse features, '
+                "and those are for a toy model"
+            )
+        if not isinstance(self.model, ToySpec):
+            if self.train.loss_reduction != "sum":
+                raise ValueError(
+                    f'train.loss_reduction is "{self.train.loss_reduction}"; it is for vectors, leave it out'
+                )
+            return
+        if self.model.d_hidden >= self.task.shape.d_vocab:
+            raise ValueError(
+                f"model.d_hidden is {self.model.d_hidden} and task.n_features {self.task.shape.d_vocab}; take fewer "
+                "hidden numbers than features, so that those must share them"
+            )
+        plain = TrainConfig()
+        for field in ("loss", "label_smoothing", "loss_precision", "dropout"):
+            if getattr(self.train, field) != getattr(plain, field):
+                raise ValueError(
+                    f"train.{field} is {getattr(self.train, field)!r}; it is for tokens, leave it out with a toy model"
+                )
+        if self.train.precision not in ("float32", "float64"):
+            raise ValueError(f'train.precision is "{self.train.precision}"; a toy model takes "float32" or "float64"')
+        if self.corruption:
+            raise ValueError("corruption is of answers, and vectors have none; leave it out")
+
     @property
     def endless(self) -> bool:
         """Whether every update has examples of its own."""
-        return isinstance(self.task, SequenceTask) and self.task.endless
+        return isinstance(self.task, DrawnTask) and self.task.endless
 
     def split(self) -> Split:
         """What is trained on and what is tested: the task's examples divided, with the wrong answers that are asked for."""
@@ -196,7 +231,7 @@ class RunConfig(Frozen):
 
     def fresh(self, step: int, n: int) -> Examples:
         """So many examples of an endless stream for the update that follows `step` others, some answers wrong if asked for."""
-        assert isinstance(self.task, SequenceTask)
+        assert isinstance(self.task, DrawnTask)
         examples = self.task.fresh(step, n, self.seeds.order)
         if not self.corruption:
             return examples

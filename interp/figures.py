@@ -129,7 +129,14 @@ def losses(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
     ticks: dict[str, Any] = (
         {"dtick": math.ceil(decades / 6)} if decades >= 2 else {"nticks": 6}
     )  # whole powers of ten where there are
-    figure.update_yaxes(title_text="loss (nats)", type="log", exponentformat="power", row=row, col=1, **ticks)
+    figure.update_yaxes(
+        title_text=f"loss ({found['train_loss'].attrs.get('units', 'nats')})",
+        type="log",
+        exponentformat="power",
+        row=row,
+        col=1,
+        **ticks,
+    )
 
 
 def accuracies(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
@@ -137,6 +144,18 @@ def accuracies(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
     for split, colour in (("train", TRAIN), ("test", TEST)):
         line(figure, found[f"{split}_accuracy"], f"{split} accuracy", colour, row)
     figure.update_yaxes(title_text="accuracy", tickformat=".0%", range=[-0.02, 1.04], row=row, col=1)
+
+
+def level(figure: go.Figure, y: float, row: int = 1) -> None:
+    """A dotted line across, at what others are held against."""
+    line = {"color": QUIET, "dash": "dot", "width": 1}
+    figure.add_shape(type="line", xref="x domain", x0=0, x1=1, y0=y, y1=y, line=line, row=row, col=1)
+
+
+def stretch(figure: go.Figure, begin: float, end: float, colour: str, row: int = 1) -> None:
+    """A stretch of the axis across in another colour, behind everything."""
+    box = {"fillcolor": colour, "line_width": 0, "layer": "below"}
+    figure.add_shape(type="rect", yref="y domain", x0=begin, x1=end, y0=0, y1=1, row=row, col=1, **box)
 
 
 def heatmap(figure: go.Figure, values: xr.DataArray, row: int, colorbar: str | None = None) -> None:

@@ -6,7 +6,9 @@ has it.
 
 It may have a fourth, `compare(found)`: of the measurements of several runs, one table with a row for each number that is
 compared. `python -m interp.analyze NAME DIR DIR…` prints it after the runs and writes it as NAME-comparison.csv into --out, if
-that is given; with --json it is written there only, so that standard output keeps a line for each run and nothing else.
+that is given, or into analysis/ of the one directory that the runs were found in; with --json it is written there only, so that
+standard output keeps a line for each run and nothing else. Beside it may stand a fifth, `draw_runs(found)`: a figure over these
+runs, written as NAME-comparison.html and .png.
 """
 
 import ast
@@ -85,16 +87,27 @@ def compare(found: "list[xr.Dataset]") -> "pd.DataFrame":
     Raises:
         UserError: there are none, they are of different analyses, or theirs compares nothing.
     """
+    return one_that(found, "compare").compare(found)
+
+
+def draw_runs(found: "list[xr.Dataset]") -> "go.Figure":
+    """One figure over several measurements of one analysis; errors are those of `compare`."""
+    return one_that(found, "draw_runs").draw_runs(found)
+
+
+def one_that(found: "list[xr.Dataset]", does: str) -> ModuleType:
+    """The analysis that all of these measurements are of; UserError unless there is one, and it has such a function."""
     names = {measurement.attrs["analysis"] for measurement in found}
     if len(names) != 1:
         raise UserError(
             f"the measurements are of {', '.join(sorted(names)) or 'no run'}; compare those of one analysis"
         )
     (name,) = names
-    if not hasattr(find(name), "compare"):
-        able = ", ".join(each for each in analyses() if hasattr(find(each), "compare"))
-        raise UserError(f'analysis "{name}" compares nothing over runs; those that do are {able}')
-    return find(name).compare(found)
+    if not hasattr(find(name), does):
+        able = ", ".join(each for each in analyses() if hasattr(find(each), does))
+        what = {"compare": "compares nothing", "draw_runs": "has no figure"}[does]
+        raise UserError(f'analysis "{name}" {what} over runs; those that do are {able}')
+    return find(name)
 
 
-__all__ = ["analyses", "compare", "draw", "find", "measure", "summarise"]
+__all__ = ["analyses", "compare", "draw", "draw_runs", "find", "measure", "summarise"]

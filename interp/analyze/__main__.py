@@ -21,7 +21,7 @@ class Arguments:
     """What to read and where to write."""
 
     dirs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DIR…", help_behavior_hint="")]
-    """Directories of runs."""
+    """Directories of runs, or of several runs each."""
     options: Annotated[Any, tyro.conf.arg(name="")]
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: DIR/analysis)")] = None
     """Directory for the results; with several runs, one folder a run in it."""
@@ -111,30 +111,60 @@ def run_analyses(name: str, arguments: Arguments) -> int:
             failed = True
     for each, of_runs in found.items():
         if len(of_runs) > 1:
-            compare_runs(each, of_runs, arguments)
+            compare_runs(each, of_runs, shared_place(arguments), arguments.json)
     return 2 if failed else 0
 
 
-def compare_runs(name: str, found: list[Any], arguments: Arguments) -> None:
-    """Print the table over several runs, and write it into --out; with --json write it only."""
+def compare_runs(name: str, found: list[Any], out: Path | None, json_only: bool) -> None:
+    """Print the table over several runs, and write it, with the figure where there is one, into `out`; with --json write only."""
     from interp.analyze import _export
     from interp.store.files import write_whole
 
     table = analyze.compare(found)
-    if not arguments.json:
-        print(f"{name} over {len(found)} runs; medians of Kaplan and Meier:")
+    if not json_only:
+        medians = "; medians of Kaplan and Meier" * ("censored" in table)
+        print(f"{name} over {len(found)} runs{medians}:")
         print(_export.table_text(table, rows=len(table)))
-    if arguments.out is not None:
-        path = arguments.out / f"{name}-comparison.csv"
-        write_whole(path, table.to_csv().encode())
-        print(f"file: {path}", file=sys.stderr if arguments.json else sys.stdout)
+    if out is None:
+        return
+    files = [_export.prepared(out) / f"{name}-comparison.csv"]
+    write_whole(files[0], table.to_csv().encode())
+    if hasattr(analyze.find(name), "draw_runs"):
+        figure, picture = analyze.draw_runs(found), files[0].with_suffix(".png")
+        files.append(files[0].with_suffix(".html"))
+        _export.write_html(figure, files[1])
+        picture.unlink(missing_ok=True)
+        if trouble := _export.write_pngs({picture: figure}):
+            print(trouble, file=sys.stderr)
+        else:
+            files.append(picture)
+    kinds = " ".join(file.suffix for file in files)
+    print(f"files: {shlex.quote(str(files[0].with_suffix('')))}{kinds}", file=sys.stderr if json_only else sys.stdout)
+
+
+def shared_place(arguments: Arguments) -> Path | None:
+    """Where what is about several runs goes: --out, or analysis/ of the one directory that they were found in."""
+    from interp.store.layout import ANALYSIS
+
+    if arguments.out is None and len(arguments.dirs) == 1:
+        return Path(*arguments.dirs) / ANALYSIS
+    return arguments.out
+
+
+def runs_in(dirs: tuple[Path, ...]) -> list[Path]:
+    """Every run once: the directories, or the runs in one that is none itself."""
+    from interp.store import find_runs
+    from interp.store.layout import RECORD, is_there
+
+    found = [run for path in dirs for run in ([] if is_there(path / RECORD) else find_runs(path)) or [path]]
+    return list({path.absolute(): path for path in found}.values())
 
 
 def places(arguments: Arguments) -> dict[Path, Path]:
     """Each run once, with the directory for its results; UserError when two would share one."""
     from interp.store.layout import ANALYSIS
 
-    runs = {path.absolute(): path for path in arguments.dirs}.values()
+    runs = runs_in(arguments.dirs)
     if arguments.out is None:
         return {path: path / ANALYSIS for path in runs}
     if len(runs) == 1:

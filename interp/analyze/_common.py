@@ -175,7 +175,7 @@ def dataset(
     """
     history = run.history
     at_steps = history.reindex(run.steps)
-    learning = {name: (("step",), at_steps[name].to_numpy(), units) for name, units in LEARNING.items()}
+    learning = {name: (("step",), at_steps[name].to_numpy(), about) for name, about in learned(run).items()}
     every = learning | dict(variables)
     found = xr.Dataset(
         {name: xr.Variable(dims, values, dict(attrs)) for name, (dims, values, attrs) in every.items()},
@@ -196,6 +196,12 @@ LEARNING = {
     "test_accuracy": {"long_name": "accuracy on the test set", "units": "1"},
 }
 """Columns of the history, with what they are."""
+
+
+def learned(run: Run) -> dict[str, dict[str, str]]:
+    """The same for this run, whose losses may be in other units."""
+    units = run.task.shape.loss_units
+    return {name: about | ({"units": units} if "loss" in name else {}) for name, about in LEARNING.items()}
 
 
 def provenance(run: Run, options: AnalysisOptions) -> dict[str, str]:
@@ -233,7 +239,7 @@ def needs_numbers(run: Run, analysis: str, at_least: int = 5) -> ModularTask:
 
 def needs_mlp(run: Run, analysis: str) -> Run:
     """The run, when its layers have an MLP; DoesNotApply otherwise."""
-    if run.config.model.attn_only:
+    if run.transformer.attn_only:
         raise DoesNotApply(f'{run.path} has layers of attention alone; analysis "{analysis}" needs an MLP')
     return run
 
@@ -259,7 +265,7 @@ def last_mlp(weights: Mapping[str, Tensor], run: Run) -> Tensor:
 
     Of a LayerNorm between the two, the centring and the weights are part of it; its scale, which differs by prompt, is not.
     """
-    spec = run.config.model
+    spec = run.transformer
     W_out = weights[f"blocks.{spec.n_layers - 1}.mlp.W_out"]
     if spec.normalization != "none":
         W_out = W_out - W_out.mean(dim=-1, keepdim=True)

@@ -45,7 +45,7 @@ def neuron_shares(square: Square, post: Float[Tensor, "pair d_mlp"]) -> Float[Te
 
 def neuron_bytes(square: Square) -> int:
     """What `neuron_parts` takes at work."""
-    at_once = min(NEURONS_AT_ONCE, square.run.config.model.d_mlp)
+    at_once = min(NEURONS_AT_ONCE, square.run.transformer.d_mlp)
     return 2 * square.bytes(6 * at_once)
 
 

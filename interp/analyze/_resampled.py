@@ -116,7 +116,7 @@ def of_checkpoints(
         """Of one checkpoint."""
         return {name: value for part in parts for name, value in part(weights).items()}
 
-    waves = 16 * run.task.shape.d_vocab_out * (run.config.model.d_model + run.config.model.d_mlp) if task else 0
+    waves = 16 * run.task.shape.d_vocab_out * (run.transformer.d_model + run.transformer.d_mlp) if task else 0
     found = each_checkpoint(run, measures, needs=waves + (prompts.bytes(grid) if prompts else 0))
     values = {name: each for name, each in found.items() if each.ndim == 1}
     resampled = {name: each for name, each in found.items() if each.ndim == 2}

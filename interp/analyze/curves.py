@@ -9,7 +9,7 @@ import xarray as xr
 from pydantic import Field
 
 from interp import figures
-from interp.analyze._common import LEARNING, AnalysisOptions, landmarks, provenance
+from interp.analyze._common import LEARNING, AnalysisOptions, landmarks, learned, provenance
 from interp.analyze._comparison import over_runs
 from interp.base import DoesNotApply
 from interp.maths.curves import first_below
@@ -41,14 +41,14 @@ def measure(run: Run, options: Options) -> xr.Dataset:
         for name in ("train_loss", "test_loss")
     }
     found = xr.Dataset(
-        {name: ("step", history[name].to_numpy(), units) for name, units in LEARNING.items()},
+        {name: ("step", history[name].to_numpy(), about) for name, about in learned(run).items()},
         coords={"step": ("step", history.index.to_numpy(), {"units": "optimiser updates"})},
     )
     return found.assign_attrs(
         provenance(run, options),
         definition=f"first logged step from which accuracy stays at or above {options.threshold:.4g}; NaN: not reached; "
         "delay is their difference, ratio their quotient; and the first logged step at which the loss is below "
-        f"{options.loss_threshold:.4g} nats",
+        f"{options.loss_threshold:.4g} {run.task.shape.loss_units}",
         source="Power et al. 2022 (arXiv 2201.02177)",
         **reached,
         **below,

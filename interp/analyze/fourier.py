@@ -58,8 +58,8 @@ def measure(run: Run, options: Options) -> xr.Dataset:
             "key": torch.stack([rule(norms) for rule in RULES.values()], dim=2),
         }
 
-    needed = ("embed.W_E", "unembed.W_U", "ln_final.w", f"blocks.{run.config.model.n_layers - 1}.mlp.W_out")
-    waves = 8 * task.shape.d_vocab_out * (run.config.model.d_model + run.config.model.d_mlp)
+    needed = ("embed.W_E", "unembed.W_U", "ln_final.w", f"blocks.{run.transformer.n_layers - 1}.mlp.W_out")
+    waves = 8 * task.shape.d_vocab_out * (run.transformer.d_model + run.transformer.d_mlp)
     found = over_checkpoints(run, spectra, each=3 * waves, names=lambda name: name in needed)
     per_matrix = ("step", "matrix")
     return dataset(

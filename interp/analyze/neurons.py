@@ -65,9 +65,9 @@ def measure(run: Run, options: Options) -> xr.Dataset:
             else torch.nan,
         }
 
-    waves = 8 * run.config.model.d_mlp * grid.n * 12
+    waves = 8 * run.transformer.d_mlp * grid.n * 12
     found = each_checkpoint(
-        run, measures, needs=grid.forward_bytes + neuron_bytes(grid) + waves + grid.bytes(run.config.model.d_mlp)
+        run, measures, needs=grid.forward_bytes + neuron_bytes(grid) + waves + grid.bytes(run.transformer.d_mlp)
     )
     share, each = {"units": "1"}, ("step", "neuron")
     cluster = f"more than {options.threshold:.0%} of their variance at the frequency"
@@ -115,7 +115,7 @@ def measure(run: Run, options: Options) -> xr.Dataset:
             ),
         },
         coords={
-            "neuron": np.arange(run.config.model.d_mlp),
+            "neuron": np.arange(run.transformer.d_mlp),
             "freq": ("freq", np.arange(1, grid.n // 2 + 1), {"units": f"cycles per {grid.n} residues"}),
             "operand": ["a", "b"],
         },

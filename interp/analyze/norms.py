@@ -24,8 +24,12 @@ GROUPS = {
     "mlp": ("mlp.W_", "mlp.b_"),
     "layer norm": ("ln1.", "ln2.", "ln_final.", "mlp.ln."),
     "unembed": ("unembed.",),
+    "in": ("W",),
+    "out": ("W_out",),
+    "toy layer norm": ("ln.",),
+    "bias": ("b",),
 }
-"""Parts of a transformer, by how the names of their tensors begin after the layer's prefix."""
+"""Parts of a model, by how the names of their tensors begin after the layer's prefix; the last four are of toy models."""
 
 RANKS = {
     "spectral_norm": lambda singular: singular.amax(dim=-1),

@@ -1,5 +1,9 @@
 """Superposition: how many features does the network represent, in how many dimensions, before and after it groks?"""
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -13,6 +17,7 @@ from interp import figures
 from interp.analyze._common import (
     AnalysisOptions,
     NeuronSums,
+    Variables,
     answer_rows,
     by_step,
     dataset,
@@ -22,8 +27,10 @@ from interp.analyze._common import (
     number_rows,
     over_checkpoints,
 )
+from interp.analyze._toy import RELATIVE, Toy, relative_losses
 from interp.maths import superposition
 from interp.maths.fourier import wave_directions
+from interp.models import ToySpec
 from interp.store import Run
 from interp.tasks import ModularTask
 
@@ -33,7 +40,17 @@ FEATURES = {
     "neuron waves": "cosine and sine, of every frequency of the answer, in the neurons' activations",
     "W_L waves": "cosine and sine directions of every frequency in W_out·W_U",
 }
-"""What counts as a feature, and in which space its direction lies."""
+"""What counts as a feature of a modular run, and in which space its direction lies."""
+
+TOY_FEATURES = {
+    "features": "columns of W, one a feature, among the hidden numbers",
+    "features out": "columns of W_out, one a feature, among the hidden numbers",
+    "examples": "what the model keeps of each training example",
+}
+"""The same of a toy model."""
+
+SHOWN = 12
+"""Features that are drawn one by one: those with the largest dimensionality at the end."""
 
 
 class Options(AnalysisOptions):
@@ -48,23 +65,68 @@ class Options(AnalysisOptions):
 
 
 def measure(run: Run, options: Options) -> xr.Dataset:
-    """The superposition ratio with its two parts, and every other definition of it, for four kinds of feature.
+    """The superposition ratio with its two parts, and every other definition of it, for each kind of feature.
 
-    A Gaussian matrix of the same shape is measured the same way, for comparison; the run's own step 0 is another.
+    Of a modular run there are four kinds; of a toy model its features and its training examples, each with its own
+    dimensionality as well. A Gaussian matrix of the same shape is measured the same way, for comparison; the run's own step 0
+    is another.
     """
+    return of_toy(run, options) if isinstance(run.config.model, ToySpec) else of_modular(run, options)
+
+
+def of_modular(run: Run, options: Options) -> xr.Dataset:
+    """Waves and tokens of a transformer on a modular task."""
     task = needs_numbers(needs_mlp(run, "superposition"), "superposition")
 
     def measures(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Of a stack of checkpoints: [step, features]."""
-        directions = feature_directions(weights, neurons, run, task)
-        each = [ratios(V, options) for V in directions.values()]
-        return {name: torch.stack([one[name] for one in each], dim=1) for name in each[0]}
+        return ratios_of_all(feature_directions(weights, neurons, run, task), options)
 
     neurons = neurons_over_table(run, task)
     shapes = feature_shapes(run, task)
     directions = 8 * sum(n * d for n, d in shapes.values())
     found = over_checkpoints(run, measures, each=3 * directions, beside=neurons.bytes)
-    random = [random_ratio(name, shape, options) for name, shape in shapes.items()]
+    return labelled(run, options, found, shapes, FEATURES, {}, {})
+
+
+def of_toy(run: Run, options: Options) -> xr.Dataset:
+    """Features and training examples of a toy model."""
+    toy = Toy.of(run)
+
+    def measures(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Of a stack of checkpoints: [step, features], and [step, feature] or [step, example] of each."""
+        directions = toy.directions(weights)
+        found = ratios_of_all(directions, options)
+        found["feature_dimensionality"] = superposition.feature_dimensionality(directions["features"])
+        found["feature_norm"] = directions["features"].norm(dim=-1)
+        if toy.n_examples:
+            found["example_dimensionality"] = superposition.feature_dimensionality(directions["examples"])
+            found["example_leverage"] = superposition.leverage(directions["examples"])
+        return found
+
+    found = over_checkpoints(run, measures, each=6 * toy.bytes, beside=toy.beside)
+    each = {
+        name: (("step", name.split("_")[0]), found.pop(name), {"long_name": long_name})
+        for name, long_name in OF_EACH.items()
+        if name in found
+    }
+    relative = {name: (("step",), values, RELATIVE[name]) for name, values in toy.relative().items()}
+    coords = {"feature": np.arange(toy.task.n_features), "example": np.arange(toy.n_examples)}
+    kinds = {name: TOY_FEATURES[name] for name in toy.shapes}
+    return labelled(run, options, found, toy.shapes, kinds, each | relative, coords)
+
+
+def labelled(
+    run: Run,
+    options: Options,
+    found: dict[str, np.ndarray],
+    shapes: dict[str, tuple[int, int]],
+    kinds: dict[str, str],
+    more: Variables,
+    coords: Mapping[str, Any],
+) -> xr.Dataset:
+    """What was found, beside random matrices of the same shapes."""
+    random = [random_ratio(shape, options, centred=name == "W_E tokens") for name, shape in shapes.items()]
     return dataset(
         run,
         options,
@@ -75,18 +137,29 @@ def measure(run: Run, options: Options) -> xr.Dataset:
                 np.tile(random, (len(run), 1)),
                 {"long_name": "superposition ratio of a Gaussian matrix of the same shape"},
             ),
+            **more,
         },
         coords={
-            "features": list(FEATURES),
+            "features": list(kinds),
             "n_features": ("features", [shape[0] for shape in shapes.values()]),
             "n_dimensions": ("features", [shape[1] for shape in shapes.values()]),
+            **coords,
         },
         definition="superposition ratio exp H(s) / exp H(λ): s_i = ‖v_i‖²/Σ‖v‖², λ the eigenvalues of VᵀV over their sum; "
-        + "; ".join(f"{name}: {what}" for name, what in FEATURES.items()),
+        + "; ".join(f"{name}: {what}" for name, what in kinds.items()),
         source="feature dimensionality, interference, features per dimension: Elhage et al. 2022, Toy Models of Superposition; "
-        "the ratio of effective numbers is defined here",
+        "example dimensionality and leverage: Henighan et al. 2023, Superposition, Memorization, and Double Descent; the "
+        "ratio of effective numbers is defined here",
     )
 
+
+OF_EACH = {
+    "feature_dimensionality": "dimensionality D of each feature",
+    "feature_norm": "length of each feature's column of W",
+    "example_dimensionality": "dimensionality D of each training example",
+    "example_leverage": "leverage hᵀ(HᵀH)⁺h of each training example",
+}
+"""Of a toy model."""
 
 LONG_NAMES = {
     "ratio": "superposition ratio (entropy)",
@@ -105,7 +178,7 @@ LONG_NAMES = {
 
 def feature_shapes(run: Run, task: ModularTask) -> dict[str, tuple[int, int]]:
     """How many features of each kind there are, in how many dimensions."""
-    tokens, model = len(task.residues()), run.config.model
+    tokens, model = len(task.residues()), run.transformer
     dimensions = dict(zip(FEATURES, (model.d_model, model.d_model, model.d_mlp, model.d_mlp), strict=True))
     return {name: (tokens if name == "W_E tokens" else tokens - 1, d) for name, d in dimensions.items()}
 
@@ -141,6 +214,14 @@ def neurons_by_answer(
     return means[:, torch.from_numpy(task.residues())]
 
 
+def ratios_of_all(
+    directions: dict[str, Float[Tensor, "step n d"]], options: Options
+) -> dict[str, Float[Tensor, "step features"]]:
+    """The same for all kinds of feature."""
+    each = [ratios(V, options) for V in directions.values()]
+    return {name: torch.stack([one[name] for one in each], dim=1) for name in each[0]}
+
+
 def ratios(V: Float[Tensor, "step n d"], options: Options) -> dict[str, Float[Tensor, " step"]]:
     """Every definition of the ratio, for one kind of feature."""
     mass, overlaps = V.square().sum(dim=-1), superposition.overlaps(V)
@@ -163,31 +244,36 @@ def ratios(V: Float[Tensor, "step n d"], options: Options) -> dict[str, Float[Te
     }
 
 
-def random_ratio(name: str, shape: tuple[int, int], options: Options) -> float:
+def random_ratio(shape: tuple[int, int], options: Options, centred: bool) -> float:
     """Mean superposition ratio of Gaussian matrices that are centred where the features are."""
     generator = torch.Generator().manual_seed(options.random_seed)
     total = 0.0
     for _ in range(options.random_draws):  # one at a time, which takes the memory of one
         V = torch.randn(*shape, generator=generator, dtype=torch.float64)
-        if name == "W_E tokens":
+        if centred:
             V -= V.mean(dim=-2, keepdim=True)
         total += superposition.superposition_ratio(V).item()
     return total / options.random_draws
 
 
 def draw(found: xr.Dataset) -> go.Figure:
-    """Accuracy above the ratio and its two parts."""
-    figure = figures.panels(
-        [
-            "accuracy",
-            "superposition ratio (dotted: a random matrix of the same shape)",
-            "features represented, exp H(s)",
-            "dimensions used, exp H(λ)",
-        ],
-        heights=[3, 5, 4, 4],
-        title="Superposition across training",
-    )
-    figures.accuracies(figure, found, row=1)
+    """What was learned above the ratio and its two parts; of a toy model, D of features and examples below."""
+    toy = "test_relative" in found
+    panels = {
+        "loss ÷ that of answering 0" if toy else "accuracy": 3,
+        "superposition ratio (dotted: a random matrix of the same shape)": 5,
+        "features represented, exp H(s)": 4,
+        "dimensions used, exp H(λ)": 4,
+    }
+    if toy:
+        panels |= {f"dimensionality D of the {SHOWN} features with most at the end": 4}
+    if "example_dimensionality" in found:
+        panels |= {"dimensionality D of the training examples: median, and 10 to 90 %": 4}
+    figure = figures.panels(list(panels), heights=list(panels.values()), title="Superposition across training")
+    if toy:
+        relative_losses(figure, found)
+    else:
+        figures.accuracies(figure, found, row=1)
     for name, colour in zip(found["features"].values, figures.PALETTE, strict=False):
         here = found.sel(features=name)
         together = {"legendgroup": name}
@@ -198,7 +284,32 @@ def draw(found: xr.Dataset) -> go.Figure:
     figure.update_yaxes(title_text="ratio", row=2)
     figure.update_yaxes(title_text="features", rangemode="tozero", row=3)
     figure.update_yaxes(title_text="dimensions", rangemode="tozero", row=4)
+    if toy:
+        dimensionalities(figure, found)
     return figures.mark_transition(figure, found)
+
+
+def dimensionalities(figure: go.Figure, found: xr.Dataset) -> None:
+    """D of single features, and how that of the examples is spread."""
+    D = found["feature_dimensionality"]
+    for feature in D.isel(step=-1).fillna(0).argsort().values[::-1][:SHOWN]:
+        figures.line(
+            figure,
+            D.isel(feature=feature),
+            f"feature {feature}",
+            figures.PALETTE[0],
+            row=5,
+            opacity=0.6,
+            showlegend=False,
+        )
+    figure.update_yaxes(title_text="D", rangemode="tozero", row=5)
+    if "example_dimensionality" not in found:
+        return
+    quantiles = found["example_dimensionality"].quantile([0.1, 0.5, 0.9], dim="example", skipna=True)
+    for quantile, dash in zip(quantiles["quantile"].values, ("dot", "solid", "dot"), strict=True):
+        name = "median" if quantile == 0.5 else f"{quantile:.0%}"
+        figures.line(figure, quantiles.sel(quantile=quantile), name, figures.PALETTE[2], row=6, dash=dash)
+    figure.update_yaxes(title_text="D", rangemode="tozero", row=6)
 
 
 def summarise(found: xr.Dataset) -> pd.DataFrame:
@@ -209,4 +320,11 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
         table[name] = here["ratio"].values
         pairs = zip(here["features_represented"].values, here["dimensions_used"].values, strict=True)
         table[f"{name} n/d"] = [f"{features:.0f} in {dimensions:.0f}" for features, dimensions in pairs]
+        if "test_relative" in found:
+            table[f"{name} ΣD"] = here["total_dimensionality"].values
+            table[f"{name} D > {json.loads(found.attrs['options'])['represented_above']:g}"] = here[
+                "represented_count"
+            ].values
+    if "test_relative" in found:
+        table["test ÷ zero"] = found["test_relative"].values
     return table

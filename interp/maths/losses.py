@@ -81,3 +81,12 @@ def accuracy(logits: Float[Tensor, "... batch d_vocab_out"], targets: Int[Tensor
     """Share of prompts whose largest logit is the right answer's."""
     right = logits.argmax(dim=-1) == targets
     return right.double().sum(dim=-1) / (targets != IGNORED).sum(dim=-1)
+
+
+def squared_error(
+    outputs: Float[Tensor, "... batch feature"],
+    targets: Float[Tensor, "... batch feature"],
+    importance: Float[Tensor, " feature"],
+) -> Float[Tensor, "..."]:
+    """Σ_i I_i·(x_i − x'_i)², the mean over examples, in float64 (Elhage et al. 2022, "Toy Models of Superposition")."""
+    return ((outputs - targets).square() * importance).sum(dim=-1).double().mean(dim=-1)

@@ -31,6 +31,14 @@ def feature_dimensionality(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... n"
     return V.double().square().sum(dim=-1) / overlaps(V)
 
 
+def leverage(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... n"]:
+    """v_iᵀ(VᵀV)⁺v_i: the most of its own mass that a direction can have for itself, sup_u (u·v_i)²/Σ_j (u·v_j)² (closed form
+    by Cauchy–Schwarz of the "maximal data dimensionality", Olah in Henighan et al. 2023). At least D_i; sums to the rank."""
+    V = V.double()
+    inverse = torch.linalg.pinv(gram(V), hermitian=True)
+    return ((V @ inverse) * V).sum(dim=-1)
+
+
 def interference(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... n"]:
     """Σ_{j≠i} (v̂_i·v_j)²: 0 for a feature with dimensions of its own (Elhage et al. 2022); NaN for v_i = 0."""
     return overlaps(V) - V.double().square().sum(dim=-1)

@@ -4,11 +4,16 @@ import warnings
 from functools import partial
 from typing import Any
 
-from torch import Tensor
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 from transformer_lens import HookedTransformer, HookedTransformerConfig
+from transformer_lens.hook_points import HookedRootModule, HookPoint
 
 from interp.base import TaskShape
-from interp.models.initialise import initial_weights
+from interp.models.initialise import initial_toy_weights, initial_weights
+from interp.models.reconstruct import activate_hidden, activate_output
+from interp.models.toy import ToySpec
 from interp.models.transformer import TransformerSpec
 
 
@@ -55,3 +60,42 @@ def mixed_with_ones(tensor: Tensor, *, hook: Any, rate: float, causal: bool) -> 
     ones = tensor.new_ones(queries, keys)
     visible = ones.tril(keys - queries) if causal else ones  # also of the last queries alone, with a cache of keys
     return rate * tensor + (1 - rate) * visible
+
+
+class HookedToy(HookedRootModule):
+    """A toy model of vectors [batch, n_features], with hooks on what is hidden and what comes out, for run_with_cache."""
+
+    def __init__(self, spec: ToySpec, shape: TaskShape):
+        super().__init__()
+        self.spec = spec
+        parts: dict[str, nn.Module] = {"": self, "ln": nn.Module()}
+        for name, size in spec.tensor_shapes(shape).items():
+            part, _, own = name.rpartition(".")
+            parts[part].register_parameter(own, nn.Parameter(torch.empty(size)))
+        if spec.hidden == "solu_ln":
+            self.ln = parts["ln"]
+        self.hook_hidden_pre, self.hook_hidden = HookPoint(), HookPoint()
+        self.hook_pre, self.hook_post = HookPoint(), HookPoint()
+        self.setup()
+
+    def forward(self, vectors: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch feature"]:
+        """What the model makes of them."""
+        weights = dict(self.named_parameters())
+        hidden = self.hook_hidden(activate_hidden(self.spec, weights, self.hook_hidden_pre(vectors @ weights["W"].mT)))
+        pre = self.hook_pre(hidden @ weights["W" if self.spec.tied else "W_out"] + weights["b"])
+        return self.hook_post(activate_output(self.spec, pre))
+
+
+def build_toy(spec: ToySpec, shape: TaskShape, seed: int) -> HookedToy:
+    """A freshly initialised toy model in train mode, its bias frozen where it does not learn."""
+    model = load_toy(spec, shape, initial_toy_weights(spec, shape, seed)).train()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(spec.learns(name))
+    return model
+
+
+def load_toy(spec: ToySpec, shape: TaskShape, weights: dict[str, Tensor]) -> HookedToy:
+    """A toy model in eval mode with exactly these weights; a missing, unknown or misshapen one is an error."""
+    model = HookedToy(spec, shape)
+    model.load_state_dict(weights, strict=True)
+    return model.eval()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from interp.base import TaskShape
+from interp.models.toy import ToySpec
 from interp.models.transformer import TransformerSpec, is_bias
 
 
@@ -38,3 +39,15 @@ def standard_deviation(name: str, spec: TransformerSpec, shape: TaskShape) -> fl
     if spec.init == "hooked":
         return 0.8 / math.sqrt(spec.d_model)
     return 1 / math.sqrt(shape.d_vocab if name == "unembed.W_U" else spec.d_model)
+
+
+def initial_toy_weights(spec: ToySpec, shape: TaskShape, seed: int) -> dict[str, Tensor]:
+    """The same of a toy model: weights normal of variance 2/(d_hidden + n_features) (Glorot & Bengio 2010), b 0."""
+    generator = torch.Generator().manual_seed(seed)
+    std = math.sqrt(2 / (spec.d_hidden + shape.d_vocab))
+    return {
+        name: torch.empty(size).normal_(std=spec.init_scale * std, generator=generator)
+        if len(size) > 1
+        else torch.full(size, float(name == "ln.w"))
+        for name, size in spec.tensor_shapes(shape).items()
+    }

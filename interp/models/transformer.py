@@ -53,6 +53,11 @@ class TransformerSpec(Frozen):
     init_scale: float = Field(default=1.0, gt=0)
     """Factor on every initial parameter (α of Omnigrok, Liu et al. 2023)."""
 
+    @property
+    def whatever_its_start(self) -> "TransformerSpec":
+        """The same without what decides the initial weights alone."""
+        return self.but(init="nanda", init_scale=1.0)
+
     def build(self, shape: TaskShape, seed: int) -> "HookedTransformer":
         """A HookedTransformer for that task, initialised from `seed` alone, its frozen biases marked so."""
         from interp.models import hooked  # here: importing transformer_lens takes seconds

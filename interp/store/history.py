@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy")
-"""Losses in nats per prompt, accuracies as shares; empty where the value is not known."""
+"""Losses in nats per prompt (of vectors: squared error), accuracies as shares; empty where there is none."""
 
 CHECK = "check"
 """The last column: eight hexadecimal digits."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from interp.base import DoesNotApply, UserError, memory_size, near_miss, quarter_of_ram
 from interp.config import RunConfig
-from interp.models import Model
+from interp.models import ToySpec, TransformerSpec
 from interp.store.files import CheckpointError, identity
 from interp.store.history import read_history
 from interp.store.layout import HISTORY, RECORD, SPLIT, checkpoint_file, checkpoint_header, checkpoint_steps, is_there
@@ -18,11 +18,13 @@ from interp.store.resume import known_position
 from interp.store.split import read_split
 from interp.store.summary import summary
 from interp.store.tensors import Tensors, map_tensors, read_tensors
-from interp.tasks import Examples, SequenceTask, Split, Task
+from interp.tasks import DrawnTask, Examples, SparseFeaturesTask, Split, Task
 
 if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens import ActivationCache, HookedTransformer
+
+    from interp.models.hooked import HookedToy
 
 
 @dataclass(frozen=True)
@@ -69,18 +71,20 @@ class Checkpoint:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Train and test loss (nats) and accuracy at this step; empty when the history has no such row."""
+        """Train and test loss (nats, or squared error) and accuracy at this step; empty when the history has no such row."""
         history = self.run.history
         return history.loc[self.step].to_dict() if self.step in history.index else {}
 
     @property
-    def model(self) -> "HookedTransformer":
-        """A HookedTransformer in eval mode with these weights, ready for run_with_cache.
+    def model(self) -> "HookedTransformer | HookedToy":
+        """A HookedTransformer in eval mode with these weights, or a HookedToy, ready for run_with_cache.
 
         Raises:
             UserError: the run was converted from files that do not tell what the model computes.
         """
-        return self.run.known_model.load(self.run.task.shape, self.weights)
+        spec = self.run.config.model
+        spec = spec if isinstance(spec, ToySpec) else self.run.known_model
+        return spec.load(self.run.task.shape, self.weights)
 
     def cache(self, names: Callable[[str], bool] | Sequence[str] | None = None) -> "ActivationCache":
         """Activations over the task's whole table, in its order, or over the test examples of a task that draws them.
@@ -89,10 +93,10 @@ class Checkpoint:
         """
         import torch
 
-        examples = self.run.split.test if isinstance(self.run.task, SequenceTask) else self.run.task.table()
-        tokens = torch.from_numpy(examples.inputs)
+        examples = self.run.split.test if isinstance(self.run.task, DrawnTask) else self.run.task.table()
+        inputs = torch.from_numpy(examples.inputs)
         with torch.inference_mode():
-            return self.model.run_with_cache(tokens, names_filter=names)[1]
+            return self.model.run_with_cache(inputs, names_filter=names)[1]  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -126,11 +130,28 @@ class Run:
         return self.config.task
 
     @property
-    def known_model(self) -> Model:
-        """What was trained; DoesNotApply when files of others leave open what it computes from its weights."""
+    def known_model(self) -> TransformerSpec:
+        """The transformer that was trained; DoesNotApply when it is none, or files of others leave open what it computes."""
         for name in ("act_fn", "normalization", "attention", "attention_rate"):
             self.needs(f"model.{name}", f"its {name}", f"--model.{name.replace('_', '-')}")
+        return self.transformer
+
+    @property
+    def transformer(self) -> TransformerSpec:
+        """The transformer that was trained; DoesNotApply when it is none."""
+        if not isinstance(self.config.model, TransformerSpec):
+            raise DoesNotApply(f"{self.path} has a toy model of vectors; what was asked for needs a transformer")
         return self.config.model
+
+    @property
+    def toy(self) -> tuple[SparseFeaturesTask, ToySpec]:
+        """The toy model that was trained, and its task before it; DoesNotApply when it is none."""
+        task, model = self.config.task, self.config.model
+        if not (isinstance(task, SparseFeaturesTask) and isinstance(model, ToySpec)):
+            raise DoesNotApply(
+                f'{self.path} was trained on "{task.kind}"; what was asked for needs a toy model of sparse features'
+            )
+        return task, model
 
     @cached_property
     def split(self) -> Split:

@@ -3,6 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Any
 
+from interp.models import ToySpec
 from interp.store.files import CheckpointError
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def summary(run: "Run") -> dict[str, str]:
     }
     if last is not None:
         loss, accuracy = (pair(last[f"train_{what}"], last[f"test_{what}"], how) for what, how in FORMATS)
-        words |= {"loss": f"{loss} nats at step {done:,}", "accuracy": accuracy}
+        words |= {"loss": f"{loss} {run.task.shape.loss_units} at step {done:,}"}
+        words |= {"accuracy": accuracy} if run.task.shape.kind == "tokens" else {}
     if fault:
         words |= {"history": fault}
     if run.record.origin is not None:
@@ -59,6 +61,10 @@ def model(run: "Run") -> str:
     spec, origin = run.config.model, run.record.origin
     if origin is not None and "model" in origin.unknown:
         return "not known"
+    if isinstance(spec, ToySpec):
+        ties, hidden = "" if spec.tied else ", untied", "" if spec.hidden == "none" else f" after {spec.hidden}"
+        output = "linear output" if spec.output == "none" else f"{spec.output} output"
+        return f"toy, {spec.d_hidden:,} hidden{hidden}{ties}, {output}{'' if spec.bias else ' without bias'}"
     activation = "activation not known" if origin and not origin.tells("model.act_fn") else spec.act_fn
     mlp = "attention only" if spec.attn_only else f"d_mlp {spec.d_mlp}, {activation}"
     return f"{spec.n_layers} layer{'s' * (spec.n_layers > 1)}, {spec.n_heads} heads, d_model {spec.d_model}, {mlp}"

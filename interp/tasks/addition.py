@@ -8,7 +8,8 @@ from jaxtyping import Int
 from pydantic import Field, model_validator
 
 from interp.base import TaskShape
-from interp.tasks.sequence import MOST, Count, SequenceTask
+from interp.tasks.drawn import MOST, Count
+from interp.tasks.sequence import SequenceTask
 from interp.tasks.split import Examples
 
 PLUS, EQUALS = 10, 11

@@ -7,7 +7,8 @@ import tyro
 from pydantic import Field, model_validator
 
 from interp.base import TaskShape
-from interp.tasks.sequence import MOST, Count, SequenceTask
+from interp.tasks.drawn import MOST, Count
+from interp.tasks.sequence import SequenceTask
 from interp.tasks.split import Examples
 
 

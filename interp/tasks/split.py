@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Prompts and their right answers, one row each."""
+    """Prompts and their right answers, one row each; or vectors, and what they should become."""
 
-    inputs: Int[np.ndarray, "n n_ctx"]
-    targets: Int[np.ndarray, "n ..."]
+    inputs: Int[np.ndarray, "n n_ctx"] | Float[np.ndarray, "n feature"]
+    targets: Int[np.ndarray, "n ..."] | Float[np.ndarray, "n feature"]
     """One a prompt, or one at each of the task's positions where those are several; IGNORED where there is none."""
 
     def __len__(self) -> int:
@@ -30,7 +30,7 @@ class Split:
     train_index: Int[np.ndarray, " n_train"]
     """Rows of the full table that are trained on, ascending: Fourier and excluded loss need to know which. Of a task
     without a table, those of the examples that were drawn."""
-    true_targets: Int[np.ndarray, "n_train ..."]
+    true_targets: Int[np.ndarray, "n_train ..."] | Float[np.ndarray, "n_train feature"]
     """Right answers of the training examples: those that they are trained on, save where labels were corrupted."""
 
     @property

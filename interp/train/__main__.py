@@ -228,8 +228,10 @@ def report(done: "Mapping[str, Run]", out: Path) -> None:
         return
     width = max(map(len, done))
     for name, run in done.items():
-        accuracy = run.history["test_accuracy"].iloc[-1]
-        print(f"{name:<{width}}  test accuracy {accuracy:6.1%} at step {run.steps[-1]:,}")
+        last = run.history.iloc[-1]
+        vectors = run.task.shape.kind == "vectors"
+        how = f"loss {last['test_loss']:.4g}" if vectors else f"accuracy {last['test_accuracy']:6.1%}"
+        print(f"{name:<{width}}  test {how} at step {run.steps[-1]:,}")
     print(f"{len(done)} runs in {out}")
     print(f"{LOOK} {shlex.quote(str(out))}/*")
 

@@ -4,25 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from interp.base import IGNORED
 from interp.config import RunConfig
-from interp.maths.losses import cross_entropy, stablemax_cross_entropy
-from interp.models.dense import DenseForward, forward_over
-from interp.models.shared import SharedForward
 from interp.store.history import Row
 from interp.tasks import Examples
+from interp.train.batch import Given, given, in_parts
 from interp.train.capture import captured
 from interp.train.gradients import SlowGradients, ascent, of_each, orthogonalise, penalise, pull
 from interp.train.noise import NOTHING, Drawn, draw, is_random
 from interp.train.optimise import make_optimizer, optimizer_tensors, restore_optimizer, set_learning_rate
 from interp.train.schedule import batch_rows, learning_rate
-
-CHUNK = 32_768
-"""Prompts of a few tokens, of all runs, that are evaluated at a time: bounds memory for large tables and many runs."""
 
 
 def together(config: RunConfig) -> str:
@@ -31,13 +24,17 @@ def together(config: RunConfig) -> str:
     They may differ in seeds, operation, fraction, initial weights and their scale, in everything of the optimiser, and in
     how much noise, dropout or another regulariser they have where they have it alike.
     """
-    task, model, train = config.task, config.model.but(init="nanda", init_scale=1.0), config.train
+    task, model, train = config.task, config.model.whatever_its_start, config.train
     events = (train.log_every, train.checkpoint_every, train.checkpoints_per_decade)
     chance = (train.noise, train.dropout > 0)
     gradient = (train.sam > 0, train.l1 > 0, train.decay_to, train.orthogonal_gradients)
     slow = (train.grokfast, train.grokfast_window if train.grokfast == "ma" else 0)
-    loss = (train.loss, train.label_smoothing, train.loss_precision, train.precision)
-    return repr((task.kind, task.shape, model, train.steps, train.batch_size, events, chance, gradient, slow, loss))
+    loss = (train.loss, train.label_smoothing, train.loss_precision, train.loss_reduction, train.precision)
+    # Shorter sets of vectors are filled up with nothing, to twice their size at most.
+    size = task.n_train.bit_length() if task.shape.kind == "vectors" and train.batch_size == "full" else 0
+    return repr(
+        (task.kind, task.shape, model, train.steps, train.batch_size, events, chance, gradient, slow, loss, size)
+    )
 
 
 @dataclass
@@ -54,10 +51,10 @@ class Learner:
     optimizers: list[torch.optim.Optimizer]
     examples: list[Examples]
     """The training set of each run."""
-    whole: "Prompts | None"
+    whole: Given | None
     """The training set, where every update is on all of it."""
-    train: list["Prompts"]
-    test: list["Prompts"]
+    train: list[Given]
+    test: list[Given]
     """Both in parts, to evaluate: that needs no gradient, and the test set may be much larger."""
     initial: dict[str, Tensor]
     """The weights that learn, as they were at first, where the decay leads to them."""
@@ -78,14 +75,14 @@ class Learner:
         optimizers = [make_optimizer(config.train, learned_views(weights, run)) for run, config in enumerate(configs)]
         splits = [config.split() for config in configs]
         train, test = [split.train for split in splits], [split.test for split in splits]
-        parts = Prompts.in_parts(train, configs[0], device)
+        parts = in_parts(train, configs, device)
         whole, apart = None, configs[0].train.dropout > 0
         if configs[0].train.batch_size == "full":
-            whole = parts[0] if len(parts) == 1 and not apart else Prompts.of(train, configs[0], device, apart)
+            whole = parts[0] if len(parts) == 1 and not apart else given(train, configs, device, apart)
         to_initial = configs[0].train.decay_to == "initial"
         initial = {name: weights[name].detach().clone() for name in weights if to_initial and model.learns(name)}
         rates = torch.zeros(len(configs), device=device, dtype=dtype)
-        test_parts = Prompts.in_parts(test, configs[0], device)
+        test_parts = in_parts(test, configs, device)
         return Learner(configs, weights, optimizers, train, whole, parts, test_parts, initial, rates)
 
     @cached_property
@@ -142,19 +139,19 @@ class Learner:
         def descend() -> None:
             self.descend(whole)
 
-        return captured(descend, self.moving) if whole.targets.is_cuda else descend
+        return captured(descend, self.moving) if self.rates.is_cuda else descend
 
     def moving(self) -> list[Tensor]:
         """All that an update on the whole training set changes and the next one reads."""
         kept = [optimizer_tensors(optimizer, self.learned).values() for optimizer in self.optimizers]
         return [*(self.weights[name].detach() for name in self.learned), *(tensor for each in kept for tensor in each)]
 
-    def drawn(self, step: int, prompts: "Prompts") -> Drawn:
+    def drawn(self, step: int, prompts: Given) -> Drawn:
         """What chance has in the update that follows `step` others, on these prompts."""
         learned = {name: self.weights[name] for name in self.learned}
-        return draw(self.configs, step, learned, prompts.targets.shape[1], prompts.forward.places)
+        return draw(self.configs, step, learned, prompts.n, prompts.places)
 
-    def descend(self, prompts: "Prompts", drawn: Drawn = NOTHING, step: int = 0) -> None:
+    def descend(self, prompts: Given, drawn: Drawn = NOTHING, step: int = 0) -> None:
         """Gradients of every run's mean loss, what is done to them, and its optimiser's step along them."""
         train, weights = self.configs[0].train, self.learning()
         gradients = {name: self.gradient(name) for name in self.learned}
@@ -180,7 +177,7 @@ class Learner:
         for name, added in drawn.on("updates").items():
             weights[name].sub_(added)
 
-    def differentiate(self, prompts: "Prompts", drawn: Drawn, added: Mapping[str, Tensor]) -> None:
+    def differentiate(self, prompts: Given, drawn: Drawn, added: Mapping[str, Tensor]) -> None:
         """Gradients of every run's mean loss, at weights with what is added to them."""
         for name in self.learned:
             self.gradient(name).zero_()
@@ -193,15 +190,12 @@ class Learner:
         assert gradient is not None
         return gradient
 
-    def losses(self, prompts: "Prompts", drawn: Drawn, added: Mapping[str, Tensor] = {}) -> Tensor:
+    def losses(self, prompts: Given, drawn: Drawn, added: Mapping[str, Tensor] = {}) -> Tensor:
         """What each run minimises, the mean over its answers, [runs], at weights with what is added to them."""
-        train, moved = self.configs[0].train, {name: self.weights[name] + more for name, more in added.items()}
-        logits = prompts.forward({**self.weights, **moved}, drawn.factors)
-        loss = {"cross_entropy": cross_entropy, "stablemax": stablemax_cross_entropy}[train.loss]
-        answers, dtype = prompts.targets.flatten(1), getattr(torch, train.loss_precision)
-        return loss(logits.flatten(1, -2), answers, train.label_smoothing, dtype)
+        moved = {name: self.weights[name] + more for name, more in added.items()}
+        return prompts.objective({**self.weights, **moved}, drawn.factors)
 
-    def batch(self, step: int) -> "Prompts":
+    def batch(self, step: int) -> Given:
         """The mini-batch of the update that follows `step` others."""
         size = self.configs[0].train.batch_size
         assert size != "full"
@@ -211,8 +205,7 @@ class Learner:
             else train[batch_rows(step, len(train), size, config.seeds.order)]
             for train, config in zip(self.examples, self.configs, strict=True)
         ]
-        config = self.configs[0]
-        return Prompts.of(each, config, self.train[0].targets.device, apart=config.train.dropout > 0)
+        return given(each, self.configs, self.rates.device, apart=self.configs[0].train.dropout > 0)
 
     def rows(self, step: int) -> list[Row]:
         """Loss (nats) and accuracy over the whole training and test set, for each run."""
@@ -229,14 +222,13 @@ class Learner:
         ]
 
     @torch.no_grad()
-    def evaluate(self, parts: list["Prompts"]) -> tuple[list[float], list[float]]:
+    def evaluate(self, parts: list[Given]) -> tuple[list[float], list[float]]:
         """Mean loss (nats) and accuracy of each run over these prompts."""
-        task = self.configs[0].task
         sums = []
         for part in parts:
-            logits = part.forward(self.weights)
-            means = torch.stack([task.loss(logits, part.targets), task.accuracy(logits, part.targets)])
-            sums.append(torch.where(part.counted > 0, means * part.counted, 0))  # a part may have none of a run
+            sums.append(
+                torch.where(part.counted > 0, part.means(self.weights) * part.counted, 0)
+            )  # it may have none of a run
         loss, accuracy = (torch.stack(sums).sum(dim=0) / sum(part.counted for part in parts)).tolist()
         return loss, accuracy
 
@@ -266,44 +258,3 @@ def learned_views(weights: dict[str, Tensor], run: int) -> dict[str, nn.Paramete
             views[name] = nn.Parameter(stack.detach()[run])
             views[name].grad = stack.grad[run]
     return views
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """Prompts of each run with their answers, and the forward pass planned for them.
-
-    Runs with fewer prompts than others are filled up with their last, and answers that do not count.
-    """
-
-    targets: Tensor
-    """[runs, n], or [runs, n, answers] where a prompt has several; IGNORED where there is none, or a row only fills up."""
-    forward: SharedForward | DenseForward
-
-    @staticmethod
-    def of(examples: Sequence[Examples], config: RunConfig, device: torch.device, apart: bool = False) -> "Prompts":
-        """Examples of each run, on a device; each with states of its own, as dropout needs, or with those that it shares."""
-        longest = max(examples, key=len)
-        row = np.arange(len(longest))
-        filled = [each[np.minimum(row, len(each) - 1)] if len(each) else longest for each in examples]
-        inputs, targets = np.stack([each.inputs for each in filled]), np.stack([each.targets for each in filled])
-        targets[np.stack([row >= len(each) for each in examples])] = IGNORED
-        tokens = torch.from_numpy(inputs).to(device)
-        forward = forward_over(config.model, config.task.shape, tokens, config.train.precision, apart)
-        return Prompts(torch.from_numpy(targets).to(device), forward)
-
-    @staticmethod
-    def in_parts(examples: Sequence[Examples], config: RunConfig, device: torch.device) -> list["Prompts"]:
-        """The same in parts of at most CHUNK prompts of all runs."""
-        size, most = max(1, CHUNK // size_of_prompt(config) // len(examples)), max(map(len, examples))
-        parts = [[each[slice(begin, begin + size)] for each in examples] for begin in range(0, most, size)]
-        return [Prompts.of(part, config, device) for part in parts]
-
-    @cached_property
-    def counted(self) -> Tensor:
-        """How many answers each run has, [runs]."""
-        return (self.targets != IGNORED).flatten(1).sum(dim=1)
-
-
-def size_of_prompt(config: RunConfig) -> int:
-    """How many prompts of a few tokens, as tables have, one of the task's is as large as."""
-    return max(1, config.task.shape.n_ctx // 3)

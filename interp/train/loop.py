@@ -24,7 +24,8 @@ from interp.store import Run, RunWriter, open_run
 from interp.store.directory import refuse_what_is_there
 from interp.store.history import Row
 from interp.store.record import Session
-from interp.train.learner import Learner, size_of_prompt, together
+from interp.train.batch import size_of_prompt
+from interp.train.learner import Learner, together
 from interp.train.progress import Silent, Watcher
 from interp.train.schedule import checkpoint_steps, is_logged
 

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.config import RunConfig
+from interp.models import TransformerSpec
 from interp.train.schedule import learning_rate
 
 NOISE, DROPOUT = 0, 1
@@ -90,6 +91,7 @@ def dropout(configs: Sequence[RunConfig], step: int, n: int, places: int) -> Flo
     """
     factors = []
     for config in configs:
+        assert isinstance(config.model, TransformerSpec)  # toy models have none
         numbers = stream(config.seeds.noise, DROPOUT, step).random((n, places, config.model.d_model), dtype=np.float32)
         factors.append(torch.from_numpy(numbers >= config.train.dropout) * (1 / (1 - config.train.dropout)))
     return torch.stack(factors)

@@ -4,8 +4,16 @@ from dataclasses import dataclass
 
 from interp.base import UserError, near_miss
 from interp.config import RunConfig, TrainConfig
-from interp.models import TransformerSpec
-from interp.tasks import AdditionTask, GroupTask, JointTask, ModularTask, RepeatedTask, SkipTrigramTask
+from interp.models import ToySpec, TransformerSpec
+from interp.tasks import (
+    AdditionTask,
+    GroupTask,
+    JointTask,
+    ModularTask,
+    RepeatedTask,
+    SkipTrigramTask,
+    SparseFeaturesTask,
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,43 @@ PRESETS = {
             task=RepeatedTask(examples="endless"),
             model=TransformerSpec(n_layers=2, d_model=48, d_head=12, attn_only=True),
             train=TrainConfig(steps=4000, batch_size=128, betas=(0.9, 0.999), log_every=50, checkpoint_every=100),
+        ),
+    ),
+    "toy-double-descent": Preset(
+        about="1,000 sparse features in 2 hidden numbers, from 1,000 examples: a tenth of Henighan et al. (2023)",
+        minutes=0.5,
+        config=RunConfig(
+            name="toy-double-descent",
+            task=SparseFeaturesTask(n_features=1000, sparsity=0.99, normalised=True, examples=1000),
+            model=ToySpec(d_hidden=2),
+            train=TrainConfig(
+                steps=10_000,
+                schedule="cosine",
+                warmup_steps=500,
+                weight_decay=0.01,
+                betas=(0.9, 0.999),
+                log_every=100,
+                checkpoint_every=500,
+            ),
+        ),
+    ),
+    "toy-superposition": Preset(
+        about="five sparse features in the plane, fresh ones at every step: a pentagon (Elhage et al. 2022)",
+        minutes=0.3,
+        config=RunConfig(
+            name="toy-superposition",
+            task=SparseFeaturesTask(n_features=5, sparsity=0.95, examples="endless"),
+            model=ToySpec(d_hidden=2),
+            train=TrainConfig(
+                steps=5000,
+                batch_size=1024,
+                schedule="cosine",
+                warmup_steps=0,
+                weight_decay=0.0,
+                betas=(0.9, 0.999),
+                log_every=50,
+                checkpoint_every=100,
+            ),
         ),
     ),
 }

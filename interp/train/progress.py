@@ -1,5 +1,6 @@
 """What a person sees while a run trains: a bar in a terminal, plain lines elsewhere; on stderr, not stdout."""
 
+import math
 import statistics
 import sys
 import time
@@ -112,16 +113,16 @@ def median(rows: Sequence[Row]) -> Row:
 
 
 def numbers(row: Row) -> str:
-    """Losses and accuracies of a row, train before test."""
-    return (
-        f"loss {row['train_loss']:.2e} / {row['test_loss']:.2e}  "
-        f"accuracy {row['train_accuracy']:6.1%} / {row['test_accuracy']:6.1%} (train / test)"
-    )
+    """Losses and accuracies of a row, where there are any, train before test."""
+    losses = f"loss {row['train_loss']:.2e} / {row['test_loss']:.2e}"
+    if math.isnan(row["train_accuracy"]):
+        return f"{losses} (train / test)"
+    return f"{losses}  accuracy {row['train_accuracy']:6.1%} / {row['test_accuracy']:6.1%} (train / test)"
 
 
 def brief(row: Row) -> str:
     """The same in half the width, for a bar."""
-    return (
-        f"loss {row['train_loss']:.0e}/{row['test_loss']:.0e} "
-        f"acc {row['train_accuracy']:.0%}/{row['test_accuracy']:.0%} train/test"
-    )
+    losses = f"loss {row['train_loss']:.0e}/{row['test_loss']:.0e}"
+    if math.isnan(row["train_accuracy"]):
+        return f"{losses} train/test"
+    return f"{losses} acc {row['train_accuracy']:.0%}/{row['test_accuracy']:.0%} train/test"

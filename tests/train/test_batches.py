@@ -81,7 +81,7 @@ DIFFERENT = {
 @pytest.mark.parametrize("what", DIFFERENT)
 def test_a_run_in_a_batch_is_the_run_alone(what, tmp_path, monkeypatch):
     configs = DIFFERENT[what]
-    monkeypatch.setattr("interp.train.learner.CHUNK", 40)  # the test set in parts, some without a prompt of some run
+    monkeypatch.setattr("interp.train.batch.CHUNK", 40)  # the test set in parts, some without a prompt of some run
     together = train_many(configs, [tmp_path / f"together{i}" for i in range(len(configs))], at_once=8)
     for i, config in enumerate(configs):
         alone = train(config, tmp_path / f"alone{i}")

@@ -189,7 +189,7 @@ def not_told(config: RunConfig, told: dict[str, dict[str, Any]], contents: Conte
         ]
     if "attention_rate" not in told["model"] and contents.states:
         unknown.remove("model.attention_rate")  # of HookedTransformers it is 1
-    if config.model.attn_only:
+    if isinstance(config.model, TransformerSpec) and config.model.attn_only:
         unknown = [name for name in unknown if name != "model.act_fn"]  # there is nothing that it could be of
     if isinstance(config.task, ModularTask):
         if "train_fraction" not in told["task"]:
