@@ -13,21 +13,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from interp.analyze import analyses, compare, draw, measure, summarise
+    from interp.analyze import analyses, compare, draw, draw_runs, measure, summarise
     from interp.base import UserError
     from interp.config import RunConfig, Seeds, TrainConfig
-    from interp.models import TransformerSpec
+    from interp.models import ToySpec, TransformerSpec
     from interp.probe import open_run, open_runs, train_run, train_runs
     from interp.study import run_all, spread, tabulate
     from interp.study.grid import grid
-    from interp.tasks import AdditionTask, Corruption, GroupTask, JointTask, ModularTask, RepeatedTask, SkipTrigramTask
+    from interp.tasks import (
+        AdditionTask,
+        Corruption,
+        GroupTask,
+        JointTask,
+        ModularTask,
+        RepeatedTask,
+        SkipTrigramTask,
+        SparseFeaturesTask,
+    )
     from interp.train.presets import PRESETS, preset
 
 _HOME = {
-    "interp.analyze": ("analyses", "compare", "draw", "measure", "summarise"),
+    "interp.analyze": ("analyses", "compare", "draw", "draw_runs", "measure", "summarise"),
     "interp.base": ("UserError",),
     "interp.config": ("RunConfig", "Seeds", "TrainConfig"),
-    "interp.models": ("TransformerSpec",),
+    "interp.models": ("ToySpec", "TransformerSpec"),
     "interp.probe": ("open_run", "open_runs", "train_run", "train_runs"),
     "interp.study": ("run_all", "spread", "tabulate"),
     "interp.study.grid": ("grid",),
@@ -39,14 +48,16 @@ _HOME = {
         "ModularTask",
         "RepeatedTask",
         "SkipTrigramTask",
+        "SparseFeaturesTask",
     ),
     "interp.train.presets": ("PRESETS", "preset"),
 }
 
 __all__ = [
     "PRESETS", "AdditionTask", "Corruption", "GroupTask", "JointTask", "ModularTask", "RepeatedTask", "RunConfig", "Seeds",
-    "SkipTrigramTask", "TrainConfig", "TransformerSpec", "UserError", "analyses", "compare", "draw", "grid", "measure",
-    "open_run", "open_runs", "preset", "run_all", "spread", "summarise", "tabulate", "train_run", "train_runs",
+    "SkipTrigramTask", "SparseFeaturesTask", "ToySpec", "TrainConfig", "TransformerSpec", "UserError", "analyses", "compare",
+    "draw", "draw_runs", "grid", "measure", "open_run", "open_runs", "preset", "run_all", "spread", "summarise", "tabulate",
+    "train_run", "train_runs",
 ]  # fmt: skip
 
 
