@@ -40,8 +40,8 @@ class Options(AnalysisOptions):
 def measure(run: Run, options: Options) -> xr.Dataset:
     """Losses beside that of answering 0, sizes of weights and bias, and dimensionalities, at every checkpoint of a toy model.
 
-    `regime` is 2 (generalising) where the test loss is below that of answering 0 and more features than there are hidden numbers
-    are represented; else 0 (memorising) where the median training example has more dimensionality than any feature; else 1
+    `regime` is 0 (memorising) where the median training example has more dimensionality than any feature; else 2 (generalising)
+    where the test loss is below that of answering 0 and more features than there are hidden numbers are represented; else 1
     (between). It is not there without a set of examples. `collapsed` is 1 where nothing comes through: ‖W‖_F below 0.1,
     or a train loss above 0.99 of that of answering 0 to at most 3·d_hidden examples, which can be memorised.
     """
@@ -107,7 +107,7 @@ def regimes(found: dict[str, np.ndarray], test: np.ndarray, d_hidden: int) -> np
     """The regime at each step, by number."""
     generalises = (test < 1) & (found["features_represented"] > d_hidden)
     memorises = found["median_example_dimensionality"] > found["largest_feature_dimensionality"]
-    return np.where(generalises, 2.0, np.where(memorises, 0.0, 1.0))
+    return np.where(memorises, 0.0, np.where(generalises, 2.0, 1.0))
 
 
 def draw(found: xr.Dataset) -> go.Figure:

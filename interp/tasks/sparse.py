@@ -142,10 +142,9 @@ class SparseFeaturesTask(DrawnTask):
             return np.where(chance < self.density, chance / self.density, 0.0)
         chance = numbers.random((n, self.n_features // self.set_size, 1))
         values = numbers.random((n, self.n_features // self.set_size, self.set_size))
-        if self.sets == "together":
-            there = chance < self.density
-        else:
-            there = np.floor(chance / self.density) == np.arange(self.set_size)
+        # Of features that are there together the first stands for all; of those apart, the number says which.
+        which = 0 if self.sets == "together" else np.arange(self.set_size)
+        there = np.floor(chance / self.density) == which
         return np.where(there, values, 0.0).reshape(n, self.n_features)
 
     def loss(self, outputs: Any, targets: Any) -> Any:
