@@ -89,8 +89,8 @@ def report(runs: Mapping[str, Run]) -> script.Report:
         seed=[run.config.seeds.model for run in runs.values()],
         sparsity=[run.toy[0].sparsity for run in runs.values()],
     )
-    ways = table[table["way"].isin(WAYS)]
-    sparse = table[table["way"].str.startswith("S=")]
+    ways = table.loc[table["way"].isin(list(WAYS))]
+    sparse = table.loc[table["way"].str.startswith("S=")]
     tables = {
         "ways": humps(ways),
         "repeated": repeated({n: run for n, run in runs.items() if kinds[n].startswith("copies")}),
@@ -126,16 +126,16 @@ def humps(table: pd.DataFrame) -> pd.DataFrame:
 
 def of_seed(rows: pd.DataFrame) -> dict[str, float]:
     """The hump of one seed: of sets of at least 50 examples, below which the test loss has another, smaller one."""
-    rows = rows.sort_values("examples")
-    generalises = rows["regime"].eq(REGIMES.index("generalising"))
-    stays = generalises[::-1].cummin()[::-1].astype(bool)
-    top = rows["test_relative"].idxmax()
+    names = ("examples", "test_relative", "weight_norm", "bias_norm", "regime")
+    columns = rows.sort_values(by="examples")[list(names)].to_numpy(dtype=float).T
+    examples, test, weight_norm, bias_norm, regime = columns
+    stays = np.logical_and.accumulate((regime == REGIMES.index("generalising"))[::-1])[::-1]
     return {
-        "highest": rows["test_relative"].max(),
-        "at": rows["examples"][top],
-        "weight_norm": rows["weight_norm"].max(),
-        "bias_norm": rows["bias_norm"].max(),
-        "onset": rows["examples"][stays].min() if stays.any() else np.nan,
+        "highest": float(test.max()),
+        "at": float(examples[test.argmax()]),
+        "weight_norm": float(weight_norm.max()),
+        "bias_norm": float(bias_norm.max()),
+        "onset": float(examples[stays].min(initial=np.inf)) if stays.any() else np.nan,
     }
 
 
@@ -158,7 +158,7 @@ def repeated(runs: Mapping[str, Run]) -> pd.DataFrame:
             }
         )
     by_copies = pd.DataFrame(rows).groupby("copies")
-    return by_copies.median().join(by_copies.size().rename("seeds"))
+    return by_copies.median().assign(seeds=by_copies.size())
 
 
 def draw_ways(table: pd.DataFrame) -> go.Figure:
@@ -197,7 +197,7 @@ def draw_sparsities(table: pd.DataFrame) -> go.Figure:
 def curves(figure: go.Figure, table: pd.DataFrame, ways: Iterable[str], across: str, row: int) -> None:
     """The median over seeds of each way, and every seed."""
     for way, colour in zip(ways, (figures.INK, *figures.PALETTE), strict=False):
-        rows = table[table["way"] == way].sort_values(across)
+        rows = table.loc[table["way"] == way].sort_values(by=across)
         medians = rows.groupby(across)["test_relative"].median()
         here: Any = {"legend": figures.legend_of(row), "legendgroup": f"{row} {way}", "row": row, "col": 1}
         figure.add_scatter(x=medians.index, y=medians, name=way, mode="lines", line={"color": colour}, **here)

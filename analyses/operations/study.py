@@ -26,7 +26,7 @@ from interp.tasks.group import GROUP_OPERATIONS
 from interp.tasks.modular import OPERATIONS
 
 MODULAR = tuple(name for name in OPERATIONS if name != "random")
-FRACTIONS = (0.2, 0.3, 0.4, 0.5, 0.7, 0.95)
+FRACTIONS = (0.2, 0.35, 0.5, 0.7, 0.95)
 FRACTIONS_OF_GROUPS = (0.3, 0.5, 0.7, 0.95)
 OPERATION = ["domain", "formula", "symmetric"]
 LEARNED = 0.99
@@ -39,7 +39,7 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
         return over(ModularTask(p=23), ("add", "x2_y2", "subtract", "x3_xy2_y"), (0.6, 0.95), steps=1500, seeds=2)
     return {
         **over(ModularTask(p=47), MODULAR, FRACTIONS, steps=6_000, seeds=3),
-        **over(GroupTask(group="S5"), tuple(GROUP_OPERATIONS), FRACTIONS_OF_GROUPS, steps=12_000, seeds=3),
+        **over(GroupTask(group="S5"), tuple(GROUP_OPERATIONS), FRACTIONS_OF_GROUPS, steps=8_000, seeds=3),
     }
 
 

@@ -84,7 +84,7 @@ METHODS = {
 
 def configs(small: bool) -> Mapping[str, RunConfig]:
     """A run for each share, method, setting and seed."""
-    steps = 1000 if small else 5000
+    steps = 1000 if small else 4000
     whole = ModularTask(operation="x2_y2", p=23) if small else ModularTask(operation="multiply", p=47)
     base = TrainConfig(
         optimizer="adam", weight_decay=0.0, steps=steps, log_every=20, checkpoint_every=steps, checkpoints_per_decade=1

@@ -19,7 +19,7 @@ from interp.store import Run
 from interp.study import script, spread, tabulate
 
 DECAY = "train.weight_decay"
-STEPS = {0.3: 30_000, 1: 15_000, 3: 8_000}
+STEPS = {0.3: 25_000, 1: 15_000, 3: 6_000}
 """At p = 113, by decay: less decay takes longer."""
 
 
