@@ -28,7 +28,7 @@ test-bridge: .venv/base .venv-bridge/base  ## Whether TransformerLens 4 computes
 
 check: test lint  ## The tests, then the linter, the formatter and the type checker
 
-BENCHMARKS := training_step end_to_end analysis seeds size saving startup
+BENCHMARKS := training_step end_to_end analysis seeds size saving startup toy
 
 bench: .venv/dev  ## Time everything against the plain TransformerLens loop; writes benchmarks/results (about 15 minutes)
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
