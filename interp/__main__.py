@@ -4,8 +4,16 @@ import ast
 from pathlib import Path
 
 from interp.analyze import ALL, analyses
-from interp.models import TransformerSpec
-from interp.tasks import GROUP_OPERATIONS, OPERATIONS, AdditionTask, JointTask, RepeatedTask, SkipTrigramTask
+from interp.models import ToySpec, TransformerSpec
+from interp.tasks import (
+    GROUP_OPERATIONS,
+    OPERATIONS,
+    AdditionTask,
+    JointTask,
+    RepeatedTask,
+    SkipTrigramTask,
+    SparseFeaturesTask,
+)
 from interp.train.presets import PRESETS
 
 
@@ -36,7 +44,8 @@ def chart() -> dict[str, dict[str, str]]:
             kind.model_fields["kind"].default: first_line(kind)
             for kind in (AdditionTask, RepeatedTask, SkipTrigramTask)
         },
-        "models (--model.…)": {"transformer": first_line(TransformerSpec)},
+        "tasks of vectors (presets toy-superposition, toy-double-descent)": {"sparse": first_line(SparseFeaturesTask)},
+        "models (--model.…)": {"transformer": first_line(TransformerSpec), "toy": first_line(ToySpec)},
         "presets: python -m interp.train PRESET": {
             name: f"{preset.about} (about {preset.minutes:g} min)" for name, preset in PRESETS.items()
         },

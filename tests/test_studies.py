@@ -196,3 +196,51 @@ def test_embeddings_tsne(tmp_path):
     # Cosets of a normal subgroup are the same on both sides, and V4 is normal in S4.
     left, right = (rows.xs(f"claimed, {side}", level="what")["value"] for side in ("left", "right"))
     assert left.tolist() == right.tolist()
+
+
+@pytest.mark.slow
+def test_train_fraction(tmp_path, monkeypatch):
+    monkeypatch.delenv("INTERP_REFERENCE_DIR", raising=False)
+    tables, _ = small("train_fraction", tmp_path)
+    runs = tables["runs"].set_index(["task.train_fraction", "seed"])
+    assert (runs["memorised"] < runs["test_loss_below"]).all()
+    medians = runs["test_loss_below"].groupby(level=0).median()
+    assert medians.is_monotonic_decreasing  # the larger the share, the sooner
+    assert "published" not in tables
+    assert (tmp_path / "small" / "train_fraction.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_weight_decay(tmp_path):
+    tables, _ = small("weight_decay", tmp_path)
+    steps = tables["spread"].set_index(["decay", "what"]).loc[(slice(None), "generalised"), :].droplevel("what")
+    assert steps.loc[0, "runs"] == 0  # without decay nobody generalises
+    assert steps.loc[0, "missing"] == 2
+    assert steps.loc[3, "highest"] < steps.loc[1, "lowest"]
+
+
+@pytest.mark.slow
+def test_toy_double_descent(tmp_path):
+    tables, directory = small("toy_double_descent", tmp_path)
+    sweep, coupled = (tables[name].set_index("task.examples") for name in ("sweep", "coupled"))
+    assert sweep.loc[5, "regime"] == "memorising"
+    assert sweep.loc[5, "median_example_dimensionality"] == pytest.approx(2 / 5, rel=0.1)
+    assert sweep.loc[600, "regime"] == "generalising"
+    assert sweep.loc[600, "features_represented"] == 5
+    assert sweep.loc[600, "highest_test"] < 1 < sweep.loc[100, "lowest_test"]
+    assert (sweep["total_dimensionality"] <= 2 + 1e-9).all()
+    assert sweep["collapsed"].sum() == 0
+    assert (coupled["collapsed"] == 2).all()  # both seeds
+    for name in ("sweep", "coupled", "planes"):
+        assert (directory / f"{name}.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_hump(tmp_path):
+    tables, _ = small("hump", tmp_path)
+    ways = tables["ways"].set_index("way")
+    assert ways.loc["weight decay 1", "highest seed"] < ways.loc["base", "lowest seed"]
+    assert ways.loc["base", "highest test loss"] > 1
+    copies = tables["repeated"].set_index("copies")
+    assert copies.loc[10, "D of all copies"] > 5 * copies.loc[1, "D of all copies"]
+    assert copies.loc[10, "share of others with less"] > 0.99
