@@ -146,10 +146,10 @@ def accuracies(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
     figure.update_yaxes(title_text="accuracy", tickformat=".0%", range=[-0.02, 1.04], row=row, col=1)
 
 
-def level(figure: go.Figure, y: float, row: int = 1) -> None:
+def level(figure: go.Figure, y: float, row: int = 1, col: int = 1) -> None:
     """A dotted line across, at what others are held against."""
     line = {"color": QUIET, "dash": "dot", "width": 1}
-    figure.add_shape(type="line", xref="x domain", x0=0, x1=1, y0=y, y1=y, line=line, row=row, col=1)
+    figure.add_shape(type="line", xref="x domain", x0=0, x1=1, y0=y, y1=y, line=line, row=row, col=col)
 
 
 def stretch(figure: go.Figure, begin: float, end: float, colour: str, row: int = 1) -> None:

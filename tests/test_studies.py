@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+import xarray as xr
 from PIL import Image
 
 import interp
@@ -152,6 +153,68 @@ def test_batch_and_budget(tmp_path):
         with Image.open(results / "learning.gif") as moving:
             assert moving.n_frames > 20
         assert (results / "learning.gif").stat().st_size < 1_500_000
+
+
+@pytest.mark.slow
+def test_superposition_across_grokking(tmp_path):
+    tables, _ = small("superposition_across_grokking", tmp_path)
+    assert (tmp_path / "small" / "superposition.png").stat().st_size > 10_000
+    runs = tables["runs"].set_index(["decay", "curve", "seed"])
+    waves, tokens = (runs.xs(f"ratio, W_E {kind}", level="curve") for kind in ("waves", "tokens"))
+    with_decay, without = waves.loc[2.0], waves.loc[0.0]
+    assert with_decay["generalised"].notna().all()
+    assert without["generalised"].isna().all()
+    assert (with_decay["hump"] > 1.15).all()  # up, and down again
+    assert (with_decay["top"] < with_decay["generalised"]).all()
+    assert (with_decay["at_end"] < with_decay["random"]).all()
+    assert (tokens.loc[2.0, "at_end"] > 2 * tokens.loc[0.0, "at_end"]).all()
+    assert (without["hump"] < 1.05).all()
+    # The same matrix in two bases: it uses as many dimensions, and every token is represented.
+    dimensions, represented = (
+        runs.xs(f"{name}, W_E", level="curve")["at_end"] for name in ("dimensions used", "waves represented")
+    )
+    assert (tokens["at_end"] * dimensions).to_numpy() == pytest.approx(53, rel=0.02)
+    assert (waves["at_end"] * dimensions).to_numpy() == pytest.approx(represented.to_numpy(), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_solu(tmp_path):
+    tables, _ = small("solu", tmp_path)
+    assert (tmp_path / "small" / "toys.png").stat().st_size > 10_000
+    toys = tables["toys_runs"].set_index(["activation", "hook", "seed"]).sort_index()
+    assert (toys["loss"] < 1).all()
+    none = toys.loc["none"]
+    assert (none.loc["pre", "share"] == none.loc["post", "share"]).all()
+    assert (none.loc["pre", "alone"] - 1).abs().max() < 0.1  # of a linear neuron the shares are all there is
+    solu = toys.loc["SoLU+LN"]
+    assert (solu.loc["mid", "kurtosis"] > solu.loc["pre", "kurtosis"]).all()
+    assert (solu.loc["mid", "kurtosis"] > solu.loc["post", "kurtosis"]).all()  # the LayerNorm takes it back
+    networks = tables["networks_runs"].set_index(["activation", "hook", "seed"]).sort_index()
+    assert networks["memorised"].notna().all()
+    assert (networks.loc[("ReLU", "post"), "share"] > 2 * networks.loc[("ReLU", "post"), "at_start"]).all()
+    assert networks["features_per_neuron"].between(1, 11).all()
+
+
+def test_when_a_curve_rises_and_falls_its_top_and_way_down_are_told_and_else_not():
+    study = load("superposition_across_grokking")
+    step = np.arange(0, 101, 10)
+    accuracy = np.interp(step, [0, 40, 60, 100], [0, 0, 1, 1])
+    curves = {"W_E waves": np.interp(step, [0, 30, 70, 100], [1, 2, 1, 1]), "W_E tokens": 1 + step / 50}
+    kinds = ["W_E waves", "W_E tokens", "neuron waves", "W_L waves"]
+    values = np.stack([curves.get(kind, np.ones(11)) for kind in kinds], axis=1)
+    both = dict.fromkeys(("ratio", "features_represented", "dimensions_used"), (("step", "features"), values))
+    both["ratio_of_random"] = (("step", "features"), np.full_like(values, 1.5))
+    found = xr.Dataset(both, {"step": step, "features": kinds}, {"memorised": 10.0, "generalised": 60.0})
+    logged = xr.Dataset({"test_accuracy": ("step", accuracy)}, {"step": step})
+    rows = {row["curve"]: row for row in study.rows_of((study.Cell(53, 1.0), 0), found, logged)}
+    waves, tokens = rows["ratio, W_E waves"], rows["ratio, W_E tokens"]
+    assert (waves["top"], waves["highest"], waves["hump"], waves["random"]) == (30, 2, 2, 1.5)
+    assert waves["accuracy_half_way"] == pytest.approx(50)
+    assert (waves["half_way_down"], waves["lead"]) == pytest.approx((50, 0))
+    assert (tokens["top"], tokens["hump"]) == (100, 1)
+    assert np.isnan(tokens["half_way_down"])
+    never = study.rows_of((study.Cell(53, 0.0), 0), found.assign_attrs(generalised=np.nan), logged)[0]
+    assert np.isnan([never["half_way_down"], never["lead"], never["at_generalisation"]]).all()
 
 
 def test_raters_who_agree_have_concordance_1_and_those_who_cancel_0():
