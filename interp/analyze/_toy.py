@@ -1,9 +1,13 @@
-"""What analyses of toy models share: where features and training examples lie among the hidden numbers, and losses beside
-that of answering 0."""
+"""What analyses of toy models share: where features and training examples lie among the hidden numbers, losses beside that of
+answering 0, and in what several runs differ."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import torch
 import xarray as xr
@@ -11,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import figures
-from interp.base import once
+from interp.base import UserError, once
+from interp.config import flatten
 from interp.models import ToySpec
 from interp.models.reconstruct import ToyForward
 from interp.store import Run
@@ -96,3 +101,39 @@ def relative_losses(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
         figures.line(figure, found[f"{split}_relative"], f"{split} loss", colour, row)
     figures.level(figure, 1, row)
     figure.update_yaxes(title_text="loss ÷ zero's", row=row, col=1)
+
+
+AXES = {"task.examples": "training examples T"}
+"""What fields are called on an axis."""
+
+
+def swept(found: Sequence[xr.Dataset]) -> pd.DataFrame:
+    """A row for each run: the fields other than seeds in which the runs differ."""
+    configs = [flatten(json.loads(each.attrs["config"])) for each in found]
+    names = dict.fromkeys(name for config in configs for name in config)
+    differ = [
+        name
+        for name in names
+        if not name.startswith(("seeds.", "name")) and len({str(config.get(name)) for config in configs}) > 1
+    ]
+    return pd.DataFrame([{name: plain(config.get(name)) for name in differ} for config in configs])
+
+
+def plain(value: Any) -> Any:
+    """A value that can be grouped by."""
+    return str(value) if isinstance(value, list) else value
+
+
+def the_number(found: Sequence[xr.Dataset]) -> str:
+    """The one field in which the runs differ, seeds apart.
+
+    Raises:
+        UserError: they differ in no number, or in several fields.
+    """
+    fields = swept(found)
+    if len(fields.columns) != 1 or not pd.api.types.is_numeric_dtype(fields.iloc[:, 0]):
+        raise UserError(
+            f"the runs differ in {', '.join(fields.columns) or 'seeds alone'}; a figure over runs needs one field that is a "
+            "number, such as task.examples"
+        )
+    return str(fields.columns[0])

@@ -1,6 +1,5 @@
 """Double descent: does it keep the examples, lose its way, or find the features, against the number of examples or any field?"""
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +14,7 @@ from torch import Tensor
 
 from interp import figures
 from interp.analyze._common import AnalysisOptions, by_step, dataset, over_checkpoints
-from interp.analyze._toy import RELATIVE, SOURCE, Toy, relative_losses
-from interp.base import UserError
-from interp.config import flatten
+from interp.analyze._toy import AXES, RELATIVE, SOURCE, Toy, relative_losses, swept, the_number
 from interp.maths import superposition
 from interp.store import Run
 
@@ -177,24 +174,11 @@ def compare(found: list[xr.Dataset]) -> pd.DataFrame:
 
 def at_the_end(found: Sequence[xr.Dataset]) -> pd.DataFrame:
     """A row for each run: the fields other than seeds in which the runs differ, and what is measured at its last step."""
-    configs = [flatten(json.loads(each.attrs["config"])) for each in found]
-    names = dict.fromkeys(name for config in configs for name in config)
-    swept = [
-        name
-        for name in names
-        if not name.startswith(("seeds.", "name")) and len({str(config.get(name)) for config in configs}) > 1
-    ]
     rows = []
-    for config, each in zip(configs, found, strict=True):
+    for each in found:
         last = each.isel(step=-1)
-        measured = {name: float(last[name]) for name in (*COLUMNS, "regime", "collapsed") if name in each}
-        rows.append({name: plain(config.get(name)) for name in swept} | measured)
-    return pd.DataFrame(rows)
-
-
-def plain(value: Any) -> Any:
-    """A value that can be grouped by."""
-    return str(value) if isinstance(value, list) else value
+        rows.append({name: float(last[name]) for name in (*COLUMNS, "regime", "collapsed") if name in each})
+    return pd.concat([swept(found), pd.DataFrame(rows)], axis=1)
 
 
 def draw_runs(found: list[xr.Dataset]) -> go.Figure:
@@ -203,29 +187,25 @@ def draw_runs(found: list[xr.Dataset]) -> go.Figure:
     Raises:
         UserError: they differ in no number, or in several fields.
     """
-    last = at_the_end(found)
-    fields = [name for name in last.columns if name not in (*COLUMNS, "regime", "collapsed")]
-    numbers = [name for name in fields if pd.api.types.is_numeric_dtype(last[name])]
-    if len(fields) != 1 or len(numbers) != 1:
-        raise UserError(
-            f"the runs differ in {', '.join(fields) or 'seeds alone'}; a figure over runs needs one field that is a "
-            "number, such as task.examples"
-        )
-    (field,) = fields
-    return over_field(last, field)
+    return over_field(at_the_end(found), the_number(found))
 
 
 def over_field(last: pd.DataFrame, field: str) -> go.Figure:
     """The figure, from the table of `at_the_end` with one field."""
-    titles = ["loss ÷ that of answering 0", "size of weights and bias", "dimensionality D"]
-    figure = figures.panels(titles, heights=[5, 4, 4], title="From examples to features", over_steps=False)
+    titles = [
+        "test loss ÷ that of answering 0",
+        "train loss ÷ that of answering 0",
+        "size of weights and bias",
+        "dimensionality D",
+    ]
+    figure = figures.panels(titles, heights=[4, 3, 3, 3], title="From examples to features", over_steps=False)
     curves = [
-        (1, "train_relative", "train loss", figures.TRAIN),
         (1, "test_relative", "test loss", figures.TEST),
-        (2, "weight_norm", "‖W‖", figures.PALETTE[0]),
-        (2, "bias_norm", "‖b‖", figures.PALETTE[1]),
-        (3, "largest_feature_dimensionality", "largest of a feature", figures.PALETTE[0]),
-        (3, "median_example_dimensionality", "median of the examples", figures.PALETTE[2]),
+        (2, "train_relative", "train loss", figures.TRAIN),
+        (3, "weight_norm", "‖W‖", figures.PALETTE[0]),
+        (3, "bias_norm", "‖b‖", figures.PALETTE[1]),
+        (4, "largest_feature_dimensionality", "largest of a feature", figures.PALETTE[0]),
+        (4, "median_example_dimensionality", "median of the examples", figures.PALETTE[2]),
     ]
     for row, name, label, colour in curves:
         if name not in last:
@@ -241,14 +221,11 @@ def over_field(last: pd.DataFrame, field: str) -> go.Figure:
     scale: dict[str, Any] = {"type": "log", "dtick": 1} if wide else {"type": "linear"}
     figure.update_xaxes(exponentformat="none", **scale)
     shade(figure, last, field, wide)
-    figure.update_xaxes(title_text=AXES.get(field, field), row=3)
-    figure.update_yaxes(title_text="loss ÷ zero's", row=1)
-    figure.update_yaxes(title_text="norm", type="log", exponentformat="none", dtick=1, row=2)
-    return figure.update_yaxes(title_text="D", type="log", exponentformat="none", dtick=1, row=3)
+    figure.update_xaxes(title_text=AXES.get(field, field), row=4)
+    figure.update_yaxes(title_text="loss ÷ zero's", row=1).update_yaxes(title_text="loss ÷ zero's", row=2)
+    figure.update_yaxes(title_text="norm", type="log", exponentformat="none", dtick=1, row=3)
+    return figure.update_yaxes(title_text="D", type="log", exponentformat="none", dtick=1, row=4)
 
-
-AXES = {"task.examples": "training examples T"}
-"""What fields are called on an axis."""
 
 SHADES = ("#e7f0fa", "#fbeee0", "#e5f4ec")
 """Of the regimes."""
@@ -267,10 +244,10 @@ def shade(figure: go.Figure, last: pd.DataFrame, field: str, wide: bool) -> None
         if end < len(values) and regimes_of[end] == regimes_of[begin]:
             continue
         regime = int(regimes_of[begin])
-        for row in (1, 2, 3):
+        for row in (1, 2, 3, 4):
             figures.stretch(figure, edges[begin], edges[end], SHADES[regime], row)
         figure.add_annotation(
             x=math.log10(edges[begin]) if wide else edges[begin], y=1, yref="y domain", text=REGIMES[regime], showarrow=False,
-            xanchor="left", yanchor="bottom", font={"size": 11, "color": figures.QUIET}, row=1, col=1,
+            xanchor="left", yanchor="top", font={"size": 11, "color": figures.QUIET}, row=1, col=1,
         )  # fmt: skip
         begin = end

@@ -101,7 +101,7 @@ class Vectors:
         for row, each in zip(vectors, examples, strict=True):
             row[: len(each)] = torch.from_numpy(each.inputs)
         importance = [task.importances for task in tasks if isinstance(task, SparseFeaturesTask)]
-        filled = torch.tensor([[row < len(each) for row in range(longest)] for each in examples])
+        filled = torch.arange(longest) < torch.tensor([len(each) for each in examples])[:, None]
         return Vectors(
             ToyForward(spec, vectors.to(device)),
             filled.to(device, dtype),

@@ -1,0 +1,112 @@
+"""Polygons and solids that features form where several share dimensions (Elhage et al. 2022, "Toy Models of Superposition").
+
+Rows of V [features, dimensions] are the features' directions, none of them 0.
+"""
+
+import math
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from interp.maths import superposition
+
+
+class Form(NamedTuple):
+    """So many features, equally placed in so many dimensions."""
+
+    name: str
+    features: int
+    dimensions: int
+
+    @property
+    def dimensionality(self) -> float:
+        """D of each feature."""
+        return self.dimensions / self.features
+
+    @property
+    def vertices(self) -> Float[Tensor, "k r"]:
+        """Unit vectors that stand so. In three dimensions an antiprism, every other one of the ring lifted, the rest lowered:
+        with heights ±1/√3 the mass is the same in every direction, and that of four is the regular tetrahedron."""
+        order = torch.arange(self.features, dtype=torch.float64)
+        angles = 2 * math.pi / self.features * order
+        ring = torch.stack([angles.cos(), angles.sin()], dim=-1)
+        if self.dimensions < 3:
+            return ring[:, : self.dimensions]
+        heights = (-1.0) ** order / 3**0.5
+        return torch.cat([ring * (2 / 3) ** 0.5, heights[:, None]], dim=1)
+
+
+FORMS = (
+    Form("own dimension", 1, 1),
+    Form("digon", 2, 1),
+    Form("triangle", 3, 2),
+    Form("tetrahedron", 4, 3),
+    Form("pentagon", 5, 2),
+    Form("square antiprism", 8, 3),
+)
+"""Those that Elhage et al. (2022) find."""
+
+
+def closed_forms() -> pd.DataFrame:
+    """Features, dimensions, D of each feature, superposition ratio and degrees between nearest neighbours, by name."""
+    rows = {}
+    for form in FORMS:
+        cosines = (form.vertices @ form.vertices.mT).fill_diagonal_(-1)
+        rows[form.name] = {
+            "features": form.features,
+            "dimensions": form.dimensions,
+            "D": form.dimensionality,
+            "superposition ratio": superposition.superposition_ratio(form.vertices).item(),
+            "degrees to the nearest": cosines.max().clamp(-1, 1).acos().rad2deg().item()
+            if len(cosines) > 1
+            else math.nan,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("form")
+
+
+class Polygon(NamedTuple):
+    """Features that overlap with each other and with no others."""
+
+    name: str
+    """A form's, or `k in r`."""
+    members: Int[Tensor, " k"]
+    """Rows of V."""
+
+
+def polygons(V: Float[Tensor, "n d"], overlap: float = 0.1, tolerance: float = 0.05) -> list[Polygon]:
+    """The features in groups: two are in one where a chain of features leads from one to the other, each pair of neighbours
+    with a |cos| above `overlap`. All are in one group each.
+
+    Two parts of a model in orthogonal subspaces are so told apart, as the tegum products of Elhage et al. (2022) are.
+    """
+    unit = torch.nn.functional.normalize(V.double(), dim=-1)
+    n, group = connected_components(((unit @ unit.mT).abs() > overlap).numpy(), directed=False)
+    each = [torch.from_numpy(group == number).nonzero()[:, 0] for number in range(n)]
+    return [Polygon(name(V[members], tolerance), members) for members in each]
+
+
+def name(V: Float[Tensor, "k d"], tolerance: float = 0.05) -> str:
+    """What k features in r dimensions are called: a form's name where D of each (among these alone) is r/k within
+    `tolerance`, and their sum is 0 within `tolerance` of their lengths; otherwise `k in r`.
+
+    r is the participation ratio of their unit vectors' spectrum, rounded. The sum tells a digon from two features that
+    point the same way, which have its D. A form is known by these numbers alone: a cube would be a square antiprism.
+    """
+    V = V.double()
+    unit = torch.nn.functional.normalize(V, dim=-1)
+    k, r = len(V), round(superposition.participation(superposition.dimension_shares(unit)).item())
+    D, balance = superposition.feature_dimensionality(V), V.sum(dim=0).norm() / V.norm(dim=-1).sum()
+    regular = bool(((D - r / k).abs() <= tolerance).all()) and (k == 1 or bool(balance <= tolerance))
+    return next((form.name for form in FORMS if regular and form[1:] == (k, r)), f"{k} in {r}")
+
+
+def gaps(V: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
+    """Degrees from each direction in the plane to the next, counterclockwise: 360 in all."""
+    angles = torch.atan2(V[:, 1], V[:, 0]).double().rad2deg()
+    ascending, order = angles.sort()
+    following = torch.cat([ascending[1:], ascending[:1] + 360])
+    return torch.empty_like(angles).scatter_(0, order, following - ascending)
