@@ -1,6 +1,5 @@
 """Double descent: does it keep the examples, lose its way, or find the features, against the number of examples or any field?"""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -232,22 +231,23 @@ SHADES = ("#e7f0fa", "#fbeee0", "#e5f4ec")
 
 
 def shade(figure: go.Figure, last: pd.DataFrame, field: str, wide: bool) -> None:
-    """Each regime's stretch of the field in a colour of its own, bounded half-way (of the logarithms) between values."""
+    """Each regime's stretches of the field in a colour of their own, bounded half-way (of the logarithms) between values."""
     if "regime" not in last:
         return
     by_value = last.groupby(field)["regime"].median().round()
-    values, regimes_of = by_value.index.to_numpy(dtype=float), by_value.to_numpy()
+    values, regimes_of = by_value.index.to_numpy(dtype=float), by_value.to_numpy(dtype=int)
     middle = np.sqrt(values[:-1] * values[1:]) if values.min() > 0 else (values[:-1] + values[1:]) / 2
     edges = np.concatenate([values[:1], middle, values[-1:]])
-    begin = 0
-    for end in range(1, len(values) + 1):
-        if end < len(values) and regimes_of[end] == regimes_of[begin]:
-            continue
-        regime = int(regimes_of[begin])
+    places = np.log10(edges) if wide else edges
+    changes = np.flatnonzero(np.diff(regimes_of)) + 1
+    widest: dict[int, tuple[float, float]] = {}
+    for begin, end in zip([0, *changes], [*changes, len(values)], strict=True):
+        regime, width = int(regimes_of[begin]), float(places[end] - places[begin])
         for row in (1, 2, 3, 4):
             figures.stretch(figure, edges[begin], edges[end], SHADES[regime], row)
+        widest[regime] = max(widest.get(regime, (0.0, 0.0)), (width, float(places[begin])))
+    for regime, (_, place) in widest.items():  # a narrow one has no room for its name
         figure.add_annotation(
-            x=math.log10(edges[begin]) if wide else edges[begin], y=1, yref="y domain", text=REGIMES[regime], showarrow=False,
-            xanchor="left", yanchor="top", font={"size": 11, "color": figures.QUIET}, row=1, col=1,
+            x=place, y=1, yref="y domain", text=REGIMES[regime], showarrow=False, xanchor="left", yanchor="top",
+            font={"size": 11, "color": figures.QUIET}, row=1, col=1,
         )  # fmt: skip
-        begin = end
