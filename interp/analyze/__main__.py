@@ -130,16 +130,28 @@ def compare_runs(name: str, found: list[Any], out: Path | None, json_only: bool)
     files = [_export.prepared(out) / f"{name}-comparison.csv"]
     write_whole(files[0], table.to_csv().encode())
     if hasattr(analyze.find(name), "draw_runs"):
-        figure, picture = analyze.draw_runs(found), files[0].with_suffix(".png")
-        files.append(files[0].with_suffix(".html"))
-        _export.write_html(figure, files[1])
-        picture.unlink(missing_ok=True)
-        if trouble := _export.write_pngs({picture: figure}):
-            print(trouble, file=sys.stderr)
-        else:
-            files.append(picture)
+        files += draw_runs(found, files[0])
     kinds = " ".join(file.suffix for file in files)
     print(f"files: {shlex.quote(str(files[0].with_suffix('')))}{kinds}", file=sys.stderr if json_only else sys.stdout)
+
+
+def draw_runs(found: list[Any], table: Path) -> list[Path]:
+    """Write the figure over several runs beside their table; the files that there are then. Says why where there is none."""
+    from interp.analyze import _export
+
+    page, picture = table.with_suffix(".html"), table.with_suffix(".png")
+    for older in (page, picture):
+        older.unlink(missing_ok=True)
+    try:
+        figure = analyze.draw_runs(found)
+    except UserError as error:
+        print(f"no figure over the runs: {error}", file=sys.stderr)
+        return []
+    _export.write_html(figure, page)
+    if trouble := _export.write_pngs({picture: figure}):
+        print(trouble, file=sys.stderr)
+        return [page]
+    return [page, picture]
 
 
 def shared_place(arguments: Arguments) -> Path | None:

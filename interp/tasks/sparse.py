@@ -161,4 +161,6 @@ class SparseFeaturesTask(DrawnTask):
 
     def of_zero(self, targets: Float[np.ndarray, "n feature"]) -> float:
         """The loss of answering 0 to all of these: what every loss is held against. 1 for vectors of length 1, I = 1."""
-        return float((np.square(targets, dtype=np.float64) @ self.importances.astype(np.float64)).mean())
+        weights, rows = self.importances.astype(np.float64), max(1, BLOCK // self.n_features)
+        parts = [targets[begin : begin + rows] for begin in range(0, len(targets), rows)]
+        return sum(float((np.square(part, dtype=np.float64) @ weights).sum()) for part in parts) / len(targets)

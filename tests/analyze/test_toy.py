@@ -157,3 +157,23 @@ def test_the_history_has_no_accuracy_and_no_nats(tmp_path):
     found = run.measure("curves")
     assert found["train_loss"].attrs["units"] == "squared error"
     assert json.loads(found.attrs["config"])["model"]["kind"] == "toy"
+
+
+def test_a_directory_of_runs_ends_in_a_table_and_a_figure_where_one_number_differs(tmp_path, capsys):
+    from interp.analyze.__main__ import main
+
+    for size in (4, 40):
+        planted(tmp_path / "sizes" / str(size), polygon(5, radius=size, n=12), examples=size)
+        for d_hidden in (2, 3):
+            W = torch.nn.functional.pad(polygon(5, n=12), (0, 0, 0, d_hidden - 2))
+            planted(tmp_path / "both" / f"{size}-{d_hidden}", W, examples=size)
+    assert main(["double_descent", str(tmp_path / "sizes")]) == 0
+    assert (tmp_path / "sizes/analysis/double_descent-comparison.html").exists()
+    assert (tmp_path / "sizes/4/analysis/double_descent.nc").exists()
+    capsys.readouterr()
+    assert main(["double_descent", str(tmp_path / "both")]) == 0
+    said = capsys.readouterr()
+    assert "no figure over the runs: the runs differ in task.examples, model.d_hidden" in said.err
+    assert "double_descent over 4 runs:" in said.out
+    assert (tmp_path / "both/analysis/double_descent-comparison.csv").exists()
+    assert not (tmp_path / "both/analysis/double_descent-comparison.html").exists()
