@@ -53,7 +53,7 @@ def test_a_directory_that_is_no_run(says, tmp_path):
 
 
 def test_a_directory_of_runs_names_them(says, tiny):
-    assert str(tiny.path) in says(analyze, "all", tiny.path.parent)
+    assert str(tiny.path) in says(probe, tiny.path.parent)
 
 
 @pytest.mark.parametrize("memory", ["much", "0", "-1GiB", "1 XiB", "2iB", "", "nan", "1e9"])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -168,7 +169,8 @@ def runs_in(dirs: tuple[Path, ...]) -> list[Path]:
     from interp.store import find_runs
     from interp.store.layout import RECORD, is_there
 
-    found = [run for path in dirs for run in ([] if is_there(path / RECORD) else find_runs(path)) or [path]]
+    inside = {path: find_runs(path) for path in dirs if os.path.isdir(path) and not is_there(path / RECORD)}
+    found = [run for path in dirs for run in inside.get(path) or [path]]
     return list({path.absolute(): path for path in found}.values())
 
 

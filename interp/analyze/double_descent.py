@@ -119,7 +119,8 @@ def draw(found: xr.Dataset) -> go.Figure:
             figure, found["median_example_dimensionality"], "median of the examples", figures.PALETTE[2], row=3
         )
     figure.update_yaxes(title_text="norm", rangemode="tozero", row=2)
-    return figure.update_yaxes(title_text="D", rangemode="tozero", row=3)
+    figure.update_yaxes(title_text="D", rangemode="tozero", row=3)
+    return figures.mark_transition(figure, found)
 
 
 def summarise(found: xr.Dataset) -> pd.DataFrame:
