@@ -47,7 +47,8 @@ def test_progress_measures(tmp_path):
 def small(name, work):
     """The tables that a study writes at its small size, by name, and where they are."""
     study, words = load(name), ["--small", "--work", str(work)]
-    assert script.main(study.__file__, study.__doc__, study.configs, study.report, words) == 0
+    more = getattr(study, "further", None)
+    assert script.main(study.__file__, study.__doc__, study.configs, study.report, words, further=more) == 0
     return {file.stem: pd.read_csv(file) for file in (work / "small").glob("*.csv")}, work / "small"
 
 
@@ -95,8 +96,9 @@ def test_regularisers(tmp_path):
     assert set(methods.index) == {"AdamW", "Adam", "Adam, SAM", "Adam, full batch"}
     assert methods["times_adamw"]["AdamW"] == 1
     assert methods["times_adamw"]["Adam, SAM"] > 1.3  # two gradients an update
-    assert ((methods["runs"] + methods["missing"]) == 2).all()  # the seeds that did not tune
-    assert methods["runs"]["AdamW"] == 2
+    assert ((methods["runs"] + methods["missing"]) == 3).all()  # the seeds that did not tune
+    assert methods["runs"]["AdamW"] == 3
+    assert set(tables["settings"]["setting"]) >= set(methods["setting"])
     arrived = tables["runs"].dropna(subset="generalised")
     assert len(arrived)
     assert (arrived["first_at_99"] <= arrived["generalised"]).all()
@@ -113,7 +115,7 @@ def test_the_setting_is_chosen_by_seeds_then_steps_then_accuracy():
     assert best_setting(pd.DataFrame(never, columns=columns)) == "e"
 
 
-def test_every_setting_of_the_regularisers_is_trained_with_the_same_seeds():
+def test_every_setting_of_the_regularisers_is_trained_with_the_tuning_seeds_and_the_best_with_three_others(tmp_path):
     study = load("regularisers")
     cells = {}
     for name in study.configs(small=False):
@@ -122,7 +124,20 @@ def test_every_setting_of_the_regularisers_is_trained_with_the_same_seeds():
     assert len(cells) == 2 * len(study.METHODS)
     for settings in cells.values():
         assert len(settings) in (3, 4)
-        assert all(seeds == [f"seed={seed}" for seed in range(5)] for seeds in settings.values())
+        assert all(seeds == ["seed=0", "seed=1"] for seeds in settings.values())
+    accuracies = {"0.8+adamw+weight_decay=1": 0.2, "0.8+adamw+weight_decay=3": 1.0}
+    tuned = {name: each for name, each in study.configs(small=True).items() if name.rsplit("+", 1)[0] in accuracies}
+    for name, config in tuned.items():
+        with RunWriter(tmp_path / name, config) as writer:
+            for step in (0, config.train.steps):
+                row = {"step": step, "train_loss": 0, "test_loss": 0, "train_accuracy": 1}
+                writer.log(row | {"test_accuracy": accuracies[name.rsplit("+", 1)[0]]})
+            writer.checkpoint(0, config.model.initial_weights(config.task.shape, seed=0))
+    best = study.further({name: interp.open_run(tmp_path / name) for name in tuned})
+    assert list(best) == [f"0.8+adamw+weight_decay=3+seed={seed}" for seed in (2, 3, 4)]
+    known = interp.grid(tuned["0.8+adamw+weight_decay=3+seed=0"].but(name="x"), seeds=5)
+    assert [config.seeds for config in best.values()] == [config.seeds for config in known.values()][2:]
+    assert {config.train.weight_decay for config in best.values()} == {3}
 
 
 @pytest.mark.slow

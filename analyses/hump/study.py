@@ -23,7 +23,7 @@ from interp.study import script
 
 EXAMPLES, DENSE_ENOUGH = "task.examples", "T · (1 − S)"
 SIZES = (50, 100, 200, 300, 500, 700, 1000)
-SIGHTINGS = (1, 2, 3, 5, 7, 10, 15, 20)
+SIGHTINGS = (1, 2, 3, 5, 7, 10, 15)
 """How often a feature is seen in the training set, T · (1 − S), where sparsity is varied."""
 SPARSITIES = (0.97, 0.99, 0.995)
 COPIES = (1, 2, 3, 5, 10)
@@ -45,7 +45,7 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
     """Every way at every size, the base at other sparsities, and one example that stands in a large set several times."""
     base = interp.preset("toy-double-descent").config.but(name="hump")
     seeds = 2 if small else 3
-    ways, sizes, sparsities, copies, many = WAYS, SIZES, SPARSITIES, COPIES, 3000
+    ways, sizes, sparsities, copies, many = WAYS, SIZES, SPARSITIES, COPIES, 2000
     if small:
         task = base.task.but(n_features=300, sparsity=0.97, test_examples=500)
         base = base.but(task=task, train=base.train.but(steps=1500, warmup_steps=75, lr=3e-3))

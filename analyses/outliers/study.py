@@ -26,7 +26,7 @@ from interp.study import script, spread
 from interp.tasks import ModularTask
 
 LABELS = "corruption.labels"
-COUNTS = (0, 100, 300, 1000, 2000, 3000)
+COUNTS = (0, 100, 300, 1000, 3000)
 SHOWN = (1000, 60)
 """The count whose three kinds of training example are drawn: the first that there is."""
 WAYS = {
@@ -56,7 +56,7 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
             name="outliers",
             task=ModularTask(p=97, train_fraction=0.5),
             model=TransformerSpec(),
-            train=TrainConfig(steps=10_000, batch_size=512, log_every=50, checkpoint_every=500),
+            train=TrainConfig(steps=6_000, batch_size=512, log_every=50, checkpoint_every=500),
         )
         ways, counts, seeds = WAYS, COUNTS, 3
     return {

@@ -19,8 +19,11 @@ from interp.store import Run
 from interp.study import script, spread, tabulate
 
 DECAY = "train.weight_decay"
-STEPS = {0.3: 25_000, 1: 15_000, 3: 6_000}
-"""At p = 113, by decay: less decay takes longer."""
+STEPS = {
+    "p59": {0: 12_000, 0.1: 12_000, 0.3: 6_000, 1: 2_500, 3: 1_500, 10: 1_500},
+    "p113": {0.3: 14_000, 1: 9_000, 3: 4_000},
+}
+"""By size and decay: less decay takes longer."""
 
 
 def configs(small: bool) -> Mapping[str, RunConfig]:
@@ -29,11 +32,10 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
         return interp.grid(interp.preset("quick").config, seeds=2, vary={DECAY: [0, 1, 3]})
     nanda = interp.preset("nanda").config
     half = nanda.but(task=nanda.task.but(p=59, train_fraction=0.5))
-    sizes = {"p59": (half, dict.fromkeys((0, 0.1, 0.3, 1, 3, 10), 12_000)), "p113": (nanda, STEPS)}
     return {
         f"{size}+{name}": config
-        for size, (base, steps_by_decay) in sizes.items()
-        for decay, steps in steps_by_decay.items()
+        for size, base in {"p59": half, "p113": nanda}.items()
+        for decay, steps in STEPS[size].items()
         for name, config in interp.grid(
             base.but(train=base.train.but(steps=steps, checkpoint_every=steps // 4)), 3, {DECAY: [decay]}
         ).items()

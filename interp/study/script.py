@@ -15,7 +15,13 @@ from interp.analyze._export import write_gif, write_html, write_pngs
 from interp.base import one_sentence
 from interp.config import RunConfig
 from interp.store import Run
-from interp.study.engine import run_all
+from interp.study.engine import Outcome, run_all
+
+Configs = Mapping[str, RunConfig]
+"""Runs to train, by name."""
+
+Runs = Mapping[str, Run]
+"""Trained ones, by name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +54,11 @@ class Report:
 def main(
     file: str,
     doc: str | None,
-    configs: Callable[[bool], Mapping[str, RunConfig]],
-    report: Callable[[Mapping[str, Run]], Report],
+    configs: Callable[[bool], Configs],
+    report: Callable[[Runs], Report],
     words: list[str] | None = None,
+    *,
+    further: Callable[[Runs], Configs] | None = None,
 ) -> int:
     """The command `python analyses/NAME/study.py`; returns its exit code.
 
@@ -60,6 +68,8 @@ def main(
         configs: given whether it is to be small, the runs by name.
         report: given the finished runs by name, what was found.
         words: of the command line; by default sys.argv's.
+        further: given those runs, the ones that they call for, such as the best setting with more seeds; these are trained
+            next, and reported with the others.
     """
     home = Path(file).parent
     with one_sentence():
@@ -72,17 +82,29 @@ def main(
         )
         work = arguments.work / ("small" if arguments.small else "full")
         processes = None if arguments.processes == "auto" else arguments.processes
-        outcome = run_all(configs(arguments.small), work, processes, dry_run=arguments.dry_run)
+
+        def train(wanted: Configs) -> Outcome:
+            return run_all(wanted, work, processes, dry_run=arguments.dry_run)
+
+        wanted = configs(arguments.small)
+        outcome = train(wanted)
+        runs, failed = outcome.runs, bool(outcome.failures)
+        if further is not None:
+            if arguments.dry_run and len(runs) < len(wanted):
+                print("which runs come after these depends on what they find")
+            elif runs:
+                outcome = train(further(runs))
+                runs, failed = runs | outcome.runs, failed or bool(outcome.failures)
         if arguments.dry_run:
             return 0
-        if outcome.runs:
+        if runs:
             keep(
-                report(outcome.runs),
+                report(runs),
                 work if arguments.small else home / "results",
                 work,
                 f"python analyses/{home.name}/study.py",
             )
-        return 1 if outcome.failures else 0
+        return 1 if failed else 0
 
 
 def keep(found: Report, directory: Path, pages: Path, command: str) -> None:
