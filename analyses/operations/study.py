@@ -26,8 +26,8 @@ from interp.tasks.group import GROUP_OPERATIONS
 from interp.tasks.modular import OPERATIONS
 
 MODULAR = tuple(name for name in OPERATIONS if name != "random")
-FRACTIONS = (0.2, 0.35, 0.5, 0.7, 0.95)
-FRACTIONS_OF_GROUPS = (0.3, 0.5, 0.7, 0.95)
+FRACTIONS = (0.35, 0.42, 0.5, 0.7, 0.95)
+FRACTIONS_OF_GROUPS = (0.6, 0.95)
 OPERATION = ["domain", "formula", "symmetric"]
 LEARNED = 0.99
 """Best test accuracy that counts as learned."""
@@ -36,15 +36,20 @@ LEARNED = 0.99
 def configs(small: bool) -> Mapping[str, RunConfig]:
     """A run for each operation, share and seed."""
     if small:
-        return over(ModularTask(p=23), ("add", "x2_y2", "subtract", "x3_xy2_y"), (0.6, 0.95), steps=1500, seeds=2)
+        return over(ModularTask(p=23), ("add", "x2_y2", "subtract", "x3_xy2_y"), (0.6, 0.95), 1e-3, 1500, seeds=2)
     return {
-        **over(ModularTask(p=47), MODULAR, FRACTIONS, steps=6_000, seeds=3),
-        **over(GroupTask(group="S5"), tuple(GROUP_OPERATIONS), FRACTIONS_OF_GROUPS, steps=8_000, seeds=3),
+        **over(ModularTask(p=47), MODULAR, FRACTIONS, 3e-3, 2_500, seeds=3),
+        **over(GroupTask(group="S5"), tuple(GROUP_OPERATIONS), FRACTIONS_OF_GROUPS, 1e-3, 7_000, seeds=3),
     }
 
 
 def over(
-    task: ModularTask | GroupTask, operations: tuple[str, ...], fractions: tuple[float, ...], steps: int, seeds: int
+    task: ModularTask | GroupTask,
+    operations: tuple[str, ...],
+    fractions: tuple[float, ...],
+    lr: float,
+    steps: int,
+    seeds: int,
 ) -> dict[str, RunConfig]:
     """AdamW with decay 1, at least two batches an epoch and each of 512 prompts at most, as in the paper.
 
@@ -56,6 +61,7 @@ def over(
         part = task.but(operation=operation, train_fraction=fraction)
         batches = max(2, math.ceil(part.n_train / 512))
         train = TrainConfig(
+            lr=lr,
             steps=steps,
             batch_size=math.ceil(part.n_train / batches),
             log_every=steps // 100,

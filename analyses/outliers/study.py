@@ -31,7 +31,7 @@ SHOWN = (1000, 60)
 """The count whose three kinds of training example are drawn: the first that there is."""
 WAYS = {
     "AdamW": {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 1.0},
-    "AdamW, no decay": {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.0},
+    "AdamW, no decay": {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.0, "steps": 3_000},
     "SGD": {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3},
 }
 """Decay takes 0.1 % of a weight an update under AdamW (lr·decay), and as much under SGD (lr·decay/(1 − momentum))."""

@@ -41,12 +41,12 @@ class Method(NamedTuple):
     label: str
     knobs: Mapping[str, tuple[float, ...]]
     fixed: Mapping[str, Any] = {}
-    """Over Adam without decay, learning rate 0.001, on mini-batches."""
+    """Over Adam without decay, learning rate 0.003, on mini-batches."""
     of_power: bool = True
     """Whether figure 2 of Power et al. (2022) has it."""
 
 
-RATES, DECAYS = {"lr": (3e-4, 1e-3, 3e-3, 1e-2)}, {"weight_decay": (1, 3, 10)}
+RATES, DECAYS = {"lr": (3e-4, 1e-3, 3e-3, 1e-2)}, {"weight_decay": (0.3, 1, 3)}
 ADAMW, FULL = {"optimizer": "adamw"}, {"batch_size": "full"}
 GROKFAST_EMA, GROKFAST_MA = {"grokfast": "ema"}, {"grokfast": "ma", "grokfast_window": 40, "weight_decay": 0.01}
 
@@ -72,7 +72,7 @@ METHODS = {
     ),
     "adamw-grokfast-ema": Method(
         "AdamW, Grokfast-EMA",
-        {"weight_decay": (1, 3), "grokfast_gain": (0.5, 2)},
+        {"weight_decay": (0.3, 1), "grokfast_gain": (0.5, 2)},
         {**ADAMW, **GROKFAST_EMA},
         of_power=False,
     ),
@@ -84,10 +84,16 @@ METHODS = {
 
 def configs(small: bool) -> Mapping[str, RunConfig]:
     """A run for each share, method, setting and tuning seed."""
-    steps = 1000 if small else 3000
+    steps = 1000 if small else 2000
     whole = ModularTask(operation="x2_y2", p=23) if small else ModularTask(operation="multiply", p=47)
     base = TrainConfig(
-        optimizer="adam", weight_decay=0.0, steps=steps, log_every=20, checkpoint_every=steps, checkpoints_per_decade=1
+        optimizer="adam",
+        lr=3e-3,
+        weight_decay=0.0,
+        steps=steps,
+        log_every=20,
+        checkpoint_every=steps,
+        checkpoints_per_decade=1,
     )
     found: dict[str, RunConfig] = {}
     for fraction in (0.8,) if small else (0.5, 0.7):

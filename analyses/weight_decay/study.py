@@ -20,8 +20,8 @@ from interp.study import script, spread, tabulate
 
 DECAY = "train.weight_decay"
 STEPS = {
-    "p59": {0: 12_000, 0.1: 12_000, 0.3: 6_000, 1: 2_500, 3: 1_500, 10: 1_500},
-    "p113": {0.3: 14_000, 1: 9_000, 3: 4_000},
+    "p59": {0: 8_000, 0.1: 12_000, 0.3: 6_000, 1: 2_500, 3: 1_500, 10: 1_500},
+    "p113": {0.3: 10_000, 1: 9_000, 3: 3_000},
 }
 """By size and decay: less decay takes longer."""
 
