@@ -40,6 +40,9 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 """What is other than in the base: sum of squared errors, decay 0.01, m = 2, eps 1e-8. Shares are of the base's steps."""
 
+ROUND = [digit * 10**power for power in range(4) for digit in (1, 2, 3, 5, 7)]
+"""Marks of a logarithmic axis."""
+
 
 def configs(small: bool) -> Mapping[str, RunConfig]:
     """Every way at every size, the base at other sparsities, and one example that stands in a large set several times."""
@@ -145,6 +148,7 @@ def repeated(runs: Mapping[str, Run]) -> pd.DataFrame:
     for run in runs.values():
         found = interp.measure(run.select(last=1), "superposition").isel(step=0)
         each = found["example_dimensionality"].fillna(0).to_numpy()
+        features = found["feature_dimensionality"].fillna(0).to_numpy()
         copies = run.toy[0].copies
         others = each[copies:]
         rows.append(
@@ -153,8 +157,8 @@ def repeated(runs: Mapping[str, Run]) -> pd.DataFrame:
                 "D of all copies": each[:copies].sum(),
                 "largest D of another": others.max(),
                 "share of others with less": float((others < each[0]).mean()),
-                "features with D > .1": float(found["represented_count"].sel(features="features")),
-                "largest D of a feature": float(found["feature_dimensionality"].max()),
+                "features with D > .2": float((features > 0.2).sum()),
+                "fifth largest D of a feature": float(np.sort(features)[-5]),
             }
         )
     by_copies = pd.DataFrame(rows).groupby("copies")
@@ -182,15 +186,14 @@ def draw_sparsities(table: pd.DataFrame) -> go.Figure:
     """Test loss over the number of examples, and over how often each feature is seen in them."""
     table = table.assign(**{DENSE_ENOUGH: table["examples"] * (1 - table["sparsity"])})
     figure = figures.panels(
-        ["over training examples", "over how often each feature is seen"],
+        ["over training examples T", "over how often each feature is seen, T · (1 − S)"],
         heights=[4, 4],
         title="Sparsity moves the hump",
         over_steps=False,
     )
-    for row, (across, label) in enumerate((("examples", "training examples T"), (DENSE_ENOUGH, DENSE_ENOUGH)), start=1):
+    for row, across in enumerate(("examples", DENSE_ENOUGH), start=1):
         curves(figure, table, list(dict.fromkeys(table["way"])), across, row)
         figures.level(figure, 1, row)
-        figure.update_xaxes(title_text=label, row=row)
     return figure
 
 
@@ -200,13 +203,17 @@ def curves(figure: go.Figure, table: pd.DataFrame, ways: Iterable[str], across: 
         rows = table.loc[table["way"] == way].sort_values(by=across)
         medians = rows.groupby(across)["test_relative"].median()
         here: Any = {"legend": figures.legend_of(row), "legendgroup": f"{row} {way}", "row": row, "col": 1}
-        figure.add_scatter(x=medians.index, y=medians, name=way, mode="lines", line={"color": colour}, **here)
+        line = {"color": colour, "dash": "dot" if way == "mean loss" else "solid"}  # it lies on another
+        figure.add_scatter(x=medians.index, y=medians, name=way, mode="lines", line=line, **here)
         marker = {"color": colour, "symbol": "circle-open", "size": 6}
         figure.add_scatter(
             x=rows[across], y=rows["test_relative"], mode="markers", marker=marker, showlegend=False, **here
         )
-    figure.update_xaxes(type="log", dtick="D2", exponentformat="none", row=row)
-    figure.update_yaxes(title_text="test loss ÷ zero's", type="log", dtick="D1", exponentformat="none", row=row)
+    at: Any = {"type": "log", "row": row}
+    figure.update_xaxes(tickvals=ROUND, ticktext=[f"{number:,g}" for number in ROUND], **at)
+    figure.update_yaxes(
+        title_text="test loss ÷ zero's", tickvals=ROUND, ticktext=[f"{number:g}" for number in ROUND], **at
+    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from interp.tasks.group import GROUP_OPERATIONS
 from interp.tasks.modular import OPERATIONS
 
 MODULAR = tuple(name for name in OPERATIONS if name != "random")
-FRACTIONS = (0.35, 0.42, 0.5, 0.7, 0.95)
+FRACTIONS = (0.42, 0.5, 0.7, 0.95)
 FRACTIONS_OF_GROUPS = (0.6, 0.95)
 OPERATION = ["domain", "formula", "symmetric"]
 LEARNED = 0.99

@@ -26,7 +26,7 @@ from interp.study import script, spread
 from interp.tasks import ModularTask
 
 LABELS = "corruption.labels"
-COUNTS = (0, 100, 300, 1000, 3000)
+COUNTS = (0, 100, 1000, 3000)
 SHOWN = (1000, 60)
 """The count whose three kinds of training example are drawn: the first that there is."""
 WAYS = {
