@@ -1,6 +1,6 @@
 """Steps or examples: what does half the batch cost, on five operations?
 
-    python analyses/batch_and_budget/study.py            # batch 512 and 256, 6,000 steps, three seeds
+    python analyses/batch_and_budget/study.py            # batch 512 and 256, 4,000 steps, three seeds
     python analyses/batch_and_budget/study.py --small    # mod 23 and S4, batch 128 and 64, two seeds
 
 Besides tables and a figure it makes the learning curves as a moving picture and as a page with a play button.
@@ -23,7 +23,7 @@ from interp.study import script, spread, tabulate
 from interp.tasks import GroupTask, ModularTask
 
 BATCH = "train.batch_size"
-BUDGETS = {512: 6_000, 256: 6_000}
+BUDGETS = {512: 4_000, 256: 4_000}
 """Steps by batch size: 3e5 and 3e4 in the experiment that this follows, so that both are cut."""
 SMALL_BUDGETS = {128: 1000, 64: 1000}
 FIRST, MOMENTS, FRAMES = 5, 160, 48
