@@ -167,6 +167,8 @@ def draw_errors(errors: pd.DataFrame) -> go.Figure:
     for row, way in enumerate(ways, start=1):
         for count, colour in zip(counts, (figures.INK, *figures.PALETTE), strict=False):
             of_way: Any = errors[way]
+            if count not in of_way:
+                continue  # all its runs diverged
             seeds = of_way[count].dropna()
             for values in [*(seeds[seed] for seed in seeds), seeds.median(axis=1)]:
                 figures.line(figure, over_steps(values), f"{count:,}", colour, row)

@@ -21,6 +21,7 @@ import torch
 import interp
 from interp import figures
 from interp.config import RunConfig, TrainConfig
+from interp.maths.curves import first_reaching
 from interp.store import Run
 from interp.study import script, spread, tabulate
 from interp.tasks import ModularTask
@@ -152,13 +153,13 @@ def results(runs: Mapping[str, Run]) -> pd.DataFrame:
         method=[METHODS[word[1]].label for word in words],
         setting=[" ".join(word[2:-1]) for word in words],
         seed=[run.config.seeds.model for run in runs.values()],
-        **{REACHED: [first_at(run.history["test_accuracy"].to_dict(), 0.99) for run in runs.values()]},
+        **{REACHED: [first_at_99(run) for run in runs.values()]},
     )
 
 
-def first_at(accuracy: Mapping[int, float], level: float) -> float:
-    """The first logged step at which an accuracy is so high, whatever comes later; NaN when it never is."""
-    return next((float(step) for step, value in accuracy.items() if value >= level), np.nan)
+def first_at_99(run: Run) -> float:
+    """The first logged step at which test accuracy is so high."""
+    return first_reaching(run.history.index.to_numpy(), run.history["test_accuracy"].to_numpy(), 0.99)
 
 
 def best_setting(rows: pd.DataFrame) -> str:

@@ -59,7 +59,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
             }
         )
     table = pd.DataFrame(rows)
-    if {run.config.model for run in runs.values()} == {interp.preset("nanda").config.model}:
+    if all(run.config.model == interp.preset("nanda").config.model for run in runs.values()):
         table = pd.concat([of_preset(), table], ignore_index=True)
     steps = ("memorised", "generalised", "test_loss_below")
     cells = spread(table.drop(columns="seed"), by=[FRACTION], steps=steps)

@@ -12,6 +12,12 @@ def first_below(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], t
     return float(steps[below[0]]) if len(below) else float("nan")
 
 
+def first_reaching(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], threshold: float) -> float:
+    """The first step at which `values` is at or above `threshold`, whatever comes later; NaN when it never is."""
+    reached = np.flatnonzero(values >= threshold)
+    return float(steps[reached[0]]) if len(reached) else float("nan")
+
+
 def first_lasting(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], threshold: float) -> float:
     """The first step from which `values` stays at or above `threshold` to the end; NaN when it never does.
 

@@ -6,13 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interp.maths.curves import fall_rise_fall, first_below, first_lasting, steepest_fall
+from interp.maths.curves import fall_rise_fall, first_below, first_lasting, first_reaching, steepest_fall
 
 STEPS = np.array([0, 10, 20, 30, 40])
 
 
 def test_the_first_step_is_that_from_which_the_curve_stays_above():
     assert first_lasting(STEPS, np.array([0.0, 0.2, 0.9, 1.0, 1.0]), 0.9) == 20
+
+
+def test_a_curve_reaches_a_level_once_and_may_leave_it_again():
+    values = np.array([0.0, 0.9, 0.5, 1.0, 0.2])
+    assert first_reaching(STEPS, values, 0.9) == 10
+    assert math.isnan(first_lasting(STEPS, values, 0.9))
+    assert math.isnan(first_reaching(STEPS, values, 1.1))
 
 
 def test_a_dip_starts_the_count_anew():
