@@ -23,7 +23,7 @@ from interp.maths.curves import first_below
 from interp.store import Run
 from interp.study import script, spread
 
-STEPS = {0.4: 4_500, 0.5: 2_000, 0.7: 800}
+STEPS = {0.25: 25_000, 0.4: 4_500, 0.5: 2_000, 0.7: 800}
 """By share."""
 PRESET = Path(__file__).parents[1] / "progress_measures/results"
 """The nanda preset itself, 30 %, five seeds: not trained once more. Losses there are those of checkpoints, 400 steps apart."""

@@ -21,8 +21,8 @@ from interp.study import script, spread, tabulate
 
 DECAY = "train.weight_decay"
 STEPS = {
-    "p59": {0: 3_000, 0.1: 11_000, 0.3: 4_000, 1: 4_000, 3: 2_000, 10: 1_000},
-    "p113": {0.3: 4_000, 3: 3_000},
+    "p59": {0: 3_000, 0.1: 30_000, 0.3: 14_000, 1: 4_000, 3: 2_000, 10: 1_000},
+    "p113": {0.3: 24_000, 3: 3_000},
 }
 """By size and decay: less decay takes longer."""
 PRESET = Path(__file__).parents[1] / "progress_measures/results/seeds.csv"
@@ -40,7 +40,7 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
         for size, base in {"p59": half, "p113": nanda}.items()
         for decay, steps in STEPS[size].items()
         for name, config in interp.grid(
-            base.but(train=base.train.but(steps=steps, checkpoint_every=steps // 4)), 3, {DECAY: [decay]}
+            base.but(train=base.train.but(steps=steps, checkpoint_every=1_000)), 3, {DECAY: [decay]}
         ).items()
     }
 
