@@ -64,6 +64,10 @@ class TrainConfig(Frozen):
     orthogonal_gradients: bool = False
     """⊥Grad: take from each parameter's gradient what only scales the parameter, and keep the gradient's length (Prieto et
     al. 2025, arXiv 2501.04697, section 5.2)."""
+    max_gradient_norm: float = Field(default=0.0, ge=0)
+    """Clip the gradient: one that is longer, over all parameters, is scaled down to this norm before the optimiser has it, after
+    all else that is done to it (Pascanu et al. 2013, arXiv 1211.5063, algorithm 1). The coupled decay of adam and sgd to the
+    origin is added afterwards; 0 is off."""
     loss: Literal["cross_entropy", "stablemax"] = "cross_entropy"
     """What is minimised: cross-entropy of the softmax, or of StableMax, which takes x + 1 for x ≥ 0 and 1/(1 − x) for x < 0 in
     place of exp x (Prieto et al. 2025, section 4.2). The history has the softmax's cross-entropy in any case."""

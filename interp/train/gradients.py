@@ -20,10 +20,15 @@ def of_each(numbers: Numbers, stack: Float[Tensor, "runs ..."]) -> Float[Tensor,
     return numbers.view(-1, *[1] * (stack.ndim - 1))
 
 
+def norms(gradients: Stacks) -> Numbers:
+    """‖g‖, g over all parameters of a run."""
+    squares = torch.stack([gradient.flatten(1).square().sum(dim=1) for gradient in gradients.values()])
+    return squares.sum(dim=0).sqrt()
+
+
 def ascent(gradients: Stacks, radius: Numbers) -> dict[str, Tensor]:
     """ρ·g/‖g‖, g over all parameters of a run: where the loss is largest nearby, to first order (Foret et al. 2021, eq. 2)."""
-    squares = torch.stack([gradient.flatten(1).square().sum(dim=1) for gradient in gradients.values()])
-    scale = radius / squares.sum(dim=0).sqrt().clamp(min=1e-12)
+    scale = radius / norms(gradients).clamp(min=1e-12)
     return {name: of_each(scale, gradient) * gradient for name, gradient in gradients.items()}
 
 
@@ -52,6 +57,13 @@ def orthogonalise(gradients: Stacks, weights: Stacks) -> None:
         rounding = 4 * torch.finfo(g.dtype).eps * length
         scale = torch.where(left > rounding, length / left.clamp(min=1e-30), 0.0)
         gradient.copy_((scale * across).view_as(gradient))
+
+
+def clip(gradients: Stacks, longest: Numbers) -> None:
+    """Scale g, over all parameters of a run, down to `longest` if it is longer, in place (Pascanu et al. 2013, algorithm 1)."""
+    scale = (longest / norms(gradients).clamp(min=1e-30)).clamp(max=1)
+    for gradient in gradients.values():
+        gradient.mul_(of_each(scale, gradient))
 
 
 @dataclass(frozen=True)

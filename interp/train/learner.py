@@ -12,7 +12,7 @@ from interp.store.history import Row
 from interp.tasks import Examples
 from interp.train.batch import Given, given, in_parts
 from interp.train.capture import captured
-from interp.train.gradients import SlowGradients, ascent, of_each, orthogonalise, penalise, pull
+from interp.train.gradients import SlowGradients, ascent, clip, of_each, orthogonalise, penalise, pull
 from interp.train.noise import NOTHING, Drawn, draw, is_random
 from interp.train.optimise import make_optimizer, optimizer_tensors, restore_optimizer, set_learning_rate
 from interp.train.schedule import batch_rows, learning_rate
@@ -27,7 +27,7 @@ def together(config: RunConfig) -> str:
     task, model, train = config.task, config.model.whatever_its_start, config.train
     events = (train.log_every, train.checkpoint_every, train.checkpoints_per_decade)
     chance = (train.noise, train.dropout > 0)
-    gradient = (train.sam > 0, train.l1 > 0, train.decay_to, train.orthogonal_gradients)
+    gradient = (train.sam > 0, train.l1 > 0, train.decay_to, train.orthogonal_gradients, train.max_gradient_norm > 0)
     slow = (train.grokfast, train.grokfast_window if train.grokfast == "ma" else 0)
     loss = (train.loss, train.label_smoothing, train.loss_precision, train.loss_reduction, train.precision)
     # Shorter sets of vectors are filled up with nothing, to twice their size at most.
@@ -123,7 +123,7 @@ class Learner:
     def numbers(self) -> dict[str, Tensor]:
         """What may differ from run to run, each [runs]; made once, since a captured step cannot make it."""
         each = [config.train for config in self.configs]
-        fields = ("sam", "l1", "grokfast_gain", "grokfast_momentum")
+        fields = ("sam", "l1", "grokfast_gain", "grokfast_momentum", "max_gradient_norm")
         numbers = {field: [getattr(train, field) for train in each] for field in fields}
         numbers["coupled decay"] = [train.weight_decay * (train.optimizer != "adamw") for train in each]
         numbers["decoupled decay"] = [train.weight_decay * (train.optimizer == "adamw") for train in each]
@@ -170,6 +170,8 @@ class Learner:
             self.slow.amplify(gradients, step)
         for name, added in drawn.on("gradients").items():
             gradients[name].add_(added)
+        if train.max_gradient_norm:
+            clip(gradients, self.numbers["max_gradient_norm"])
         for name, start in self.initial.items():  # as AdamW itself decays: a share of the way, and then its step
             weights[name].lerp_(start, of_each(self.rates * self.numbers["decoupled decay"], start))
         for optimizer in self.optimizers:

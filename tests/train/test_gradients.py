@@ -9,7 +9,7 @@ from torch import nn
 from interp.base import UserError
 from interp.config import RunConfig, Seeds, TrainConfig
 from interp.maths.losses import cross_entropy
-from interp.train.gradients import SlowGradients, ascent, orthogonalise, penalise, pull
+from interp.train.gradients import SlowGradients, ascent, clip, orthogonalise, penalise, pull
 from interp.train.learner import Learner
 from interp.train.noise import NOTHING
 
@@ -125,6 +125,21 @@ def test_the_ascent_is_as_long_as_its_radius_and_along_the_gradient():
         assert torch.cosine_similarity(whole, step, dim=0) == pytest.approx(1, abs=1e-6)
 
 
+def test_gradients_are_clipped_as_by_torch():
+    """Each run to a length of its own; a gradient that is not longer stays, bit for bit."""
+    gradients, longest = drawn(1), torch.tensor([0.5, 100.0])
+    found = {name: stack.clone() for name, stack in gradients.items()}
+    clip(found, longest)
+    for run in range(2):
+        parameters = list(module(gradients, run).values())
+        for parameter in parameters:
+            parameter.grad = parameter.detach().clone()
+        nn.utils.clip_grad_norm_(parameters, float(longest[run]))
+        for parameter, name in zip(parameters, gradients, strict=True):
+            torch.testing.assert_close(found[name][run], parameter.grad)
+    assert all(torch.equal(found[name][1], gradients[name][1]) for name in gradients)
+
+
 def test_penalties_add_their_gradients():
     """Those that autograd finds of λ·Σ|w| and of λ/2·‖w − w₀‖²."""
     weights, initial, strength = drawn(0), drawn(1), torch.tensor([0.3, 2.0])
@@ -206,6 +221,12 @@ def test_at_the_initial_weights_nothing_pulls():
         torch.testing.assert_close(moved, gradient_at(tiny_config(train=STEP), {})[name], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("noise", [{}, {"noise": "gradients", "noise_scale": 1.0}])
+def test_an_update_is_no_longer_than_the_longest_gradient(noise):
+    moved = moved_by(learner(STEP.but(max_gradient_norm=1e-3, **noise)))
+    assert torch.cat([each.flatten() for each in moved.values()]).norm() == pytest.approx(1e-3, rel=1e-3)
+
+
 def test_what_is_orthogonal_keeps_every_norm_to_second_order():
     """By Pythagoras ‖w − g‖² = ‖w‖² + ‖g‖²: without decay the step neither shrinks nor grows along w."""
     one = learner(STEP.but(orthogonal_gradients=True, lr=0.1))
@@ -220,8 +241,9 @@ def test_what_is_orthogonal_keeps_every_norm_to_second_order():
 MENU = {
     "sam": {"sam": 0.1}, "l1": {"l1": 1e-3}, "initial": {"decay_to": "initial", "weight_decay": 0.5},
     "initial, coupled": {"decay_to": "initial", "weight_decay": 0.5, "optimizer": "adam"},
-    "orthogonal": {"orthogonal_gradients": True}, "ema": {"grokfast": "ema"},
-    "ma": {"grokfast": "ma", "grokfast_window": 3}, "nesterov": {"optimizer": "sgd", "nesterov": True},
+    "orthogonal": {"orthogonal_gradients": True}, "clipped": {"max_gradient_norm": 1e-3},
+    "ema": {"grokfast": "ema"}, "ma": {"grokfast": "ma", "grokfast_window": 3},
+    "nesterov": {"optimizer": "sgd", "nesterov": True},
     "stablemax": {"loss": "stablemax"}, "smoothing": {"label_smoothing": 0.1}, "float32": {"loss_precision": "float32"},
     "float16": {"loss_precision": "float16"}, "cosine": {"schedule": "cosine", "lr_end": 1e-4},
     "float64": {"precision": "float64"},

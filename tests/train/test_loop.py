@@ -31,6 +31,7 @@ HOW = {
     "grokfast by an average, sgd": SHORT.but(grokfast="ema", optimizer="sgd", lr=0.01, weight_decay=0.0),
     "decay to the initial weights, cosine": SHORT.but(decay_to="initial", schedule="cosine"),
     "float64, orthogonal gradients": SHORT.but(precision="float64", orthogonal_gradients=True),
+    "clipped, sgd": SHORT.but(optimizer="sgd", lr=0.1, max_gradient_norm=0.05, weight_decay=0.0),
     "sam, noise on the weights, l1": SHORT.but(sam=0.1, l1=1e-4, noise="weights", noise_scale=0.01),
 }  # fmt: skip
 SEQUENCES = {

@@ -30,7 +30,8 @@ NO_MORE = {
     name: TrainConfig.model_fields[name].default
     for name in (
         "schedule", "lr_end", "decay_to", "l1", "sam", "grokfast", "grokfast_gain", "grokfast_window", "grokfast_momentum",
-        "orthogonal_gradients", "loss", "loss_precision", "loss_reduction", "label_smoothing", "noise", "noise_scale", "dropout",
+        "orthogonal_gradients", "max_gradient_norm", "loss", "loss_precision", "loss_reduction", "label_smoothing", "noise",
+        "noise_scale", "dropout",
     )
 }  # fmt: skip
 """Regularisers that neither their code nor that of Zhong et al. has, both of which take the loss in float64."""
