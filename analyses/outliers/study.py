@@ -26,13 +26,13 @@ from interp.study import script, spread
 from interp.tasks import ModularTask
 
 LABELS = "corruption.labels"
-COUNTS = (0, 100, 1000, 3000)
+COUNTS = (0, 10, 100, 1000, 2000, 3000)
 SHOWN = (1000, 60)
 """The count whose three kinds of training example are drawn: the first that there is."""
 WAYS = {
-    "AdamW": {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 1.0},
+    "AdamW": {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 1.0, "steps": 12_000},
     "AdamW, no decay": {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.0, "steps": 3_000},
-    "SGD": {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3},
+    "SGD": {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3, "max_gradient_norm": 3.0},
 }
 """Decay takes 0.1 % of a weight an update under AdamW (lr·decay), and as much under SGD (lr·decay/(1 − momentum))."""
 RISE = {"error": 0.05, "loss": 0.1}
@@ -49,7 +49,7 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
         base = quick.but(
             task=quick.task.but(p=31, train_fraction=0.7), train=quick.train.but(steps=1000, checkpoint_every=100)
         )
-        ways = {"AdamW": WAYS["AdamW"] | {"lr": 3e-3}, "SGD": WAYS["SGD"]}
+        ways = {"AdamW": WAYS["AdamW"] | {"lr": 3e-3, "steps": 1000}, "SGD": WAYS["SGD"]}
         counts, seeds = [0, 60], 1
     else:
         base = RunConfig(
