@@ -1,6 +1,6 @@
 """How many steps does generalisation take, against the share of the table that is trained on?
 
-    python analyses/train_fraction/study.py            # three seeds at three shares of x + y mod 113
+    python analyses/train_fraction/study.py            # three seeds at four shares of x + y mod 113
     python analyses/train_fraction/study.py --small    # two seeds at three shares of x + y mod 53
 
 With INTERP_REFERENCE_DIR set, the curves that Nanda et al. (2023) released are drawn beside it.
