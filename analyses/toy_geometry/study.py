@@ -1,7 +1,7 @@
 """Which polygons do sparse features form in few dimensions, when, and does it make the model vulnerable?
 
     python analyses/toy_geometry/study.py            # 1,144 runs of toy models
-    python analyses/toy_geometry/study.py --small    # 53 runs
+    python analyses/toy_geometry/study.py --small    # 50 runs
 
 After "Toy Models of Superposition" (Elhage et al. 2022). Five parts, told apart by the first word of a run's name.
 """
