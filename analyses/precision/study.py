@@ -31,6 +31,9 @@ def spread(table: pd.DataFrame) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        print(f"this study takes no options, and got {' '.join(sys.argv[1:])}; leave them out", file=sys.stderr)
+        sys.exit(2)
     with tempfile.TemporaryDirectory() as work:
         table = study(10, Path(work))
     RESULTS.mkdir(exist_ok=True)

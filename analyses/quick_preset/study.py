@@ -25,6 +25,9 @@ def study(seeds: range, work: Path) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        print(f"this study takes no options, and got {' '.join(sys.argv[1:])}; leave them out", file=sys.stderr)
+        sys.exit(2)
     with tempfile.TemporaryDirectory() as work:
         table = study(range(10), Path(work))
     RESULTS.mkdir(exist_ok=True)
