@@ -1,31 +1,35 @@
 """Every study at its small size: it trains, measures, tabulates and draws."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
-import torch
 import xarray as xr
 from PIL import Image
+from study_scripts import load, small
 
 import interp
-from interp import GroupTask, ModularTask, SparseFeaturesTask
+from interp import GroupTask, ModularTask
 from interp.analyze._export import browser
 from interp.store import RunWriter
-from interp.study import script
-
-ROOT = Path(__file__).parents[1]
 
 
-def load(name):
-    """The module of a study; analyses/ is no package."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "analyses" / name / "study.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.mark.slow
+def test_quick_preset(tmp_path):
+    tables, _ = small("quick_preset", tmp_path)
+    seeds = tables["seeds"].set_index("seed")
+    assert list(seeds.index) == [0, 1]
+    assert (seeds["memorised"] + 400 < seeds["generalised"]).all()
+    assert (seeds["between"] >= 40).all()
+
+
+@pytest.mark.slow
+def test_precision(tmp_path):
+    tables, _ = small("precision", tmp_path)
+    runs = tables["seeds"].set_index(["precision", "seed"])
+    assert len(runs) == 3
+    assert runs["generalised"].notna().all()
+    assert runs["lowest_train_loss"].nunique() == 3  # each rounds in its own way
 
 
 @pytest.mark.slow
@@ -42,14 +46,6 @@ def test_progress_measures(tmp_path):
     assert isinstance(study.draw(tables["curves"]), go.Figure)
     again = study.study("quick", 2, tmp_path)["seeds"]  # what is trained stays
     assert again.equals(seeds)
-
-
-def small(name, work):
-    """The tables that a study writes at its small size, by name, and where they are."""
-    study, words = load(name), ["--small", "--work", str(work)]
-    more = getattr(study, "further", None)
-    assert script.main(study.__file__, study.__doc__, study.configs, study.report, words, further=more) == 0
-    return {file.stem: pd.read_csv(file) for file in (work / "small").glob("*.csv")}, work / "small"
 
 
 @pytest.mark.slow
@@ -297,81 +293,3 @@ def test_weight_decay(tmp_path):
     assert steps.loc[0, "runs"] == 0  # without decay nobody generalises
     assert steps.loc[0, "missing"] == 2
     assert steps.loc[3, "highest"] < steps.loc[1, "lowest"]
-
-
-@pytest.mark.slow
-def test_toy_double_descent(tmp_path):
-    tables, directory = small("toy_double_descent", tmp_path)
-    sweep, coupled = (tables[name].set_index("task.examples") for name in ("sweep", "coupled"))
-    assert sweep.loc[5, "regime"] == "memorising"
-    assert sweep.loc[5, "median_example_dimensionality"] == pytest.approx(2 / 5, rel=0.1)
-    assert sweep.loc[600, "regime"] == "generalising"
-    assert sweep.loc[600, "features_represented"] == 5
-    assert sweep.loc[600, "highest_test"] < 1 < sweep.loc[100, "lowest_test"]
-    assert (sweep["total_dimensionality"] <= 2 + 1e-9).all()
-    assert sweep["collapsed"].sum() == 0
-    assert (coupled["collapsed"] == 2).all()  # both seeds
-    for name in ("sweep", "coupled", "planes"):
-        assert (directory / f"{name}.png").stat().st_size > 10_000
-
-
-@pytest.mark.slow
-def test_hump(tmp_path):
-    tables, _ = small("hump", tmp_path)
-    ways = tables["ways"].set_index("way")
-    assert ways.loc["weight decay 1", "highest seed"] < ways.loc["base", "lowest seed"]
-    assert ways.loc["base", "highest test loss"] > 1
-    copies = tables["repeated"].set_index("copies")
-    assert copies.loc[10, "D of all copies"] > 5 * copies.loc[1, "D of all copies"]
-    assert copies.loc[10, "share of others with less"] > 0.99
-
-
-@pytest.mark.slow
-def test_toy_geometry(tmp_path):
-    tables, results = small("toy_geometry", tmp_path)
-    plane = tables["plane"].set_index("density")
-    assert plane.loc[0.1, "polygons"] == "1 × pentagon"
-    assert plane.loc[0.1, ["gaps from", "gaps to"]].tolist() == pytest.approx([72, 72], abs=3)
-    assert plane.loc[0.1, "D"] == pytest.approx(2 / 5, abs=0.01)
-    assert plane.loc[0.5, "polygons"] == "2 × digon"
-    packing = tables["packing"].set_index("density")
-    assert packing.loc[1, "D*"] == pytest.approx(1, abs=0.03)
-    assert packing.loc[0.3, "D*"] == pytest.approx(1 / 2, abs=0.05)
-    assert packing.loc[0.3, "on 1/2"] > 0.6
-    assert packing["ΣD"].tolist() == pytest.approx([10] * 3, rel=0.01)
-    assert packing.loc[1, "vulnerability"] == pytest.approx(1, abs=0.1)
-    assert packing.loc[0.3, "vulnerability"] > 2
-    phase = tables["phase"].set_index(["importance", "density"])
-    for cell, expected in {(0.2, 1): "not learned", (7, 1): "dedicated", (0.2, 0.03): "antipodal"}.items():
-        assert phase.loc[cell, "closed form"] == phase.loc[cell, "best"] == expected
-    assert (phase["best loss"] > 0.95 * phase["closed-form loss"]).all()
-    pairs = tables["pairs"].set_index("sets")
-    assert pairs.loc["together", "partners to"] < 90 < 120 < pairs.loc["apart", "partners from"]
-    if browser() is not None:
-        assert (results / "phase.png").stat().st_size > 10_000
-        with Image.open(results / "densities.gif") as moving:
-            assert moving.n_frames == 2
-
-
-@pytest.mark.parametrize("density", [0.2, 0.6, 1.0])
-def test_on_a_border_of_the_phase_diagram_two_closed_forms_cost_the_same(density):
-    study, found = load("toy_geometry"), []
-    for border in study.borders(1 / 0.2):
-        nearest = np.abs(border["x"] - 1 / density).argmin()
-        chance, importance = 1 / border["x"][nearest], border["y"][nearest]
-        if abs(chance - density) < 0.01:
-            losses = sorted(study.phases(float(chance), (1.0, float(importance))))
-            assert losses[0] == pytest.approx(losses[1], rel=1e-9)
-            found.append(importance)
-    assert found == ([1] if density > 0.7 else [pytest.approx(1 / found[1]), found[1]])
-
-
-def test_an_attack_on_a_model_with_a_dimension_for_each_feature_raises_the_loss_by_its_square(tmp_path):
-    study = load("toy_geometry")
-    config = next(iter(study.configs(True).values()))
-    assert config.task == SparseFeaturesTask(n_features=100, sparsity=0, examples="endless", test_examples=2000)
-    config = config.but(train=config.train.but(steps=0))
-    weights = {"W": torch.eye(10, 100), "b": torch.cat([torch.zeros(10), torch.full((90,), 0.5)])}
-    with RunWriter(tmp_path / "run", config) as writer:
-        writer.checkpoint(0, weights)
-    assert study.vulnerability(interp.open_run(tmp_path / "run")) == pytest.approx(1, abs=1e-3)
