@@ -1,41 +1,38 @@
-"""Does bfloat16 change when a network groks? Ten seeds of the quick preset in each precision of the matrix products."""
+"""Does bfloat16 change when a network groks?
+
+python analyses/precision/study.py            # ten seeds of the quick preset in each precision of the matrix products
+python analyses/precision/study.py --small    # one seed in each
+"""
 
 import sys
-import tempfile
-from pathlib import Path
-
-import pandas as pd
+from collections.abc import Mapping
 
 import interp
+from interp.config import RunConfig
+from interp.store import Run
+from interp.study import script, spread, tabulate
 
-RESULTS = Path(__file__).parent / "results"
 PRECISIONS = ("float32", "bfloat16_gradients", "bfloat16")
+FACTS = ["memorised", "generalised", "lowest_train_loss", "final_test_loss", "last_step"]
 
 
-def study(seeds: int, work: Path) -> pd.DataFrame:
-    """One row a run: precision, seed, and when it memorises and generalises."""
-    configs = interp.grid(interp.preset("quick").config, seeds=seeds, vary={"train.precision": PRECISIONS})
-    rows = []
-    for run in interp.train_runs(configs, work):
-        found = interp.summarise(interp.measure(run, "curves")).iloc[0].to_dict()
-        lowest = run.history["train_loss"].min()
-        here = {"precision": run.config.train.precision, "seed": run.config.seeds.model}
-        rows.append({**here, **found, "lowest train loss": lowest})
-        print(rows[-1], file=sys.stderr)
-    return pd.DataFrame(rows).set_index(["precision", "seed"])
+def configs(small: bool) -> Mapping[str, RunConfig]:
+    """A run for each precision and seed."""
+    return interp.grid(interp.preset("quick").config, seeds=1 if small else 10, vary={"train.precision": PRECISIONS})
 
 
-def spread(table: pd.DataFrame) -> pd.DataFrame:
-    """Median and range of each column, for each precision."""
-    return table.groupby("precision", sort=False).agg(["min", "median", "max"]).T
+def report(runs: Mapping[str, Run]) -> script.Report:
+    """When each run memorises and generalises, and the spread over seeds for each precision."""
+    table = tabulate(runs).assign(
+        precision=[run.config.train.precision for run in runs.values()],
+        seed=[run.config.seeds.model for run in runs.values()],
+        lowest_train_loss=[run.history["train_loss"].min() for run in runs.values()],
+        final_test_loss=[run.history["test_loss"].iloc[-1] for run in runs.values()],
+    )
+    table = table.loc[:, ["precision", "seed", *FACTS]]
+    cells = spread(table.drop(columns="seed"), by=["precision"])
+    return script.Report({"spread": cells, "seeds": table.set_index(["precision", "seed"])}, {})
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        print(f"this study takes no options, and got {' '.join(sys.argv[1:])}; leave them out", file=sys.stderr)
-        sys.exit(2)
-    with tempfile.TemporaryDirectory() as work:
-        table = study(10, Path(work))
-    RESULTS.mkdir(exist_ok=True)
-    table.to_csv(RESULTS / "seeds.csv")
-    print(spread(table).to_string())
+    sys.exit(script.main(__file__, __doc__, configs, report))

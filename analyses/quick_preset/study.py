@@ -1,35 +1,42 @@
-"""Does the quick preset grok for every seed? Trains it with ten and tabulates when each memorises and generalises."""
+"""Does the quick preset grok for every seed?
+
+    python analyses/quick_preset/study.py            # ten seeds
+    python analyses/quick_preset/study.py --small    # two seeds
+
+A table of when each memorises and generalises.
+"""
 
 import sys
-import tempfile
-from pathlib import Path
-
-import pandas as pd
+from collections.abc import Mapping
 
 import interp
+from interp.config import RunConfig
+from interp.store import Run
+from interp.study import script, tabulate
 
-RESULTS = Path(__file__).parent / "results"
+FACTS = ["memorised", "generalised", "between", "final_test_accuracy", "last_step"]
+"""`between` counts checkpoints."""
 
 
-def study(seeds: range, work: Path) -> pd.DataFrame:
-    """One row a seed; the seed sets both the split and the initial weights."""
-    rows = []
-    for seed in seeds:
-        config = interp.preset("quick").config.but(seeds=interp.Seeds(split=seed, model=seed))
-        run = interp.train_run(config, work / f"seed{seed}")
-        found = interp.measure(run, "curves")
-        between = [step for step in run.steps if found.attrs["memorised"] <= step <= found.attrs["generalised"]]
-        rows.append({"seed": seed, **interp.summarise(found).iloc[0].to_dict(), "checkpoints between": len(between)})
-        print(rows[-1], file=sys.stderr)
-    return pd.DataFrame(rows).set_index("seed")
+def configs(small: bool) -> Mapping[str, RunConfig]:
+    """The preset as it is; the seed sets both the split and the initial weights."""
+    return interp.grid(interp.preset("quick").config, seeds=2 if small else 10)
+
+
+def report(runs: Mapping[str, Run]) -> script.Report:
+    """One row a seed."""
+    table = tabulate(runs).assign(
+        seed=[run.config.seeds.model for run in runs.values()],
+        between=[checkpoints_between(run) for run in runs.values()],
+    )
+    return script.Report({"seeds": table.set_index("seed").loc[:, FACTS]}, {})
+
+
+def checkpoints_between(run: Run) -> int:
+    """How many there are from when it has memorised to when it has generalised."""
+    marks = interp.measure(run, "curves").attrs
+    return sum(marks["memorised"] <= step <= marks["generalised"] for step in run.steps)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        print(f"this study takes no options, and got {' '.join(sys.argv[1:])}; leave them out", file=sys.stderr)
-        sys.exit(2)
-    with tempfile.TemporaryDirectory() as work:
-        table = study(range(10), Path(work))
-    RESULTS.mkdir(exist_ok=True)
-    table.to_csv(RESULTS / "seeds.csv")
-    print(table.to_string())
+    sys.exit(script.main(__file__, __doc__, configs, report))

@@ -84,6 +84,8 @@ def write_pngs(pictures: dict[Path, go.Figure], scale: float = 2) -> str | None:
 
     Each pixel of a figure, 1,000 of them across, has `scale` dots of the file.
     """
+    if not pictures:
+        return None
     if browser() is None:
         return NO_BROWSER
     work = json.dumps([[str(path), figure.to_json(), scale] for path, figure in pictures.items()])
