@@ -44,7 +44,8 @@ def test_links_and_paths_lead_somewhere(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=named)
 def test_commands_that_documents_show_are_understood(document):
-    for line in re.findall(r"python -m (interp[\w.]*(?: [^`\n#&|]*)?)", document.read_text()):
+    text = document.read_text().replace("\\\n", " ")  # a command may go on in the next line
+    for line in re.findall(r"python -m (interp[\w.]*(?: [^`\n#&|]*)?)", text):
         module, *words = shlex.split(line.replace("…", ""))
         if any(word.isupper() for word in words) or "--help" in words or not words:
             continue  # a pattern, or the help itself
