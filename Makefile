@@ -1,22 +1,30 @@
-# Two commands for a newcomer: make demo, make test. Both set up .venv by themselves.
+# For a newcomer: make demo, make test. To change something: make setup, make quick. Each sets up .venv by itself.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := checkpoints/quick
 
-.PHONY: demo test test-slow test-gpu test-bridge torture check lint bench lock clean
+.PHONY: demo setup quick test test-slow test-gpu test-bridge torture check lint bench lock clean
 
 demo: .venv/base  ## Train the quick preset, run every analysis, print where the page is
 	$(BIN)/python -m interp.train quick --out $(DEMO) --resume
 	$(BIN)/python -m interp.analyze all $(DEMO)
 
+setup: .venv/dev  ## The environment in which everything here runs, and nothing else
+
+# A worker for each core. Tests of one group (tests/conftest.py) go to one worker, which makes what they share once.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup
+
+quick: .venv/dev  ## The tests to run while writing: maths, tasks, layers, bad input (under a minute on 2 cores)
+	$(PYTEST) -m "not slow and not gpu" tests/maths tests/tasks tests/test_layers.py tests/test_bad_input.py
+
 test: .venv/dev  ## The tests that every change must pass
-	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
 
 test-slow: .venv/dev  ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
 torture: .venv/dev  ## Kills, damaged files, full disks, by the thousand; writes the table of docs/reliability.md (9 minutes)
-	INTERP_FAULTS=full $(BIN)/python -m pytest -n 2 tests/faults
+	INTERP_FAULTS=full $(PYTEST) tests/faults
 
 test-gpu: .venv/dev  ## The tests that need a GPU
 	$(BIN)/python -m pytest -m gpu
@@ -26,9 +34,9 @@ test-bridge: .venv/base .venv-bridge/base  ## Whether TransformerLens 4 computes
 	$(BIN)/python tests/bridge/make.py build/bridge
 	.venv-bridge/bin/python tests/bridge/check.py build/bridge
 
-check: test lint  ## The tests, then the linter, the formatter and the type checker
+check: lint test  ## The linter, the formatter and the type checker, which take seconds, then the tests
 
-BENCHMARKS := training_step end_to_end analysis seeds size saving startup toy
+BENCHMARKS := training_step end_to_end analysis analyze_all seeds size saving startup toy
 
 bench: .venv/dev  ## Time everything against the plain TransformerLens loop; writes benchmarks/results (about 15 minutes)
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done

@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import common
 import numpy as np
@@ -20,7 +22,9 @@ import torch
 
 from interp import analyze
 from interp.config import RunConfig
+from interp.models.network import initial_weights, load
 from interp.store import Run, RunWriter, files, open_run
+from interp.tasks import ModularTask
 
 ANALYSES = ("fourier", "norms", "superposition")
 CHECKPOINTS, BLOCK, COUNTS = 200, 40, (10, 30, 100, 300, 1000)
@@ -30,7 +34,7 @@ HOOK = "blocks.0.mlp.hook_post"
 def synthetic(path: Path, checkpoints: int) -> None:
     """A run of the paper's model (p = 113, one layer): initial weights, and noise that is new at every step."""
     config, random = RunConfig(), torch.Generator().manual_seed(0)
-    initial = config.model.initial_weights(config.task.shape, seed=0)
+    initial = initial_weights(config.model, config.task.shape, seed=0)
     files.os.fsync = lambda handle: None  # nothing here needs to survive a power cut
     with RunWriter(path, config) as writer:
         for step in range(checkpoints):
@@ -50,8 +54,9 @@ class PlainLoop:
     """
 
     def __init__(self, run: Run):
-        p = run.task.p
-        self.p, self.model = p, run.config.model.load(run.task.shape, run.first.weights)
+        assert isinstance(run.task, ModularTask)
+        self.p = p = run.task.p
+        self.model: Any = load(run.config.model, run.task.shape, run.first.weights)
         table = run.task.table()
         self.tokens = torch.from_numpy(table.inputs)
         self.labels = torch.from_numpy(table.targets)
@@ -187,7 +192,7 @@ def one(path: Path, checkpoints: int) -> None:
     print(json.dumps({"seconds": seconds, "before": before, "peak": common.peak_memory()}))
 
 
-def exponent(counts: list[int], seconds: list[float]) -> float:
+def exponent(counts: Sequence[int], seconds: Sequence[float]) -> float:
     """Of the power law nearest to the times."""
     return float(np.polyfit(np.log(counts), np.log(seconds), 1)[0])
 

@@ -12,7 +12,9 @@ from pathlib import Path
 import common
 import torch
 
-from interp.config import RunConfig, Seeds
+from interp.config import RunConfig
+from interp.models.network import build
+from interp.recipe import Seeds
 from interp.train.loop import train
 from interp.train.presets import preset
 from interp.train.schedule import checkpoint_steps
@@ -23,7 +25,7 @@ THRESHOLD = 0.99
 
 def plain(config: RunConfig) -> tuple[float, int]:
     """Seconds and steps of the plain loop."""
-    model = config.model.build(config.task.shape, config.seeds.model)
+    model = build(config.model, config.task.shape, config.seeds.model)
     split = config.task.split(config.seeds.split)
     (tokens, targets), (test_tokens, test_targets) = (
         (torch.from_numpy(each.inputs), torch.from_numpy(each.targets)) for each in (split.train, split.test)
@@ -32,7 +34,7 @@ def plain(config: RunConfig) -> tuple[float, int]:
     how = config.train
     optimizer = torch.optim.AdamW(learned, lr=how.lr, weight_decay=how.weight_decay, betas=how.betas)
     warm_up = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(step / how.warmup_steps, 1))
-    kept, with_checkpoint = [], set(checkpoint_steps(how))
+    kept, with_checkpoint, step = [], set(checkpoint_steps(how)), 0
     begin = time.perf_counter()
     for step in range(how.steps + 1):
         loss = torch.nn.functional.cross_entropy(model(tokens)[:, -1].double(), targets)

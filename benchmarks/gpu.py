@@ -8,7 +8,7 @@ import common
 import torch
 from training_step import plain_step
 
-from interp.config import Seeds
+from interp.recipe import Seeds
 from interp.train.learner import Learner
 from interp.train.presets import preset
 

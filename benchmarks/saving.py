@@ -5,7 +5,7 @@ from pathlib import Path
 
 import common
 
-from interp.models.products import keep_freed_memory
+from interp.machine import keep_freed_memory
 from interp.store import RunWriter
 from interp.store.record import Session
 from interp.train.learner import Learner

@@ -2,9 +2,10 @@
 
 import common
 
-from interp.config import RunConfig, Seeds
+from interp.config import RunConfig
+from interp.machine import keep_freed_memory
 from interp.models import TransformerSpec
-from interp.models.products import keep_freed_memory
+from interp.recipe import Seeds
 from interp.tasks import ModularTask
 from interp.train.learner import Learner
 from interp.train.loop import runs_at_once

@@ -14,7 +14,7 @@ SIZES = (53, 97, 113, 199, 401)
 def child(p: int) -> None:
     """Print seconds of some steps, and the memory that was needed at most beyond what importing takes."""
     from interp.config import RunConfig
-    from interp.models.products import keep_freed_memory
+    from interp.machine import keep_freed_memory
     from interp.tasks import ModularTask
     from interp.train.learner import Learner
 

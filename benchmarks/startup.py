@@ -7,8 +7,9 @@ from pathlib import Path
 
 import common
 
-from interp.config import RunConfig, TrainConfig
+from interp.config import RunConfig
 from interp.models import TransformerSpec
+from interp.recipe import TrainConfig
 from interp.tasks import ModularTask
 from interp.train.loop import train
 

@@ -7,6 +7,7 @@ import torch
 
 import interp
 from interp.config import RunConfig
+from interp.models.network import initial_weights
 from interp.train.learner import Learner
 
 ROUNDS = 20
@@ -25,7 +26,7 @@ def case(features: int, examples: int) -> RunConfig:
 def plain_step(config: RunConfig) -> Callable[[], None]:
     """Forward, sum of squared errors, backward, AdamW."""
     x = torch.from_numpy(config.split().train.inputs)
-    weights = config.model.initial_weights(config.task.shape, 0)
+    weights = initial_weights(config.model, config.task.shape, 0)
     W, b = (weights[name].requires_grad_() for name in ("W", "b"))
     optimizer = torch.optim.AdamW([W, b], lr=1e-3, weight_decay=0.01)
 

@@ -10,9 +10,11 @@ import common
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from interp.config import RunConfig, TrainConfig
+from interp.config import RunConfig
+from interp.machine import keep_freed_memory
 from interp.models import TransformerSpec
-from interp.models.products import keep_freed_memory
+from interp.models.network import build
+from interp.recipe import TrainConfig
 from interp.tasks import ModularTask
 from interp.train.learner import Learner
 
@@ -27,7 +29,7 @@ PRODUCTS = ("bmm", "baddbmm", "mm", "addmm", "_linear_pointwise", "_embedding_ba
 
 def plain_step(config: RunConfig, device: str = "cpu") -> Callable[[], None]:
     """Forward over all positions, loss in float64 at the last, backward, AdamW; biases frozen."""
-    model = config.model.build(config.task.shape, config.seeds.model).to(device)
+    model = build(config.model, config.task.shape, config.seeds.model).to(device)
     train = config.task.split(config.seeds.split).train
     tokens, targets = (torch.from_numpy(each).to(device) for each in (train.inputs, train.targets))
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -1,4 +1,4 @@
-"""The house style on plotly: labelled arrays in, a Figure out; train blue, test orange, the transition marked."""
+"""Figures in one style, by plotly: labelled arrays in, a Figure out; train blue, test orange, the transition marked."""
 
 import html
 import math
@@ -12,15 +12,15 @@ from plotly.subplots import make_subplots
 
 TRAIN, TEST, QUIET, INK = "#2563ab", "#e8730c", "#8a93a0", "#1f2933"
 PALETTE = ("#5b3a9b", "#0f8a6d", "#c2255c", "#8d6e00", "#0b7285", "#d9480f", "#495057")
-"""For everything that is neither train nor test."""
+"""Colours of everything that is neither train nor test."""
 PIXELS_PER_HEIGHT = 62
 LABELLED_UP_TO = 64
-"""Points in a plane up to which each has its number beside it; more would overlap, and have it under the mouse."""
+"""Most points in a plane that are labelled with their numbers. More would overlap; they show their number under the mouse."""
 FONT = "Inter, 'Helvetica Neue', Arial, sans-serif"
 
 
 def panels(titles: list[str], heights: list[float], title: str, columns: int = 1, over_steps: bool = True) -> go.Figure:
-    """An empty figure of stacked panels, filled row by row; with `over_steps` they share the step axis."""
+    """An empty figure of panels in a grid, filled row by row; with `over_steps` they share the step axis."""
     rows = len(heights)
     inside = PIXELS_PER_HEIGHT * sum(heights)
     figure = make_subplots(
@@ -58,7 +58,7 @@ def panels(titles: list[str], heights: list[float], title: str, columns: int = 1
 
 
 def domain(figure: go.Figure, axis: str, row: int) -> tuple[float, float]:
-    """From where to where, in shares of the figure, an axis of the first panel of a row reaches."""
+    """Begin and end of an axis of the first panel of a row, as shares of the figure, 0 to 1."""
     begin, end = next(
         iter(figure.select_xaxes(row=row, col=1) if axis == "x" else figure.select_yaxes(row=row, col=1))
     ).domain
@@ -66,7 +66,7 @@ def domain(figure: go.Figure, axis: str, row: int) -> tuple[float, float]:
 
 
 def caption(figure: go.Figure, text: str) -> go.Figure:
-    """A line in small letters at the foot of the figure."""
+    """The figure with a caption in small letters at its foot."""
     shift = 18 - (figure.layout.margin.b or 80)  # plotly's default margin
     foot = {"xref": "paper", "yref": "paper", "x": 0, "y": 0, "xanchor": "left", "yanchor": "top", "yshift": shift}
     return figure.add_annotation(text=html.escape(text), showarrow=False, font={"size": 10, "color": QUIET}, **foot)
@@ -104,7 +104,7 @@ def step_axis_buttons(rows: int) -> dict[str, Any]:
 def line(
     figure: go.Figure, values: xr.DataArray, name: str, colour: str, row: int = 1, dash: str = "solid", **more: Any
 ) -> None:
-    """One curve over steps, named in the legend beside its panel."""
+    """Draw one curve over steps, named in the legend beside its panel."""
     figure.add_scatter(
         x=values["step"].values,
         y=values.values,
@@ -120,7 +120,7 @@ def line(
 
 
 def losses(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
-    """Train and test loss on a logarithmic axis."""
+    """Draw train and test loss on a logarithmic axis."""
     for split, colour in (("train", TRAIN), ("test", TEST)):
         line(figure, found[f"{split}_loss"], f"{split} loss", colour, row)
     both = found[["train_loss", "test_loss"]].to_array()
@@ -140,26 +140,26 @@ def losses(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
 
 
 def accuracies(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
-    """Train and test accuracy in per cent."""
+    """Draw train and test accuracy in per cent."""
     for split, colour in (("train", TRAIN), ("test", TEST)):
         line(figure, found[f"{split}_accuracy"], f"{split} accuracy", colour, row)
     figure.update_yaxes(title_text="accuracy", tickformat=".0%", range=[-0.02, 1.04], row=row, col=1)
 
 
 def level(figure: go.Figure, y: float, row: int = 1, col: int = 1) -> None:
-    """A dotted line across, at what others are held against."""
+    """Draw a dotted horizontal line at a reference value."""
     line = {"color": QUIET, "dash": "dot", "width": 1}
     figure.add_shape(type="line", xref="x domain", x0=0, x1=1, y0=y, y1=y, line=line, row=row, col=col)
 
 
 def stretch(figure: go.Figure, begin: float, end: float, colour: str, row: int = 1) -> None:
-    """A stretch of the axis across in another colour, behind everything."""
+    """Shade a range of the horizontal axis in another colour, behind everything."""
     box = {"fillcolor": colour, "line_width": 0, "layer": "below"}
     figure.add_shape(type="rect", yref="y domain", x0=begin, x1=end, y0=0, y1=1, row=row, col=1, **box)
 
 
 def heatmap(figure: go.Figure, values: xr.DataArray, row: int, colorbar: str | None = None) -> None:
-    """A map over step (across) and the other dimension (up)."""
+    """Draw a heatmap over step (horizontal) and the other dimension (vertical)."""
     other = next(str(dim) for dim in values.dims if dim != "step")
     bottom, top = domain(figure, "y", row)
     figure.add_heatmap(
@@ -179,7 +179,7 @@ def heatmap(figure: go.Figure, values: xr.DataArray, row: int, colorbar: str | N
 
 
 def mark_transition(figure: go.Figure, found: xr.Dataset) -> go.Figure:
-    """Dotted lines at the steps of memorisation and generalisation, where they were reached, named in the first panel."""
+    """The figure with dotted lines at the steps of memorisation and generalisation, if reached, named in the first panel."""
     rows = sum(1 for _ in figure.select_yaxes())
     for name, colour in (("memorised", TRAIN), ("generalised", TEST)):
         step = found.attrs.get(name, math.nan)
@@ -205,7 +205,7 @@ def mark_transition(figure: go.Figure, found: xr.Dataset) -> go.Figure:
 
 
 def planes(clouds: list[xr.DataArray], names: list[str], columns: int, colour: xr.DataArray, title: str) -> go.Figure:
-    """One square panel for each cloud of points [step, point, axis], showing its last step, coloured by a number of theirs."""
+    """A figure with a square panel for each cloud of points [step, point, axis] at its last step, coloured by `colour`."""
     rows = math.ceil(len(clouds) / columns)
     figure = panels(names, heights=[4.4] * rows, title=title, columns=columns, over_steps=False)
     for number, cloud in enumerate(clouds):
@@ -237,7 +237,7 @@ def planes(clouds: list[xr.DataArray], names: list[str], columns: int, colour: x
 
 
 def ranges(clouds: list[xr.DataArray], step: int) -> dict[str, Any]:
-    """Square axes around the points of one step: the scale of a t-SNE means nothing, and norms shrink in training."""
+    """Ranges of square axes around the points of one step. Each step has its own: t-SNE has no scale, and norms shrink."""
     axes = {}
     for number, cloud in enumerate(clouds):
         reach = 1.15 * float(abs(cloud[step]).max()) or 1.0
@@ -246,7 +246,7 @@ def ranges(clouds: list[xr.DataArray], step: int) -> dict[str, Any]:
 
 
 def step_slider(figure: go.Figure, clouds: list[xr.DataArray], captions: list[str]) -> go.Figure:
-    """Let the panels of `planes` move through the steps, with a caption for each, a play and a stop button."""
+    """The figure of `planes` with a slider through the steps, a caption for each step, a play and a stop button."""
     frames = [
         go.Frame(
             data=[go.Scatter(x=cloud[index, :, 0].values, y=cloud[index, :, 1].values) for cloud in clouds],
@@ -259,9 +259,10 @@ def step_slider(figure: go.Figure, clouds: list[xr.DataArray], captions: list[st
 
 
 def animated(figure: go.Figure, steps: Sequence[int]) -> go.Figure:
-    """The same curves over steps, drawn up to each of these steps in turn, with a slider, a play and a stop button.
+    """The figure with its curves drawn up to each of these steps in turn, with a slider, a play and a stop button.
 
-    Every trace has its steps in ascending order. Axes without a range get one that holds all curves, lest they move.
+    Every trace must have its steps in ascending order. Axes without a range get one that holds all curves, so that they do
+    not move.
     """
     curves: Any = figure.data
     for axis in (*figure.select_xaxes(), *figure.select_yaxes()):
@@ -278,7 +279,7 @@ def animated(figure: go.Figure, steps: Sequence[int]) -> go.Figure:
 
 
 def reach(figure: go.Figure, axis: Any) -> list[float] | None:
-    """From where to where the curves on an axis lie, with some room; on a logarithmic one in powers of ten."""
+    """Range of the curves on an axis, with a margin; as powers of ten on a logarithmic axis. None without curves."""
     letter, name = axis.plotly_name[0], axis.plotly_name.replace("axis", "")
     curves: Any = figure.data
     parts = [curve[letter] for curve in curves if (curve[f"{letter}axis"] or letter) == name]
@@ -292,9 +293,9 @@ def reach(figure: go.Figure, axis: Any) -> list[float] | None:
 
 
 def player(figure: go.Figure, frames: Sequence[go.Frame], captions: Sequence[str]) -> go.Figure:
-    """The figure, which shows the last of these frames, with a slider through them, a play and a stop button.
+    """The figure with a slider through these frames, a play and a stop button; it shows the last frame.
 
-    The buttons stand in the place of any others.
+    The buttons replace any others.
     """
     at_once = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
     playing = {"fromcurrent": True, "frame": {"duration": 180, "redraw": True}, "transition": {"duration": 0}}
@@ -337,7 +338,7 @@ def player(figure: go.Figure, frames: Sequence[go.Frame], captions: Sequence[str
 
 
 def still(figure: go.Figure, index: int) -> go.Figure:
-    """A figure with a slider as it stands at one of its frames."""
+    """A copy of a figure with a slider, shown at one of its frames."""
     frame: Any = figure.frames[index]
     shown: Any = go.Figure(figure.data, figure.layout)
     for trace, change in zip(frame.traces, frame.data, strict=True):
@@ -345,3 +346,11 @@ def still(figure: go.Figure, index: int) -> go.Figure:
     shown.update_layout(frame.layout)
     shown.layout.sliders[0].active = index
     return shown
+
+
+def relative_losses(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
+    """Train and test loss beside that of answering 0, which is 1."""
+    for split, colour in (("train", TRAIN), ("test", TEST)):
+        line(figure, found[f"{split}_relative"], f"{split} loss", colour, row)
+    level(figure, 1, row)
+    figure.update_yaxes(title_text="loss ÷ zero's", row=row, col=1)

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from interp.config import RunConfig, TrainConfig
+from interp.config import RunConfig
 from interp.models import TransformerSpec
+from interp.recipe import TrainConfig
+from interp.store import Run
 from interp.store.layout import resume_files
+from interp.store.record import Origin
 from interp.tasks import ModularTask
 
 
@@ -55,6 +58,12 @@ def files(run) -> dict[str, bytes]:
         for file in run.path.rglob("*")
         if file.is_file() and file.name not in ("run.json", ".lock") and file not in older
     }
+
+
+def origin(run: Run) -> Origin:
+    """What a converted run says of the files that it comes from."""
+    assert run.record.origin is not None
+    return run.record.origin
 
 
 VARIABLE = "INTERP_REFERENCE_DIR"

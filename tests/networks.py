@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from interp.maths.losses import cross_entropy
 from interp.models import TransformerSpec
+from interp.models.network import initial_weights, load
 
 SMALL = TransformerSpec(n_heads=2, d_model=8, d_head=4, d_mlp=12)
 examples = settings(max_examples=50, deadline=None, derandomize=True)
@@ -32,13 +33,13 @@ def perturbed_weights(spec, shape, seed):
     generator = torch.Generator().manual_seed(seed)
     return {
         name: tensor.double() + 0.1 * torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
-        for name, tensor in spec.initial_weights(shape, seed).items()
+        for name, tensor in initial_weights(spec, shape, seed).items()
     }
 
 
 def hooked_model(spec, shape, weights, dtype):
     """The HookedTransformer with these weights, at that precision."""
-    model = spec.load(shape, weights)
+    model = load(spec, shape, weights)
     with redirect_stdout(None):  # it announces the cast
         model.to(dtype)
     model.load_state_dict(weights, strict=False)  # once more: on the way through float32 they were rounded

@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -10,9 +11,10 @@ from interp.study import script
 ROOT = Path(__file__).parents[1]
 
 
-def load(name):
+def load(name) -> Any:
     """The module of a study."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "analyses" / name / "study.py")
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -4,9 +4,12 @@ import shutil
 
 import pytest
 
-from interp.analyze.__main__ import main as analyze
+from interp.cli.analyze import main as analyze
+from interp.cli.train import main as train
+from interp.models.network import initial_weights
 from interp.probe import main as probe
-from interp.train.__main__ import main as train
+
+pytestmark = pytest.mark.usefixtures("no_browser")
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ def test_memory_that_is_too_little(says, tiny):
     ("text", "size"), [("2GiB", 2 << 30), ("512MB", 512_000_000), ("1.5 kib", 1536), ("7", 7), (7, 7), ("3 b", 3)]
 )
 def test_amounts_of_memory(text, size):
-    from interp.base import memory_size
+    from interp.machine import memory_size
 
     assert memory_size(text) == size
 
@@ -81,7 +84,7 @@ def test_no_directory(says):
 def test_a_run_that_the_analysis_cannot_read(says, tmp_path):
     from helpers import tiny_config
 
-    from interp.config import TrainConfig
+    from interp.recipe import TrainConfig
     from interp.tasks import ModularTask
     from interp.train.loop import train as learn
 
@@ -282,7 +285,7 @@ def test_a_history_without_rows(says, tmp_path):
 
     config = tiny_config()
     with RunWriter(tmp_path / "x", config) as writer:
-        writer.checkpoint(0, config.model.initial_weights(config.task.shape, 0))
+        writer.checkpoint(0, initial_weights(config.model, config.task.shape, 0))
     assert "needs logged losses" in says(analyze, "curves", tmp_path / "x")
     assert analyze(["norms", str(tmp_path / "x")]) == 0
 
@@ -303,7 +306,7 @@ def test_weights_that_are_not_finite_are_named_by_file(says, tmp_path):
     from interp.store import RunWriter
 
     config = tiny_config()
-    weights = config.model.initial_weights(config.task.shape, 0)
+    weights = initial_weights(config.model, config.task.shape, 0)
     weights["embed.W_E"][0, 0] = float("nan")
     with RunWriter(tmp_path / "x", config) as writer:
         writer.checkpoint(0, weights)
@@ -327,7 +330,7 @@ def test_what_fills_a_run_json_does_not_fill_the_screen(says, tiny_copy):
 
 
 def test_stopping_a_command_is_no_traceback(monkeypatch, capsys):
-    import interp.analyze.__main__ as command
+    import interp.cli.analyze as command
 
     def stop(*_):
         raise KeyboardInterrupt

@@ -4,10 +4,11 @@ import json
 
 import pytest
 import torch
+from helpers import origin
 
-from interp.convert import main
+from interp.cli.convert import main
 from interp.store import open_run
-from interp.store.bridge import CONFIG
+from interp.store.foreign.bridge import CONFIG
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_options_go_before_what_files_leave_open(curves, tmp_path):
     run = open_run(tmp_path / "x")
     assert run.task.about == "x + y mod 113, 25% of 12,769 prompts"
     assert run.config.train.weight_decay == 2
-    assert "train.weight_decay" not in run.record.origin.unknown
+    assert "train.weight_decay" not in origin(run).unknown
 
 
 def test_several_runs_get_a_directory_each_and_a_line_each(tmp_path, capsys):
@@ -69,7 +70,7 @@ def test_to_bridge_writes_the_chosen_checkpoints(tiny, tmp_path, capsys):
 def test_a_mistake_is_one_sentence_and_exit_code_2(curves, tmp_path, capsys, words, sentence):
     source = {"{curves}": str(curves.parent if "bridge" in words else curves)}
     with pytest.raises(SystemExit) as stopped:
-        main([source.get(word, word) for word in words] + ["--out", str(tmp_path / "x")])
+        main([source.get(word) or word for word in words] + ["--out", str(tmp_path / "x")])
     assert stopped.value.code == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1

@@ -1,5 +1,7 @@
 """interp/figures.py: curves that grow, a frame at a time."""
 
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 import pytest
@@ -50,7 +52,7 @@ def test_every_frame_can_be_reached_by_the_slider_and_is_named_by_its_step(growi
 
 def test_a_still_shows_its_frame_and_leaves_the_figure_alone(growing):
     before = growing.to_json()
-    first = figures.still(growing, 0)
+    first: Any = figures.still(growing, 0)
     assert [list(curve.y) for curve in first.data] == [[4.0], [3.0]]
     assert first.layout.sliders[0].active == 0
     assert first.layout.xaxis.range == growing.layout.xaxis.range

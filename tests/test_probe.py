@@ -1,6 +1,7 @@
-"""interp/probe.py: a run at one's fingertips."""
+"""interp/run.py, interp/cli/probe.py: a run at one's fingertips."""
 
 import sys
+from typing import Any
 
 import pexpect
 import plotly.graph_objects as go
@@ -47,7 +48,7 @@ def test_runs_below_a_directory(run):
 
 
 def test_names_complete_by_tab(run):
-    shell = start_ipython()
+    shell: Any = start_ipython()
     shell.run_line_magic("load_ext", "interp.probe")
     shell.user_ns["run"] = run
     with provisionalcompleter():
@@ -65,7 +66,7 @@ def test_the_command_opens_ipython_with_the_run_and_a_banner_of_three_lines(run)
         dimensions=(40, 250),
     )
     child.expect(r"In \[1\]:")
-    banner = [line for line in child.before.strip().splitlines() if line.strip()]
+    banner = [line for line in str(child.before).strip().splitlines() if line.strip()]
     assert len(banner) == 3
     assert str(run.path) in banner[0]
     child.sendline("print(run.final.step * 1000 + len(run))")

@@ -25,7 +25,8 @@ from interp.maths.curves import first_below, steepest_fall
 from interp.models import TransformerSpec
 from interp.store import Run
 from interp.study import script, spread
-from interp.tasks import AdditionTask, SequenceTask
+from interp.tasks import AdditionTask
+from interp.tasks.sequence import SequenceTask
 
 MARKS = (1.0, 0.1, 0.01)
 """Test losses in nats whose first crossing is told."""

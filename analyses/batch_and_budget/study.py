@@ -16,9 +16,10 @@ import xarray as xr
 
 import interp
 from interp import figures
-from interp.config import RunConfig, TrainConfig
+from interp.config import RunConfig
 from interp.maths.curves import first_reaching
 from interp.models import TransformerSpec
+from interp.recipe import TrainConfig
 from interp.store import Run
 from interp.study import script, spread, tabulate
 from interp.tasks import GroupTask, ModularTask

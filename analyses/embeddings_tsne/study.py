@@ -21,17 +21,18 @@ from torch import Tensor
 
 import interp
 from interp import figures
-from interp.analyze.groups import Cosets
-from interp.analyze.tsne import point_clouds, points_of
-from interp.config import RunConfig, TrainConfig
+from interp.config import RunConfig
 from interp.maths import groups
+from interp.maths.cosets import Cosets
 from interp.maths.fourier import frequency_norms
 from interp.maths.geometry import circle, principal_components
 from interp.maths.neighbours import Best, best_of, coset_excess, nearest, ring_shares
 from interp.models import TransformerSpec
+from interp.recipe import TrainConfig
 from interp.store import Run
 from interp.study import script
 from interp.tasks import GroupTask, ModularTask
+from interp.views.points import Points
 
 DECAY = "train.weight_decay"
 CLAIMED = {"S5": ("34201", "02143"), "S4": ("1032", "2301")}
@@ -150,7 +151,7 @@ def steps_of(run: Run) -> list[int]:
 
 def spaces_of(view: Run, perplexity: float = 15.0) -> dict[str, Float[Tensor, "point d"]]:
     """W_U of the one checkpoint in view: a point for each answer, in every space. t-SNE starts anew at every step."""
-    weights = point_clouds(view, points_of(view)[1])[1, 0]
+    weights = Points.of(view).clouds(view.final.weights)["W_U"]
     plane = interp.measure(view, "tsne", perplexity=perplexity)["tsne"].sel(matrix="W_U")[0]
     return {"weights": weights, "pca": principal_components(weights)[0], "t-SNE": torch.from_numpy(plane.values.copy())}
 
@@ -302,7 +303,7 @@ def colouring(run: Run, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray | No
         labels, titles = partitions(run.task.group)[what]
         best = int(coset_excess(near, labels).argmax())
         return labels[best].numpy(), None, f"{titles[best]}, {what.split(', ')[1]}"
-    stride, p = int(last.loc["ring", "best"].removeprefix("±")), len(points_of(run)[1])
+    stride, p = int(last.loc["ring", "best"].removeprefix("±")), Points.of(run).n
     order = np.arange(p + 1) * stride % p
     colour = np.empty(p)
     colour[order[:-1]] = np.arange(p)

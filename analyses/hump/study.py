@@ -16,10 +16,11 @@ import plotly.graph_objects as go
 
 import interp
 from interp import figures
-from interp.analyze.double_descent import REGIMES, at_the_end
+from interp.analyze.features.double_descent import REGIMES, at_the_end
 from interp.config import RunConfig
 from interp.store import Run
 from interp.study import script
+from interp.tasks import SparseFeaturesTask
 
 EXAMPLES, DENSE_ENOUGH = "task.examples", "T · (1 − S)"
 SIZES = (50, 100, 200, 300, 500, 700, 1000)
@@ -80,6 +81,12 @@ def changed(base: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     return base.but(**{part: getattr(base, part).but(**fields) for part, fields in parts.items()})
 
 
+def task_of(run: Run) -> SparseFeaturesTask:
+    """What a run was trained on."""
+    assert isinstance(run.task, SparseFeaturesTask)
+    return run.task
+
+
 def report(runs: Mapping[str, Run]) -> script.Report:
     """How tall the hump is and where, for every way; where generalising begins by sparsity; and what repeated examples get."""
     kinds = {name: name.split("+")[0].replace("_", " ") for name in runs}
@@ -90,7 +97,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
         way=kinds.values(),
         examples=[len(run.split.train) for run in runs.values()],
         seed=[run.config.seeds.model for run in runs.values()],
-        sparsity=[run.toy[0].sparsity for run in runs.values()],
+        sparsity=[task_of(run).sparsity for run in runs.values()],
     )
     ways = table.loc[table["way"].isin(list(WAYS))]
     sparse = table.loc[table["way"].str.startswith("S=")]
@@ -149,7 +156,7 @@ def repeated(runs: Mapping[str, Run]) -> pd.DataFrame:
         found = interp.measure(run.select(last=1), "superposition").isel(step=0)
         each = found["example_dimensionality"].fillna(0).to_numpy()
         features = found["feature_dimensionality"].fillna(0).to_numpy()
-        copies = run.toy[0].copies
+        copies = task_of(run).copies
         others = each[copies:]
         rows.append(
             {

@@ -18,7 +18,8 @@ import plotly.graph_objects as go
 
 import interp
 from interp import figures
-from interp.config import RunConfig, TrainConfig
+from interp.config import RunConfig
+from interp.recipe import TrainConfig
 from interp.store import Run
 from interp.study import script, spread, tabulate
 from interp.tasks import GroupTask, ModularTask

@@ -18,9 +18,10 @@ import xarray as xr
 
 import interp
 from interp import figures
-from interp.config import RunConfig, TrainConfig
+from interp.config import RunConfig
 from interp.maths.curves import fall_rise_fall, first_lasting
 from interp.models import TransformerSpec
+from interp.recipe import TrainConfig
 from interp.store import Run
 from interp.study import script, spread
 from interp.tasks import ModularTask

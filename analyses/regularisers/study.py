@@ -20,8 +20,9 @@ import torch
 
 import interp
 from interp import figures
-from interp.config import RunConfig, TrainConfig
+from interp.config import RunConfig
 from interp.maths.curves import first_reaching
+from interp.recipe import TrainConfig
 from interp.store import Run
 from interp.study import script, spread, tabulate
 from interp.tasks import ModularTask

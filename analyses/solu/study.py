@@ -21,18 +21,20 @@ from torch import Tensor
 
 import interp
 from interp import figures
-from interp.analyze.groups import Elements, Network, Options
-from interp.config import RunConfig, TrainConfig
+from interp.analyze.mechanism.groups import Network, Options
+from interp.config import RunConfig
 from interp.maths import superposition
 from interp.maths.irreps import CONTENTS, content_shares
 from interp.maths.neurons import cluster_sizes
 from interp.maths.selectivity import main_effects
-from interp.models import ToySpec
-from interp.models.reconstruct import ToyForward, activate_hidden
+from interp.models import ToySpec, TransformerSpec
+from interp.models.toy.forward import ToyForward, activate_hidden
+from interp.recipe import TrainConfig
 from interp.store import Run
 from interp.study import script, spread, tabulate
 from interp.study.table import STEPS
 from interp.tasks import GroupTask, SparseFeaturesTask
+from interp.views.elements import Elements
 
 HIDDEN, ACT_FN, SPARSITY = "model.hidden", "model.act_fn", "task.sparsity"
 ACTIVATIONS = {
@@ -116,7 +118,8 @@ def ranges(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 def of_toy(run: Run) -> list[dict[str, Any]]:
     """A row for each hook: how selective its neurons are at the end, and how good the model is."""
-    task, spec = run.toy
+    task, spec = run.task, run.config.model
+    assert isinstance(task, SparseFeaturesTask) and isinstance(spec, ToySpec)
     weights = run.final.weights
     numbers = np.random.default_rng(run.config.seeds.model)
     vectors, others = (torch.from_numpy(task.drawn(DRAWN, numbers).inputs) for _ in range(2))
@@ -164,10 +167,11 @@ def of_network(run: Run, facts: pd.Series) -> list[dict[str, Any]]:
     Of addition these are the frequencies. A neuron's share in one is that of its variance over all pairs in ρ(a), ρ(b) and
     ρ(a)⊗ρ(b), which for addition is that of the analysis `neurons`.
     """
-    network = Network(run, Elements.of(run.task, run.path), Options())
+    network, spec = Network(Elements.of(run), Options()), run.config.model
+    assert isinstance(spec, TransformerSpec)
     shared = {
         "task": run.task.about,
-        "activation": ACTIVATIONS[run.transformer.act_fn],
+        "activation": ACTIVATIONS[spec.act_fn],
         "seed": run.config.seeds.model,
         "memorised": facts["memorised"],
         "generalised": facts["generalised"],
@@ -183,8 +187,8 @@ def neurons_of(network: Network, weights: Mapping[str, Tensor]) -> dict[str, dic
     """`selectivity` at each hook of the last layer."""
     wanted = tuple(f"mlp.hook_{hook}" for hook in HOOKS)
     found = {}
-    for name, values in network.forward.cache(weights, lambda hook: hook.endswith(wanted)).items():
-        by_neuron = network.by_pair(values).permute(2, 0, 1)[..., None]  # content_shares sums over the last axis
+    for name, values in network.seen.prompts.cache(weights, lambda hook: hook.endswith(wanted)).items():
+        by_neuron = network.seen.by_pair(values).permute(2, 0, 1)[..., None]  # content_shares sums over the last axis
         contents = content_shares(by_neuron, network.irreps)
         shares = contents[:, [CONTENTS.index(content) for content in ("a", "b", "a⊗b")]].sum(dim=1)
         found[name.rsplit("_", 1)[-1]] = selectivity(shares, values)

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 
 import interp
 from interp import figures
-from interp.analyze.double_descent import REGIMES, at_the_end, over_field
+from interp.analyze.features.double_descent import REGIMES, at_the_end, over_field
 from interp.config import RunConfig
 from interp.maths.superposition import feature_dimensionality
 from interp.store import Run

@@ -20,7 +20,8 @@ import xarray as xr
 
 import interp
 from interp import RunConfig, SparseFeaturesTask, ToySpec, figures
-from interp.analyze import geometry
+from interp.analyze.features import geometry
+from interp.maths.losses import squared_error
 from interp.maths.polygons import FORMS, closed_forms
 from interp.maths.toy_losses import phases
 from interp.store import Run
@@ -106,9 +107,15 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     )
 
 
+def task_of(run: Run) -> SparseFeaturesTask:
+    """What a run was trained on."""
+    assert isinstance(run.task, SparseFeaturesTask)
+    return run.task
+
+
 def density(run: Run) -> float:
     """Chance that a feature is there."""
-    return round(run.toy[0].density, 6)
+    return round(task_of(run).density, 6)
 
 
 def at_the_end(run: Run, analysis: str) -> xr.Dataset:
@@ -148,7 +155,7 @@ def vulnerability(run: Run) -> float:
     model sees and not to what it is to give back. The loss is convex in δ wherever no ReLU switches, so δ ← ε·∇/‖∇‖ rises.
     It starts from a random direction and stops after 20 steps; the worst of them counts. With W = [1 0] the worst is ε².
     """
-    task, _ = run.toy
+    task = task_of(run)
     x = torch.from_numpy(task.drawn(ATTACKED, np.random.default_rng(0)).inputs).double()
     W, b = (run.final.weights[name].double() for name in ("W", "b"))
     epsilon = ATTACK * x.norm(dim=-1).mean()
@@ -226,14 +233,14 @@ def phase_diagram(runs: list[Run]) -> pd.DataFrame:
     """A row for each cell: what becomes of feature 2 in its runs, the worst left out, and by the closed forms."""
     cells: dict[tuple[float, float], list[Run]] = {}
     for run in runs:
-        cells.setdefault((run.toy[0].importance[1], density(run)), []).append(run)
+        cells.setdefault((task_of(run).importance[1], density(run)), []).append(run)
     rows = {}
     for (importance, chance), here in cells.items():
-        task = here[0].toy[0]
+        task = task_of(here[0])
         x = torch.from_numpy(task.drawn(EXAMPLES, np.random.default_rng(0)).inputs)
         W, b = (torch.stack([run.final.weights[name] for run in here]) for name in ("W", "b"))
         outputs = torch.relu(x @ W.mT @ W + b[:, None])
-        losses = task.loss(outputs, x).numpy()
+        losses = squared_error(outputs, x, torch.from_numpy(task.importances)).numpy()
         kept = losses.argsort()[:-1]
         found = [class_of(*each) for each in W[:, 0].tolist()]
         often = Counter(found[index] for index in kept)
@@ -322,7 +329,7 @@ def partners(runs: list[Run]) -> tuple[pd.DataFrame, dict[tuple[str, float], xr.
     """A row for each kind of pairs and density: angles between partners, and between others, in the best seed."""
     cells: dict[tuple[str, float], list[Run]] = {}
     for run in runs:
-        cells.setdefault((run.toy[0].sets, density(run)), []).append(run)
+        cells.setdefault((task_of(run).sets, density(run)), []).append(run)
     rows, scenes = {}, {}
     for (sets, chance), here in cells.items():
         run = best(here)

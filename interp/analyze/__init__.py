@@ -1,8 +1,9 @@
-"""What is seen: one file is one analysis, and the file name is the command. Files that begin with "_" are shared.
+"""What is seen: one file on the shelves is one analysis, and its name is the command.
 
-An analysis has a docstring, `Options`, and three functions: `measure(run, options)` gives an xarray.Dataset, `draw(found)` a
-plotly figure of it, and `summarise(found)` a table with a row per step. `step` is the first dimension of every variable that
-has it.
+An analysis has a docstring that begins with its question, `Options`, a table `VARIABLES` of what it measures, and three
+functions: `measure(seen, options)` gives an xarray.Dataset, `draw(found)` a plotly figure of it, and `summarise(found)` a table
+with a row per step. The type of `measure`'s first parameter is the view of a run that it needs (interp/views): nothing else says
+which runs it is for. `step` is the first dimension of every variable that has it.
 
 It may have a fourth, `compare(found)`: of the measurements of several runs, one table with a row for each number that is
 compared. `python -m interp.analyze NAME DIR DIR…` prints it after the runs and writes it as NAME-comparison.csv into --out, if
@@ -11,14 +12,16 @@ standard output keeps a line for each run and nothing else. Beside it may stand 
 runs, written as NAME-comparison.html and .png.
 """
 
-import ast
 import importlib
 import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
-from interp.base import Frozen, UserError, near_miss
+from interp.base import DoesNotApply, Frozen, UserError, once
+from interp.plugins import Registry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,23 +29,118 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from interp.store import Run
+    from interp.views.view import View
 
 
 ALL = "Every analysis that fits the run, and one page with all figures."
 """What `python -m interp.analyze all` does."""
 
+SHELVES = ("features", "learning", "mechanism")
+"""Folders of analyses."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """An analysis by its name; its module is imported when it is asked for."""
+
+    name: str
+    home: str
+    """The module."""
+    about: str
+    """The question that it asks."""
+
+    @once
+    def module(self) -> ModuleType:
+        """The module with `Options`, `measure`, `draw`, `summarise`."""
+        return importlib.import_module(self.home)
+
+    @once
+    def view(self) -> "type[View]":
+        """What a run has to be seen as."""
+        hints = get_type_hints(self.module.measure)
+        return hints[next(iter(hints))]
+
+
+def from_file(file: Path) -> Analysis:
+    """The analysis in a file of the shelves, whose first line is its question; the file is not imported."""
+    with file.open(encoding="utf-8") as lines:
+        about = next(lines).strip().removeprefix('"""').removesuffix('"""')
+    return Analysis(file.stem, f"interp.analyze.{file.parent.name}.{file.stem}", about)
+
+
+def from_module(module: ModuleType) -> Analysis:
+    """The analysis that a module of someone else holds."""
+    return Analysis(module.__name__.rpartition(".")[2], module.__name__, (module.__doc__ or "").split("\n")[0])
+
+
+FILES = [file for shelf in SHELVES for file in Path(__file__).parent.joinpath(shelf).glob("[!_]*.py")]
+ANALYSES: "Registry[Analysis]" = Registry(
+    "analysis",
+    "interp.analyses",
+    lambda analysis: analysis.name,
+    tuple(map(from_file, sorted(FILES, key=lambda file: file.stem))),
+    from_module,
+)
+"""Every analysis by name: those on the shelves, and those of others, whose entry points name modules."""
+
+
+def add(module: ModuleType) -> None:
+    """Take an analysis of one's own: a module with a question, `Options`, `VARIABLES`, `measure`, `draw`, `summarise`."""
+    ANALYSES.add(from_module(module))
+
 
 def analyses() -> dict[str, str]:
-    """Every analysis with the first line of its docstring; read from the files, none is imported."""
-    files = sorted(file for file in Path(__file__).parent.glob("*.py") if not file.stem.startswith("_"))
-    return {file.stem: (ast.get_docstring(ast.parse(file.read_text())) or "").split("\n")[0] for file in files}
+    """Every analysis with the question that it asks."""
+    return {name: ANALYSES[name].about for name in ANALYSES}
 
 
 def find(name: str) -> ModuleType:
     """The module of an analysis; UserError with the nearest name when there is none."""
-    if name not in analyses():
-        raise UserError(f'no analysis "{name}"{near_miss(name, analyses())}')
-    return importlib.import_module(f"interp.analyze.{name}")
+    return ANALYSES.find(name).module
+
+
+@dataclass(frozen=True)
+class Applies(Mapping[str, str]):
+    """Which analyses fit a run, and why the others do not: by name, nothing or a sentence."""
+
+    why: dict[str, str]
+
+    @property
+    def fitting(self) -> list[str]:
+        """Names of the analyses that fit."""
+        return [name for name, why in self.why.items() if not why]
+
+    def __getitem__(self, name: str) -> str:
+        return self.why[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.why)
+
+    def __len__(self) -> int:
+        return len(self.why)
+
+    def __repr__(self) -> str:
+        declined = [f"{name}: {why}" for name, why in self.why.items() if why]
+        return "\n".join([f"fit: {', '.join(self.fitting) or 'none'}", *declined])
+
+
+def applies(run: "Run") -> Applies:
+    """Which analyses fit the run, and in a sentence each, why the rest does not. Reads no weights."""
+    return Applies({name: declines(run, name) for name in ANALYSES})
+
+
+def declines(run: "Run", name: str) -> str:
+    """Why an analysis does not fit the run; nothing where it does."""
+    try:
+        seen(run, name)
+    except DoesNotApply as error:
+        return str(error)
+    return ""
+
+
+def seen(run: "Run", name: str) -> "View":
+    """The run as an analysis sees it; DoesNotApply where it cannot be seen so."""
+    return ANALYSES.find(name).view.of(run, f'analysis "{name}"')
 
 
 def measure(run: "Run", name: str, **options: Any) -> "xr.Dataset":
@@ -54,7 +152,8 @@ def measure(run: "Run", name: str, **options: Any) -> "xr.Dataset":
     """
     analysis = find(name)
     chosen = analysis.Options(**options)
-    return analysis.measure(run, chosen).assign_attrs(analysis=name, command=command(run, name, chosen))
+    found = analysis.measure(seen(run, name), chosen)
+    return found.assign_attrs(analysis=name, command=command(run, name, chosen))
 
 
 def command(run: "Run", name: str, options: Frozen) -> str:
@@ -110,4 +209,7 @@ def one_that(found: "list[xr.Dataset]", does: str) -> ModuleType:
     return find(name)
 
 
-__all__ = ["analyses", "compare", "draw", "draw_runs", "find", "measure", "summarise"]
+__all__ = [
+    "ANALYSES", "Applies", "add", "analyses", "applies", "compare", "declines", "draw", "draw_runs", "find", "measure", "seen",
+    "summarise",
+]  # fmt: skip

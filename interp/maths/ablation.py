@@ -10,13 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.maths.fourier import real_fourier_basis
-from interp.maths.progress import blocks_3x3, waves_of
+from interp.maths.restricted import blocks_3x3, waves_of
 
 
 def at_frequencies(table: Float[Tensor, "n d"]) -> Float[Tensor, "freq n d"]:
-    """The part of a table of residues, rows in the order of the group, at each frequency k = 1 … ⌊n/2⌋.
+    """The part of a table at each frequency k = 1 … ⌊n/2⌋. Rows are the residues, in the order of the group.
 
-    With the mean over the rows they sum to the table.
+    The parts and the mean over the rows sum to the table.
     """
     basis = real_fourier_basis(len(table))[1:]
     components = basis @ table.double()
@@ -27,7 +27,7 @@ def at_frequencies(table: Float[Tensor, "n d"]) -> Float[Tensor, "freq n d"]:
 
 
 def block_waves(n: int, k: int) -> Float[Tensor, "block n_times_n"]:
-    """Orthonormal {1, cos, sin}(k·a) ⊗ {1, cos, sin}(k·b) over all pairs (a, b) in lexicographic order."""
+    """Orthonormal rows {1, cos, sin}(w_k·a) ⊗ {1, cos, sin}(w_k·b), over all pairs (a, b) in lexicographic order; w_k = 2πk/n."""
     constant = torch.full((1, n * n), 1 / n, dtype=torch.float64)
     return torch.cat([constant, blocks_3x3(n, [k])])
 
@@ -35,8 +35,8 @@ def block_waves(n: int, k: int) -> Float[Tensor, "block n_times_n"]:
 def plane(W_L: Float[Tensor, "d_mlp n"], frequencies: Sequence[int]) -> Float[Tensor, "d_mlp direction"]:
     """An orthonormal basis of the directions u_k = W_L·cos_k and v_k = W_L·sin_k that read frequency k off the neurons.
 
-    The logits' part cos(k·c) is u_k·activations (Nanda et al. 2023, section 4). Directions that W_L has not, up to a
-    millionth of its size, are left out.
+    The logits' part cos(k·c) is u_k·activations (Nanda et al. 2023, section 4). Directions of less than
+    a millionth of W_L's norm are left out.
     """
     waves = torch.cat([waves_of(W_L.shape[1], k) for k in frequencies])
     left, sizes, _ = torch.linalg.svd(W_L.double() @ waves.T, full_matrices=False)

@@ -16,9 +16,9 @@ from interp.maths.fourier import frequency_power
 
 
 def shuffled_triples(p: int, n: int = 100, seed: int = 42) -> Int[Tensor, "n 3"]:
-    """The first n of all triples (a, b, c) of residues, shuffled; with seed 42 those of the published figures.
+    """The first n triples (a, b, c) of residues after a shuffle of all p³; seed 42 gives those of the published figures.
 
-    That is Python's shuffle of all p³ in lexicographic order: a second and 60 MB at p = 113.
+    Python's shuffle of the p³ triples in lexicographic order. Takes a second and 60 MB at p = 113.
     """
     numbers = list(range(p**3))
     random.Random(seed).shuffle(numbers)
@@ -27,7 +27,7 @@ def shuffled_triples(p: int, n: int = 100, seed: int = 42) -> Int[Tensor, "n 3"]
 
 
 def sampled_triples(p: int, n: int = 100, seed: int = 42) -> Int[Tensor, "n 3"]:
-    """n different triples (a, b, c) of residues, drawn without listing all p³: for a p that makes `shuffled_triples` slow."""
+    """n different triples (a, b, c) of residues, drawn without listing all p³: for p too large for `shuffled_triples`."""
     drawn = torch.tensor(random.Random(seed).sample(range(p**3), min(n, p**3)))
     return torch.stack([drawn // p**2, drawn // p % p, drawn % p], dim=-1)
 
@@ -39,13 +39,13 @@ def gradient_symmetricity(
 ) -> Float[Tensor, "..."]:
     """Mean cosine of ∂logit_c/∂E_a and ∂logit_c/∂E_b over n triples (a, b, c), −1 to 1 (definition 4.1).
 
-    Near 1 when a and b enter as E_a + E_b (pizza .99), lower when they are multiplied (clock .33). A triple with a
-    gradient of 0 counts as 0.
+    Near 1 when a and b enter as E_a + E_b (pizza .99), lower when their waves are multiplied (clock .33). A triple with
+    a gradient of 0 counts as 0.
 
     Args:
-        logits: the network from the embeddings of a and b, before positions are added, to the logits; row i of these
-            depends on row i of those alone. It is differentiated, so its weights are no inference tensors.
-        embedded: E_a and E_b of each triple; what is computed has their precision.
+        logits: the network from the embeddings of a and b, before positions are added, to the logits. Row i of the logits
+            depends on row i of the embeddings alone. It is differentiated: its weights must not be inference tensors.
+        embedded: E_a and E_b of each triple. Everything is computed in their precision.
         answers: c of each triple, right or wrong.
     """
     with torch.inference_mode(False), torch.enable_grad():
@@ -59,10 +59,10 @@ def gradient_symmetricity(
 
 
 def distance_irrelevance(right: Float[Tensor, "... p p"]) -> Float[Tensor, "..."]:
-    """Mean over the distances d of the standard deviation of the right logit at a − b = d, ÷ that over all pairs.
+    """Standard deviation of the right logit among pairs with one a − b, mean over a − b, ÷ that over all pairs; 0 to 1.
 
-    `right` holds the logit of the right answer by a and b. 0 when the logit is a function of the distance alone, 1 when the
-    distance says nothing; pizza .17, clock .85 (definition 4.2). Deviations are those of the population. NaN for a constant.
+    `right` [a, b] is the logit of the right answer. 0: the logit depends on a − b alone. 1: it does not depend on a − b.
+    Pizza .17, clock .85 (definition 4.2). Standard deviations of the population (÷ n). NaN for a constant logit.
     """
     p, table = right.shape[-1], right.double() - right[..., :1, :1]  # so that a constant is exactly nothing
     a = torch.arange(p, device=right.device)
@@ -73,8 +73,8 @@ def distance_irrelevance(right: Float[Tensor, "... p p"]) -> Float[Tensor, "..."
 def circularity(W_E: Float[Tensor, "... p d_model"], n_components: int = 4) -> Float[Tensor, "..."]:
     """Mean, over the first principal components of the embedding, of each one's power at its strongest frequency.
 
-    1 when the residues lie on circles, each plane with a frequency of its own; Zhong et al. (2023) keep networks from .995
-    on. Rows are the residues in the order of the group. Components of no variance are any directions and count as others.
+    1 when the residues lie on circles, one frequency a plane. Zhong et al. (2023) keep networks with .995 or more. Rows are
+    the residues in the order of the group. Components without variance are arbitrary directions, and count like others.
     """
     centred = W_E.double() - W_E.double().mean(dim=-2, keepdim=True)
     components = torch.linalg.svd(centred, full_matrices=False).U[..., :n_components]
@@ -82,19 +82,19 @@ def circularity(W_E: Float[Tensor, "... p d_model"], n_components: int = 4) -> F
 
 
 def principal_waves(W_E: Float[Tensor, "p d_model"], n_components: int) -> Float[Tensor, "p component"]:
-    """The first principal components of the embedding as unit functions of the residue, most variance first, in float64.
+    """The first principal components of the embedding, as functions of the residue with norm 1; largest variance first, float64.
 
-    In pairs they are the circles of Zhong et al. (2023): components 1 and 2 the first, 3 and 4 the second, …
+    Pairs of them are the circles of Zhong et al. (2023): components 1 and 2 are the first circle, 3 and 4 the second, …
     """
     centred = W_E.double() - W_E.double().mean(dim=-2, keepdim=True)
     return torch.linalg.svd(centred, full_matrices=False).U[:, :n_components]
 
 
 def isolated(W_E: Float[Tensor, "p d_model"], waves: Float[Tensor, "p component"]) -> Float[Tensor, "p d_model"]:
-    """The embedding with these of its principal components alone, and with its mean: the others' variance removed.
+    """The embedding with only the given principal components and its mean; the variance along all others is removed.
 
-    With the mean, two circles of the published Model A are right at 91.4 % of all pairs and its second alone at 32.8 %;
-    without, at 91.1 % and 31.5 %.
+    Accuracy over all pairs of the published Model A: 91.4 % with its first two circles, 32.8 % with its second alone.
+    Without the mean: 91.1 % and 31.5 %.
     """
     mean = W_E.double().mean(dim=0)
     return (mean + waves @ (waves.mT @ (W_E.double() - mean))).to(W_E.dtype)

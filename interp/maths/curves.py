@@ -1,4 +1,4 @@
-"""Landmarks of learning curves."""
+"""Landmarks of learning curves: the step a threshold is passed, the steepest fall, a fall that is followed by a rise."""
 
 from typing import NamedTuple
 
@@ -21,8 +21,8 @@ def first_reaching(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"]
 def first_lasting(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], threshold: float) -> float:
     """The first step from which `values` stays at or above `threshold` to the end; NaN when it never does.
 
-    NaN means "not reached by the last step", a censored value: treat it so over runs (Kaplan–Meier), never as the
-    last step.
+    NaN means "not reached by the last step". Over several runs treat it as right-censored (Kaplan–Meier), never as
+    the last step.
     """
     below = np.flatnonzero(~(values >= threshold))
     first = below[-1] + 1 if len(below) else 0
@@ -33,19 +33,19 @@ class Fall(NamedTuple):
     """The steepest part of a curve that falls; NaN where there is none."""
 
     step: float
-    """Where it begins."""
+    """Step at which the fall begins."""
     ratio: float
-    """How many times smaller the value is at its end."""
+    """Value at the beginning of the fall ÷ value at its end; above 1."""
     sharpness: float
-    """How many times further the logarithm falls than by the power law fitted to the curve: 1 for a power law."""
+    """Fall of the logarithm ÷ the fall that a power law fitted to the curve has over as many steps; 1 for a power law."""
 
 
 def steepest_fall(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], factor: float = 1.3) -> Fall:
-    """Where a positive curve falls furthest, in its logarithm, while the steps grow by `factor`.
+    """The steepest fall of a positive curve: where its logarithm falls furthest while the steps grow by `factor`.
 
-    What rises counts as flat: the curve is at its largest value until that has come, and at the lowest so far from there
-    on. The power law is the straight line of least squares through logarithm against logarithm, evenly weighted in the
-    logarithm of the step, from step 1 or the first after it: how long one waits at the end changes it, and so `sharpness`.
+    Rises count as flat: up to its maximum the curve is taken to be the maximum, afterwards the lowest value so far.
+    The power law is a least-squares line through log value against log step, weighted evenly in log step, from the first
+    step that is at least 1. It depends on where the curve ends, and so does `sharpness`.
     """
     known = (steps > 0) & (values > 0)
     x, values = np.log(steps[known]), values[known]
@@ -63,10 +63,10 @@ def steepest_fall(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"],
 
 
 def fall_rise_fall(values: Float[np.ndarray, " n"], by: float) -> tuple[int, int, int] | None:
-    """Places of a first low, a later high and a last low, where the curve falls, rises and falls again each by so much.
+    """Indices (low, high, low) of a curve that falls, rises and falls again, each time by at least `by`; None if it does not.
 
-    Of all such highs the one with the largest smaller side is taken, and the lowest place on either side of it, the first of
-    them; None where there is none. `by` should be well above the noise of the values.
+    The high is the one whose smaller side (rise before it, fall after it) is largest. Each low is the first lowest point on its
+    side. `by` should be well above the noise of the values.
     """
     n, best, found = len(values), by, None
     fallen = np.maximum.accumulate(values) - values >= by

@@ -3,6 +3,7 @@
 Leading axes ("...") are carried along, so that one call serves a stack of checkpoints.
 """
 
+import functools
 import math
 
 import torch
@@ -11,10 +12,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
+@functools.lru_cache(maxsize=4)
+@torch.inference_mode(False)  # so that a basis that was first asked for while measuring can be differentiated through
 def real_fourier_basis(p: int) -> Float[Tensor, "p p"]:
     """Orthonormal waves on 0 … p−1, one a row: the constant, then cos and sin of 2πkx/p for k = 1, 2, …, in float64.
 
-    For even p the last row is cos(πx) = ±1; its sine is zero and left out.
+    For even p the last row is cos(πx) = ±1; its sine is zero and left out. It is made once and shared: do not write to it.
     """
     k, x = torch.arange(1, p // 2 + 1), torch.arange(p)
     angle = 2 * math.pi / p * ((k[:, None] * x) % p).double()  # reduced first: exact for any k·x
@@ -24,7 +27,7 @@ def real_fourier_basis(p: int) -> Float[Tensor, "p p"]:
 
 
 def wave_directions(matrix: Float[Tensor, "... p d"]) -> Float[Tensor, "... wave d"]:
-    """What each non-constant wave becomes in the d dimensions: F·M without the constant row, in float64.
+    """Direction in the d dimensions of each non-constant wave: F·M without the constant row, in float64.
 
     For an embedding these are the directions of its 2⌊p/2⌋ (one fewer for even p) Fourier features.
     """
@@ -38,7 +41,7 @@ def frequency_norms(matrix: Float[Tensor, "... p d"]) -> Float[Tensor, "... freq
 
 
 def by_frequency(components: Float[Tensor, "... wave"]) -> Float[Tensor, "... freq"]:
-    """√(cos² + sin²) of each frequency, from the norms of all components."""
+    """Norm at each frequency, √(cos² + sin²), from the norms of its cosine and its sine."""
     squares = components.square()
     if squares.shape[-1] % 2:  # even p: the last frequency has no sine
         squares = torch.nn.functional.pad(squares, (0, 1))
@@ -56,18 +59,18 @@ def frequency_power(matrix: Float[Tensor, "... p d"]) -> Float[Tensor, "... freq
 
 
 def power_shares(norms: Float[Tensor, "... freq"]) -> Float[Tensor, "... freq"]:
-    """Share of power of each frequency, from their norms. Sums to 1."""
+    """Share of the power at each frequency, from the norm at each frequency. Sums to 1."""
     power = norms.square()
     return power / power.sum(dim=-1, keepdim=True)
 
 
 def component_norms(matrix: Float[Tensor, "... p d"]) -> Float[Tensor, "... wave"]:
-    """‖F_w·M‖ of every non-constant wave w, cosines and sines apart."""
+    """Norm of the matrix at each non-constant wave w, ‖F_w·M‖; cosines and sines apart."""
     return wave_directions(matrix).norm(dim=-1)
 
 
 def gini(sizes: Float[Tensor, "... n"]) -> Float[Tensor, "..."]:
-    """Inequality of non-negative sizes, 0 (all equal) to 1 − 1/n (one has all); of all zeros it is NaN.
+    """Gini coefficient of non-negative sizes: 0 if all are equal, 1 − 1/n if one has all; NaN if all are 0.
 
     Hurley & Rickard (2009), as used on Fourier components by Nanda et al. (2023), section 5.1: with s ascending,
     1 − 2 Σ_i s_i/‖s‖₁ · (n − i + 1/2)/n.
@@ -78,17 +81,17 @@ def gini(sizes: Float[Tensor, "... n"]) -> Float[Tensor, "..."]:
 
 
 def inverse_participation_ratio(shares: Float[Tensor, "... n"]) -> Float[Tensor, "..."]:
-    """Σ s² of shares that sum to 1: 1 when one has all, 1/n when all are equal (Gromov 2023, r = 2)."""
+    """Inverse participation ratio Σ s² of shares that sum to 1: 1 if one has all, 1/n if all are equal (Gromov 2023, r = 2)."""
     return shares.square().sum(dim=-1)
 
 
 def above_quarter_of_largest(norms: Float[Tensor, "... freq"]) -> Bool[Tensor, "... freq"]:
-    """Key are the frequencies whose norm exceeds a quarter of the largest (TransformerLens' grokking demo)."""
+    """Key frequencies as a mask: those whose norm exceeds a quarter of the largest (TransformerLens' grokking demo)."""
     return norms > norms.amax(dim=-1, keepdim=True) / 4
 
 
 def above_largest_gap(norms: Float[Tensor, "... freq"]) -> Bool[Tensor, "... freq"]:
-    """Key are the frequencies above the largest gap between neighbours in the sorted powers; no parameter to choose."""
+    """Key frequencies as a mask: those above the largest gap between neighbours in the sorted powers; no parameter to choose."""
     power = norms.square()
     if power.shape[-1] == 1:  # p = 2 and 3 have one frequency and no gap
         return torch.ones_like(power, dtype=torch.bool)
@@ -98,23 +101,23 @@ def above_largest_gap(norms: Float[Tensor, "... freq"]) -> Bool[Tensor, "... fre
 
 
 def far_out(norms: Float[Tensor, "... freq"]) -> Bool[Tensor, "... freq"]:
-    """Key are the frequencies that stand out: norm above the third quartile by more than three times the quartiles' distance.
+    """Key frequencies as a mask: those whose norm exceeds the third quartile by more than three interquartile ranges.
 
-    That is Tukey's (1977) fence for values that are "far out", in the place of the reader's eye, by which Nanda et al. (2023)
-    name the key frequencies of W_E and the non-trivial rows of W_L. None stand out while the norms are of one size.
+    Tukey's (1977) fence for values that are "far out". Nanda et al. (2023) name the key frequencies of W_E and the
+    non-trivial rows of W_L by eye; this stands in for it. Norms of about one size have no key frequency.
     """
     low, high = norms.quantile(torch.tensor([0.25, 0.75], dtype=norms.dtype, device=norms.device), dim=-1, keepdim=True)
     return norms > high + 3 * (high - low)
 
 
 def agreement(one: Bool[Tensor, "... freq"], other: Bool[Tensor, "... freq"]) -> Float[Tensor, "..."]:
-    """Jaccard index of two sets of key frequencies: those in both ÷ those in either, 0 to 1; two empty sets agree, 1."""
+    """Jaccard index of two sets of key frequencies: number in both ÷ number in either, 0 to 1; 1 for two empty sets."""
     both, either = (one & other).sum(dim=-1).double(), (one | other).sum(dim=-1).double()
     return torch.where(either == 0, 1.0, both / either.clamp(min=1))
 
 
 def fewest_with_share(norms: Float[Tensor, "... freq"], share: float = 0.9) -> Bool[Tensor, "... freq"]:
-    """Key are the strongest frequencies that together first hold `share` of the power."""
+    """Key frequencies as a mask: the fewest, strongest first, that together hold `share` of the power."""
     power = norms.square()
     descending, order = power.sort(dim=-1, descending=True)
     before = descending.cumsum(dim=-1) - descending

@@ -18,7 +18,7 @@ def principal_components(points: Float[Tensor, "n d"], k: int = 2) -> tuple[Floa
 
 
 def aligned(points: Float[Tensor, "n d"], target: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """`points`, centred and turned (rotation or reflection, no scaling) to lie as near `target` as can be.
+    """`points`, centred, and rotated or reflected (not scaled) to lie as near to `target` as possible.
 
     Orthogonal Procrustes (Schönemann 1966). Distances between points do not change.
     """

@@ -1,6 +1,6 @@
 """Functions on a finite group: its real irreducible representations, and how power is spread over them and over cosets.
 
-What fourier.py is for the residues of p, for any group that is given by its table. Leading axes ("...") are carried along.
+Does for any finite group, given by its table, what fourier.py does for the residues of p. Leading axes ("...") are carried along.
 """
 
 import math
@@ -19,37 +19,37 @@ from torch import Tensor
 from interp.maths import groups
 
 SEED = 0
-"""Of the random element whose eigenspaces are the irreps: the same table gives the same basis."""
+"""Seed of the random matrix whose eigenspaces are the irreps; fixed, so that a table always gives the same basis."""
 
 DIVISIONS = {1: "real", 2: "complex", 4: "quaternionic"}
-"""What commutes with a real irrep, by the mean square of its character: the numbers of Schur's lemma over ℝ."""
+"""Division algebra of the matrices that commute with a real irrep, by the mean square of its character (Schur's lemma, ℝ)."""
 
 NEURONS = 1 << 21
-"""Numbers of a part of the neurons that are transformed at once: bounds memory."""
+"""Most activations (neurons × pairs) that are transformed at once; bounds memory."""
 
 
 @dataclass(frozen=True)
 class Irreps:
-    """The real irreducible representations of a group, one of each class, the trivial one first.
+    """The real irreducible representations (irreps) of a group up to equivalence, the trivial one first.
 
-    A complex pair {ρ, ρ̄} of complex irreps is one real irrep of twice the dimension, and so is a quaternionic one.
+    A pair {ρ, ρ̄} of complex irreps is one real irrep of twice the dimension. So is a quaternionic irrep.
     """
 
     table: Int[np.ndarray, "n n"]
     names: tuple[str, ...]
     dimensions: tuple[int, ...]
     divisions: tuple[str, ...]
-    """`real`, `complex` or `quaternionic`."""
+    """Type of each irrep: `real`, `complex` or `quaternionic`."""
     characters: Float[Tensor, "irrep n"]
-    """χ(g) = tr ρ(g), in float64."""
+    """Character χ(g) = tr ρ(g) of each irrep, in float64."""
     basis: Float[Tensor, "n n"]
-    """Orthonormal functions on the group, one a row: those that are spanned by the entries of ρ stand together, in the
-    order of the irreps. There are d², d²/2 or d²/4 of them, by division."""
+    """Orthonormal functions on the group, one a row, irrep after irrep. The rows of ρ span the functions that the entries of ρ
+    span: d², d²/2 or d²/4 rows for a real, complex or quaternionic ρ of dimension d."""
     of_row: Int[Tensor, " n"]
-    """Which irrep each row of the basis belongs to."""
+    """Index of the irrep that each row of the basis belongs to."""
 
     def by_irrep(self, power: Float[Tensor, "... n"]) -> Float[Tensor, "... irrep"]:
-        """Sums over the rows of each irrep."""
+        """Power of each irrep: the sum of the power over its rows of the basis."""
         return power @ torch.nn.functional.one_hot(self.of_row, len(self.names)).to(power)
 
     def projection(self, chosen: Bool[Tensor, " irrep"]) -> Float[Tensor, "n n"]:
@@ -58,7 +58,7 @@ class Irreps:
         return rows.mT @ rows
 
     def matrices(self, name: str) -> Float[Tensor, "n d d"]:
-        """ρ(g) of one irrep for every g, orthogonal: ρ(x·y) = ρ(x)ρ(y)."""
+        """Orthogonal matrices ρ(g) of one irrep for every g: ρ(x·y) = ρ(x)ρ(y)."""
         irrep = self.names.index(name)
         # The first d rows of an irrep are one invariant subspace of the left regular representation (L_g v)(x) = v(g⁻¹x).
         v = self.basis[self.of_row == irrep][: self.dimensions[irrep]]
@@ -67,15 +67,15 @@ class Irreps:
 
 
 def real_irreps(table: Int[np.ndarray, "n n"], name: str = "") -> Irreps:
-    """Every real irrep of a group, to rounding; with the `name` of a named group, under the names that are usual there.
+    """Every real irrep of a group, to rounding; given the `name` of a named group, with their usual names.
 
-    What commutes with the left regular representation are the right multiplications; a random symmetric one among them,
-    Σ x_g R_g with x_g = x_{g⁻¹} drawn from SEED, has the irreps as its eigenspaces, each as often as its dimension (over
-    its division). They are told apart by their characters (Serre 1977, Linear Representations of Finite Groups, 2.4, 13.2).
+    Method: right multiplications R_g commute with the left regular representation. A random symmetric one, Σ x_g R_g with
+    x_g = x_{g⁻¹} drawn from SEED, has the irreps as its eigenspaces, each d times (d/2 if complex, d/4 if quaternionic).
+    Characters tell them apart (Serre 1977, Linear Representations of Finite Groups, 2.4, 13.2).
 
-    Names: "trivial"; "k=3" for frequencies of a cyclic group; "sign", "2d_3" (angle 2π·3/n), and for even n "sign r", which is
-    −1 on the rotation r, of a dihedral one; "sign", "standard" (fixed points − 1) and "standard⊗sign" for permutations; all
-    others by dimension, "6d", and where there are several by a letter too, "5d_a", larger characters first.
+    Names, by group: every group: "trivial". Cyclic: "k=3", the frequency. Dihedral: "sign"; "2d_3" (angle 2π·3/n); for even n
+    "sign r", which is −1 on the rotation r. Permutations: "sign"; "standard" (fixed points − 1); "standard⊗sign". All others:
+    by dimension, "6d"; several of one dimension also by a letter, "5d_a", larger characters first.
     """
     spaces = invariant_spaces(table)
     classes = torch.from_numpy(groups.conjugacy_classes(table))
@@ -86,8 +86,8 @@ def real_irreps(table: Int[np.ndarray, "n n"], name: str = "") -> Irreps:
     namer = names_of(name)
     cyclic = name.startswith("C") and "x" not in name
 
-    def place(i: int) -> tuple:
-        """By dimension, larger characters first; frequencies of a cyclic group in their order."""
+    def place(i: int) -> tuple[int | float, ...]:
+        """Sort key of irrep i: by dimension, then larger characters first; in a cyclic group by frequency."""
         relative = (characters[i] / len(spaces[i])).round(decimals=6) + 0.0
         return (0 if cyclic else len(spaces[i]), *(-relative).tolist())
 
@@ -106,7 +106,9 @@ def real_irreps(table: Int[np.ndarray, "n n"], name: str = "") -> Irreps:
 
 
 def invariant_spaces(table: Int[np.ndarray, "n n"]) -> list[Float[Tensor, "_ n"]]:
-    """Eigenspaces of a random symmetric right multiplication, orthonormal rows each: one real irrep each."""
+    """Invariant subspaces of the left regular representation, one real irrep each, as orthonormal rows.
+
+    They are the eigenspaces of a random symmetric combination of right multiplications (`real_irreps`)."""
     x = torch.randn(len(table), generator=torch.Generator().manual_seed(SEED), dtype=torch.float64)
     inverse = torch.from_numpy(groups.inverses(table))
     element = (x + x[inverse])[torch.from_numpy(table)[inverse]]  # [x, y]: the coefficient of x⁻¹y
@@ -121,7 +123,9 @@ def invariant_spaces(table: Int[np.ndarray, "n n"]) -> list[Float[Tensor, "_ n"]
 
 
 def character(space: Float[Tensor, "d n"], classes: Int[Tensor, " n"], identity: int) -> Float[Tensor, " n"]:
-    """tr ρ(g) on an eigenspace, whose projector at [x, y] depends on x⁻¹y alone: n times its mean over g's class."""
+    """Character tr ρ(g) of the irrep on an eigenspace: n times the mean of its projector over g's conjugacy class.
+
+    The projector at [x, y] depends on x⁻¹y alone."""
     kernel = space[:, identity] @ space
     sums = torch.zeros(int(classes.max()) + 1, dtype=torch.float64).index_add(0, classes, kernel)
     return len(classes) * (sums / torch.bincount(classes))[classes]
@@ -130,11 +134,11 @@ def character(space: Float[Tensor, "d n"], classes: Int[Tensor, " n"], identity:
 # Names
 
 Namer = Callable[[Float[Tensor, " n"]], str]
-"""The name of an irrep by its character, or none."""
+"""A function from an irrep's character to its name, "" if it has none."""
 
 
 def names_of(group: str) -> Namer:
-    """How the irreps of a named group are called; products and unnamed groups have the trivial one alone."""
+    """The function that names the irreps of a group; for products and unnamed groups it knows the trivial one alone."""
     parts = groups.factors(group) if group else []
     if len(parts) == 1 and parts[0][0] in NAMERS:
         return NAMERS[parts[0][0]](parts[0][1])
@@ -142,7 +146,7 @@ def names_of(group: str) -> Namer:
 
 
 def matching(known: dict[str, Float[Tensor, " n"] | float]) -> Namer:
-    """By comparison with known characters, the first that is the same."""
+    """A function that names an irrep by the first known character equal to its own."""
 
     def name(character: Float[Tensor, " n"]) -> str:
         same = (which for which, values in known.items() if bool(((character - values).abs() < 1e-6).all()))
@@ -152,12 +156,12 @@ def matching(known: dict[str, Float[Tensor, " n"] | float]) -> Namer:
 
 
 def frequency(value: Float[Tensor, ""], n: int) -> int:
-    """k of cos(2πk/n), from 0 to n/2."""
+    """Frequency k, 0 to n/2, of which `value` is cos(2πk/n)."""
     return round(n * math.acos(max(-1.0, min(1.0, float(value)))) / (2 * math.pi))
 
 
 def cyclic_names(n: int) -> Namer:
-    """By frequency: χ(1) = d·cos(2πk/n)."""
+    """A function that names the irreps of C_n by their frequency k: χ(1) = d·cos(2πk/n)."""
 
     def name(character: Float[Tensor, " n"]) -> str:
         k = frequency(character[1] / character[0], n)
@@ -167,7 +171,7 @@ def cyclic_names(n: int) -> Namer:
 
 
 def dihedral_names(n: int) -> Namer:
-    """Those of dimension 1 by the signs of r and f, the others by the angle that r turns by."""
+    """A function that names the irreps of D_n: dimension 1 by the signs of r and f, 2 by the angle of the rotation r."""
     signs = {(1, 1): "trivial", (1, -1): "sign", (-1, 1): "sign r", (-1, -1): "sign r⊗sign"}
 
     def name(character: Float[Tensor, " n"]) -> str:
@@ -180,7 +184,7 @@ def dihedral_names(n: int) -> Namer:
 
 
 def permutation_names(rows: Int[np.ndarray, "m points"]) -> Namer:
-    """By what the permutations do to the points."""
+    """A function that names the irreps of a permutation group: trivial, sign, standard, standard⊗sign."""
     sign = torch.from_numpy(1.0 - 2.0 * groups.parity(rows))
     standard = torch.from_numpy((rows == np.arange(rows.shape[1])).sum(axis=1) - 1.0)
     return matching({"trivial": 1.0, "sign": sign, "standard": standard, "standard⊗sign": standard * sign})
@@ -192,11 +196,11 @@ NAMERS: dict[str, Callable[[int], Namer]] = {
     "S": lambda n: permutation_names(groups.permutations(n)),
     "A": lambda n: permutation_names(groups.even(groups.permutations(n))),
 }
-"""By the letter of the family."""
+"""Functions that make the namer of a named group from its number, by the letter of its family."""
 
 
 def distinct(names: list[str]) -> tuple[str, ...]:
-    """The same names, with a letter behind those that come several times: 5d, 5d as 5d_a, 5d_b."""
+    """Names made distinct: a letter is added to each that occurs several times; 5d, 5d become 5d_a, 5d_b."""
     counts, used, letters = Counter(names), Counter(), string.ascii_lowercase
     suffixes = [*letters, *(one + other for one, other in product(letters, letters))]
     found = []
@@ -210,28 +214,28 @@ def distinct(names: list[str]) -> tuple[str, ...]:
 
 
 def irrep_power(matrix: Float[Tensor, "... n d"], irreps: Irreps) -> Float[Tensor, "... nontrivial"]:
-    """Σ ‖B_ρ·M‖² for every irrep but the trivial one, in float64; rows of the matrix are elements of the group."""
+    """Power of the matrix in every non-trivial irrep, Σ ‖B_ρ·M‖², in float64; rows of M are elements of the group."""
     moved = matrix.double() - matrix[..., :1, :]  # so that a constant matrix is exactly nothing
     return irreps.by_irrep((irreps.basis @ moved).square().sum(dim=-1))[..., 1:]
 
 
 def irrep_shares(matrix: Float[Tensor, "... n d"], irreps: Irreps) -> Float[Tensor, "... nontrivial"]:
-    """Share of the matrix's power, constant left out, in every irrep but the trivial one. Sums to 1.
+    """Share of the matrix's power, constant left out, in every non-trivial irrep. Sums to 1.
 
-    A network that has learned to compose concentrates W_E and W_U on few irreps (Chughtai et al. 2023, section 5); a random
-    matrix has (d², d²/2 or d²/4)/(n − 1) in each. For a cyclic group these are fourier.frequency_power. NaN for a matrix
-    without any non-constant part.
+    A network that has learned to compose concentrates W_E and W_U on few irreps (Chughtai et al. 2023, section 5). A random
+    matrix has d²/(n − 1), d²/(2(n − 1)) or d²/(4(n − 1)) in a real, complex or quaternionic irrep. On a cyclic group this is
+    `fourier.frequency_power`. NaN for a matrix that is constant.
     """
     power = irrep_power(matrix, irreps)
     return power / power.sum(dim=-1, keepdim=True)
 
 
 CONTENTS = ("a", "b", "ab", "a⊗b")
-"""Functions of a pair that are made of one irrep: of the entries of ρ(a), ρ(b), ρ(ab), or of ρ(a)⊗ρ(b), which has ρ(ab)."""
+"""Kinds of functions of a pair (a, b) that one irrep gives: entries of ρ(a), ρ(b), ρ(ab) or ρ(a)⊗ρ(b); the last has the third."""
 
 
 def product_sums(values: Float[Tensor, "... n n d"], table: Int[np.ndarray, "n n"]) -> Float[Tensor, "... n d"]:
-    """Σ over the n pairs (a, b) with a·b = z, for every z, in float64."""
+    """Sum of the values over the n pairs (a, b) with a·b = z, for every z, in float64."""
     b_of = torch.from_numpy(table[groups.inverses(table)])  # [a, z]: a⁻¹·z
     sums = torch.zeros(*values.shape[:-3], *values.shape[-2:], dtype=torch.float64)
     for of_a, b in zip(values.unbind(dim=-3), b_of, strict=True):  # one a at a time, without a copy of all
@@ -242,10 +246,10 @@ def product_sums(values: Float[Tensor, "... n n d"], table: Int[np.ndarray, "n n
 def content_shares(activations: Float[Tensor, "... n n d"], irreps: Irreps) -> Float[Tensor, "... content nontrivial"]:
     """Share of the activations' variance, over all pairs (a, b) and summed over neurons, in ρ(a), ρ(b), ρ(ab) and ρ(a)⊗ρ(b).
 
-    The first three are orthogonal to each other, and are what Chughtai et al. (2023, section 5.2) report of the hidden
-    layer. ρ(a)⊗ρ(b) are all products of an entry of ρ(a) with one of ρ(b), of which ρ(ab) is a part: a network that
-    multiplies has the former, one that has multiplied the latter. What is in neither a, b nor a⊗b is `residual_share`.
-    NaN where no neuron varies.
+    The first three are orthogonal to each other; Chughtai et al. (2023, section 5.2) report them of the hidden layer.
+    ρ(a)⊗ρ(b) means all products of an entry of ρ(a) with one of ρ(b). ρ(ab) is a part of it. A layer that multiplies has
+    ρ(a)⊗ρ(b); one that holds the product has ρ(ab). `residual_share` is the share in none of ρ(a), ρ(b) and ρ(a)⊗ρ(b).
+    NaN if no neuron varies.
     """
     n, d = activations.shape[-3], activations.shape[-1]
     pairs, composed = 0.0, 0.0
@@ -254,7 +258,7 @@ def content_shares(activations: Float[Tensor, "... n n d"], irreps: Irreps) -> F
         by_a = (irreps.basis @ moved.flatten(-2)).unflatten(-1, moved.shape[-2:])
         pairs = pairs + (irreps.basis @ by_a).square().sum(dim=-1)
         composed = composed + irrep_power(product_sums(moved, irreps.table), irreps) / n
-    assert isinstance(pairs, Tensor)
+    assert isinstance(pairs, Tensor) and isinstance(composed, Tensor)
     blocks = irreps.by_irrep(irreps.by_irrep(pairs).mT).mT  # [irrep of a, irrep of b]
     variance = blocks.sum(dim=(-2, -1)) - blocks[..., 0, 0]
     alone = [blocks[..., 1:, 0], blocks[..., 0, 1:], composed, blocks.diagonal(dim1=-2, dim2=-1)[..., 1:]]
@@ -262,16 +266,16 @@ def content_shares(activations: Float[Tensor, "... n n d"], irreps: Irreps) -> F
 
 
 def residual_share(shares: Float[Tensor, "... content nontrivial"]) -> Float[Tensor, "..."]:
-    """Share of the variance that mixes irreps: in no ρ(a), ρ(b) or ρ(a)⊗ρ(b)."""
+    """Share of the variance in products of different irreps of a and b: in no ρ(a), ρ(b) or ρ(a)⊗ρ(b); 0 to 1."""
     alone = [CONTENTS.index(content) for content in ("a", "b", "a⊗b")]
     return 1 - shares[..., alone, :].sum(dim=(-2, -1))
 
 
 def logit_similarity(cube: Float[Tensor, "... n n n"], irreps: Irreps) -> Float[Tensor, "... nontrivial"]:
-    """Cosine of the logits at [a, b, c], less their mean over c, with χ_ρ(a·b·c⁻¹), for every irrep but the trivial one.
+    """Cosine of the logits [a, b, c], less their mean over c, with χ_ρ(a·b·c⁻¹), for every non-trivial irrep; −1 to 1.
 
-    Chughtai et al. (2023), section 4.1; key irreps are those above 0.005. The sum of squares is the share of the logits'
-    variance that all characters explain, since characters of different irreps are orthogonal. NaN for constant logits.
+    Chughtai et al. (2023), section 4.1; they call irreps above 0.005 key. Characters of different irreps are orthogonal: the
+    sum of squares is the share of the logits' variance that all characters explain. NaN for constant logits.
     """
     table, n = irreps.table, cube.shape[-1]
     of_answer = product_sums(cube, table)
@@ -290,11 +294,11 @@ def logit_similarity(cube: Float[Tensor, "... n n n"], irreps: Irreps) -> Float[
 
 
 def coset_r2(values: Float[Tensor, "... n d"], cosets: Int[Tensor, "partition n"]) -> Float[Tensor, "... partition d"]:
-    """Share of each column's variance that lies between cosets, adjusted for their number: 1 − (1 − R²)(n − 1)/(n − m).
+    """Adjusted R² of each column on the cosets, its variance between them: 1 − (1 − R²)(n − 1)/(n − m), at most 1.
 
-    `cosets` number the coset of every element, 0 … m − 1 with m < n, for each of several partitions. 1 for a function that
-    is constant on every coset, 0 on average for a random one and below it for a worse one, and 0 for one coset that is the
-    whole group. NaN for a column that does not vary.
+    `cosets` gives the index of every element's coset, 0 … m − 1 with m < n, for each of several partitions. 1: the function is
+    constant on every coset. 0: as a random function is on average, or the one coset is the whole group. Below 0: worse than
+    a random function. NaN for a column that does not vary.
     """
     n, number = values.shape[-2], cosets.amax(dim=-1).double() + 1
     centred = values.double() - values.double().mean(dim=-2, keepdim=True)

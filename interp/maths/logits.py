@@ -1,8 +1,8 @@
 """Which waves of a + b − c the logits are made of, and whether each is a clock's or a pizza's.
 
-At every prompt (a, b), the logits are waves of the answer c. Counted from the right answer they read
-logit(c) = mean + Σ_k u_k(a, b)·cos(w_k(a + b − c)) + v_k(a, b)·sin(w_k(a + b − c)), w_k = 2πk/p. A network that adds has no v;
-a clock has the same u_k at all prompts, a pizza one of |cos(w_k(a − b)/2)| (Zhong et al. 2023, arXiv 2306.17844).
+At every prompt (a, b) the logits are a sum of waves of the answer c. With c measured from the right answer, w_k = 2πk/p:
+logit(c) = mean + Σ_k u_k(a, b)·cos(w_k(a + b − c)) + v_k(a, b)·sin(w_k(a + b − c)). A network that adds has v = 0.
+A clock has the same u_k at all prompts. A pizza has u_k ∝ |cos(w_k(a − b)/2)| (Zhong et al. 2023, arXiv 2306.17844).
 
 All is indexed by a, b, c in the order of the group, in which the answer is a + b modulo p.
 """
@@ -15,14 +15,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 FORMS = ("clock", "pizza", "mixture")
-"""cos(w_k(a + b − c)); |cos(w_k(a − b)/2)|·cos(w_k(a + b − c)); both, each with a size of its own."""
+"""Forms of the logits: cos(w_k(a + b − c)); |cos(w_k(a − b)/2)|·cos(w_k(a + b − c)); a sum of both, with two coefficients."""
 
 
 def in_and_out_of_phase(logits: Float[Tensor, "p p p"]) -> tuple[Float[Tensor, "p p freq"], Float[Tensor, "p p freq"]]:
-    """u_k(a, b) and v_k(a, b) for k = 1 … ⌊p/2⌋, in the units of the logits and in float64.
+    """Amplitudes u_k(a, b) and v_k(a, b) of the logits, k = 1 … ⌊p/2⌋, in units of the logits and in float64.
 
-    What is added to all logits of a prompt changes neither. For even p the last frequency has no sine and v is 0. The
-    product with the waves has the logits' precision.
+    A constant added to all logits of a prompt changes neither. For even p the last frequency has no sine: v is 0. The
+    product with the waves is taken in the logits' precision.
     """
     p = len(logits)
     cos, sin = waves(p)
@@ -37,34 +37,34 @@ def in_and_out_of_phase(logits: Float[Tensor, "p p p"]) -> tuple[Float[Tensor, "
 
 
 def waves(p: int) -> tuple[Float[Tensor, "p freq"], Float[Tensor, "p freq"]]:
-    """cos(w_k x) and sin(w_k x) at x = 0 … p−1 for k = 1 … ⌊p/2⌋; the sine of k = p/2 is 0."""
+    """The waves cos(w_k x) and sin(w_k x) at x = 0 … p−1 for k = 1 … ⌊p/2⌋; the sine of k = p/2 is 0."""
     x, k = torch.arange(p), torch.arange(1, p // 2 + 1)
     angle = 2 * math.pi / p * ((x[:, None] * k) % p).double()  # reduced first: exact for any k·x
     return angle.cos(), torch.where(2 * k == p, 0.0, angle.sin())
 
 
 def energies(p: int) -> Float[Tensor, " freq"]:
-    """Σ_x cos²(w_k x): p/2, and p for k = p/2."""
+    """Sum of squares of each wave, Σ_x cos²(w_k x): p/2, and p for k = p/2."""
     k = torch.arange(1, p // 2 + 1)
     return torch.where(2 * k == p, float(p), p / 2).double()
 
 
 def frequency_variance(u: Float[Tensor, "p p freq"], v: Float[Tensor, "p p freq"]) -> Float[Tensor, " freq"]:
-    """Sum of squares of the logits at each frequency of the answer; over all k it is that of the logits centred per prompt."""
+    """Sum of squares of the logits at each frequency of the answer. Sums over all k to that of the logits centred per prompt."""
     return (u.square() + v.square()).sum(dim=(0, 1)) * energies(len(u))
 
 
 def pizza_amplitude(p: int) -> Float[Tensor, "p freq"]:
-    """|cos(w_k d/2)| by the distance d = a − b: 1 for a = b, least for operands that stand opposite."""
+    """Amplitude of a pizza, |cos(w_k d/2)|, at each d = a − b: 1 for a = b, least where a and b are opposite on the circle."""
     k, d = torch.arange(1, p // 2 + 1), torch.arange(p)
     return (math.pi / p * ((d[:, None] * k) % p).double()).cos().abs()
 
 
 def form_products(u: Float[Tensor, "p p freq"]) -> Float[Tensor, "2 freq"]:
-    """Inner product of the logits with the clock's and with the pizza's unit cube, for each k.
+    """Inner product of the logits [a, b, c] with the clock's and with the pizza's form (norm 1), for each frequency k.
 
-    Cubes of different k are orthogonal, so the squares of one form add up over k. The clock's are the coefficients of
-    Nanda et al. (2023) on unit-norm cos(w_k(a + b − c)).
+    Forms of different k are orthogonal, so the squares of one form add up over k. The clock's products are the coefficients
+    of Nanda et al. (2023) on unit-norm cos(w_k(a + b − c)).
     """
     p = len(u)
     a = torch.arange(p)
@@ -75,10 +75,10 @@ def form_products(u: Float[Tensor, "p p freq"]) -> Float[Tensor, "2 freq"]:
 
 
 def form_variance(u: Float[Tensor, "p p freq"]) -> Float[Tensor, "3 freq"]:
-    """Sum of squares of the logits that a least-squares fit of each of FORMS takes, at each frequency k alone.
+    """Sum of squares of the logits that a least-squares fit of each of FORMS explains, at each frequency k alone.
 
-    As parts of `frequency_variance`, or of the logits' own, they are fractions of variance explained. Forms of different k
-    are orthogonal: the sum over several k is what the fit of all of them together takes.
+    Divide by `frequency_variance`, or by the logits' variance, for the fraction explained. Forms of different k are
+    orthogonal: over several k the sums add up to that of one fit of them all.
     """
     p, pizza = len(u), pizza_amplitude(len(u))
     by_clock, by_pizza = form_products(u)
@@ -90,8 +90,8 @@ def form_variance(u: Float[Tensor, "p p freq"]) -> Float[Tensor, "3 freq"]:
 def sum_share(logits: Float[Tensor, "p p p"]) -> Float[Tensor, ""]:
     """Share of the logits' variance that is a function of a + b and c alone, 0 to 1; 1/(p + 1) at chance.
 
-    The mean over the answers of each prompt and the mean over the prompts of each answer are removed before: the first changes
-    no loss, the second is a bias, the same at every a + b. NaN for logits without anything else.
+    Two means are removed first: each prompt's over answers, which changes no loss, and each answer's over prompts, which is a
+    bias. NaN for logits that have nothing else.
     """
     p, moved = len(logits), logits - logits[:1, :1]  # so that a constant is exactly nothing
     moved = moved - moved.mean(dim=-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""How wrong an answer is. Leading axes ("...") are carried along."""
+"""Losses and accuracies of answers. Leading axes ("...") are carried along."""
 
 import math
 
@@ -15,12 +15,12 @@ def cross_entropy(
     smoothing: float = 0.0,
     dtype: torch.dtype = torch.float64,
 ) -> Float[Tensor, "..."]:
-    """Mean cross-entropy in nats, each prompt's in float64 or another precision.
+    """Mean cross-entropy in nats; that of each prompt is computed in `dtype`.
 
     float64 because late in training the right answer has probability 1 in float32: the loss would read 0 and its
     gradient would be rounding noise. The notebooks of Nanda et al. (2023) and of TransformerLens do the same.
 
-    With `smoothing` ε the target has probability 1 − ε, and ε is spread over all answers evenly, the right one among them.
+    With `smoothing` ε, the target has probability 1 − ε, and ε is spread evenly over all answers, the right one included.
     """
     each = torch.nn.functional.cross_entropy(
         logits.to(dtype).flatten(0, -2),
@@ -38,10 +38,10 @@ def stablemax_cross_entropy(
     smoothing: float = 0.0,
     dtype: torch.dtype = torch.float64,
 ) -> Float[Tensor, "..."]:
-    """The same with StableMax in place of the softmax: probability s(x) / Σ s, s(x) = x + 1 for x ≥ 0 and 1/(1 − x) for x < 0.
+    """Mean cross-entropy in nats with StableMax, s(x) / Σ s, for softmax; s(x) = x + 1 for x ≥ 0 and 1/(1 − x) for x < 0.
 
-    Prieto et al. (2025, arXiv 2501.04697, eq. 6 and 7). It grows as x and not as exp x, so that sums do not absorb the wrong
-    answers' parts. A softmax of ±log1p|x|.
+    Prieto et al. (2025, arXiv 2501.04697, eq. 6 and 7). s grows as x, not as exp x: in floating point the right answer's
+    term does not absorb the others. Computed as the softmax of sign(x)·log1p|x|. Arguments are those of `cross_entropy`.
     """
     logits = logits.to(dtype)
     return cross_entropy(logits.sign() * logits.abs().log1p(), targets, smoothing, dtype)
@@ -50,10 +50,10 @@ def stablemax_cross_entropy(
 def prompt_losses(
     logits: Float[Tensor, "... batch d_vocab_out"], targets: Int[Tensor, " batch"]
 ) -> Float[Tensor, "... batch"]:
-    """Cross-entropy of every prompt in nats, in the precision of the logits, true to its last digits however small it is.
+    """Cross-entropy of every prompt in nats, in the precision of the logits, accurate to its last digits however small it is.
 
-    With margins m = logit − right logit it is log1p Σ_wrong exp m: where the right answer has almost all probability, the sum
-    is small and kept, which 1 + Σ would round off. So float32 logits need no float64, which takes four times as long.
+    Computed as log1p Σ_wrong exp m, with margins m = logit − right logit. Where the right answer has almost all probability the
+    sum is small; 1 + Σ would round it off. So float32 logits need no float64, which takes four times as long.
     """
     return losses_and_right(logits, targets)[0]
 
@@ -61,9 +61,9 @@ def prompt_losses(
 def losses_and_right(
     logits: Float[Tensor, "... batch d_vocab_out"], targets: Int[Tensor, " batch"]
 ) -> tuple[Float[Tensor, "... batch"], Float[Tensor, "... batch"]]:
-    """The same, and 1 for every prompt whose right answer's logit exceeds all others, 0 for others.
+    """Cross-entropy of every prompt (as `prompt_losses`), and whether its right answer's logit exceeds all others (1 or 0).
 
-    Both come of the margins, in three quarters of the time that they take apart.
+    Both follow from the margins, in three quarters of the time that they take one by one.
     """
     right = targets.expand(logits.shape[:-1])[..., None]
     margins = (logits - logits.gather(-1, right)).scatter_(-1, right, -torch.inf)
@@ -77,10 +77,35 @@ def losses_and_right(
     return losses[..., 0], (nearest < 0).to(logits.dtype)[..., 0]
 
 
+def errors_and_right(
+    outputs: Float[Tensor, "... batch answer"], targets: Int[Tensor, " batch"]
+) -> tuple[Float[Tensor, "... batch"], Float[Tensor, "... batch"]]:
+    """Squared distance of every prompt's outputs from its answer's one-hot vector; and 1 where the answer's exceeds all others.
+
+    The counterpart of `losses_and_right` for networks that minimise a squared error.
+    """
+    right = targets.expand(outputs.shape[:-1])[..., None]
+    own = outputs.gather(-1, right)
+    others = outputs.scatter(-1, right, -torch.inf).amax(dim=-1, keepdim=True)
+    errors = outputs.square().sum(dim=-1, keepdim=True) - 2 * own + 1
+    return errors[..., 0], (own > others).to(outputs.dtype)[..., 0]
+
+
 def accuracy(logits: Float[Tensor, "... batch d_vocab_out"], targets: Int[Tensor, "... batch"]) -> Float[Tensor, "..."]:
     """Share of prompts whose largest logit is the right answer's."""
     right = logits.argmax(dim=-1) == targets
     return right.double().sum(dim=-1) / (targets != IGNORED).sum(dim=-1)
+
+
+def one_hot_error(
+    outputs: Float[Tensor, "... batch answer"], targets: Int[Tensor, "... batch"], dtype: torch.dtype = torch.float64
+) -> Float[Tensor, "..."]:
+    """Σ_c (f_c − 1[c is right])² over the answers c, the mean over prompts (Gromov 2023, arXiv 2301.02679)."""
+    known = targets != IGNORED
+    outputs = outputs.to(dtype)
+    right = outputs.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    each = outputs.square().sum(dim=-1) - 2 * right + 1
+    return (each.double() * known).sum(dim=-1) / known.sum(dim=-1)
 
 
 def squared_error(
@@ -88,5 +113,5 @@ def squared_error(
     targets: Float[Tensor, "... batch feature"],
     importance: Float[Tensor, " feature"],
 ) -> Float[Tensor, "..."]:
-    """Σ_i I_i·(x_i − x'_i)², the mean over examples, in float64 (Elhage et al. 2022, "Toy Models of Superposition")."""
+    """Mean over examples of the error Σ_i I_i·(x_i − x'_i)², in float64 (Elhage et al. 2022, "Toy Models of Superposition")."""
     return ((outputs - targets).square() * importance).sum(dim=-1).double().mean(dim=-1)

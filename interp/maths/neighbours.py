@@ -9,16 +9,16 @@ from torch import Tensor
 
 
 def nearest(points: Float[Tensor, "n d"]) -> Int[Tensor, "n others"]:
-    """For each point the others, nearest first."""
+    """Indices of all other points for each point, nearest first."""
     distances = torch.cdist(points.double(), points.double())
     distances.fill_diagonal_(-1.0)  # itself stands first, and is left out, where points coincide too
     return distances.argsort(dim=1, stable=True)[:, 1:]
 
 
 def ring_shares(near: Int[Tensor, "n others"], residues: Int[Tensor, " n"]) -> Float[Tensor, " distance"]:
-    """Share of the points' two nearest neighbours that are ±d residues away, for d = 1 … n/2; all of them sum to 1.
+    """Share of the points' two nearest neighbours that are ±d residues away, for d = 1 … n/2. Sums to 1.
 
-    On a ring that is walked in strides of d it is 1 at that d. By chance it is 2/(n−1) at each, for odd n.
+    1 at d if the residues lie on a ring in steps of d. By chance 2/(n−1) at each d, for odd n.
     """
     n = len(near)
     apart = (residues[near[:, :2]] - residues[:, None]) % n
@@ -26,10 +26,10 @@ def ring_shares(near: Int[Tensor, "n others"], residues: Int[Tensor, " n"]) -> F
 
 
 def coset_excess(near: Int[Tensor, "n others"], cosets: Int[Tensor, "partition n"]) -> Float[Tensor, " partition"]:
-    """How much more often than by chance the nearest neighbours of an element are the rest of its coset: 1 always, 0 chance.
+    """Excess over chance of nearest neighbours in the same coset, for each partition: 1 all of them, 0 as by chance.
 
-    Of each partition into parts of m elements, 1 < m < n, the m − 1 nearest neighbours count; the share s of them in one's own
-    part is told as (s − c)/(1 − c), with c = (m − 1)/(n − 1) the mean over all ways to name the points.
+    For a partition into cosets of m elements, 1 < m < n, it counts the m − 1 nearest neighbours of each element. s is the share
+    of them in its own coset; the excess is (s − c)/(1 − c). c = (m − 1)/(n − 1) is the mean of s over all namings of the points.
     """
     n = len(near)
     others = (cosets == cosets[:, :1]).sum(dim=1) - 1
@@ -43,15 +43,15 @@ def coset_excess(near: Int[Tensor, "n others"], cosets: Int[Tensor, "partition n
 
 
 class Best(NamedTuple):
-    """The best of several scores, beside the best when the points are named at random."""
+    """The best of several candidates' scores, beside the best when the points are named at random."""
 
     value: float
     place: int
-    """Which candidate that is."""
+    """Index of the best candidate."""
     by_chance: float
-    """Mean of the best over random names: what looking at many candidates gives by itself."""
+    """Mean over random names of the best score: what the choice among many candidates gives by itself."""
     p_value: float
-    """Share of random names whose best is as good, this one counted among them."""
+    """Share of namings whose best score is at least as good, the given naming counted among them."""
 
 
 def best_of(

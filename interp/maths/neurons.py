@@ -16,11 +16,11 @@ from interp.maths.fourier import real_fourier_basis
 def block_shares(activations: Float[Tensor, "... p p neuron"]) -> Float[Tensor, "... neuron freq"]:
     """Share of each neuron's variance in the block {1, cos k, sin k}(a) ⊗ {1, cos k, sin k}(b), k = 1 … ⌊p/2⌋, in float64.
 
-    The constant is left out of block and variance. Blocks of different k share nothing else, so the shares sum to at most 1;
-    a random neuron has 8/(p² − 1) in each, for odd p (Nanda et al. 2023). NaN for a neuron that never varies.
+    The constant is left out of block and variance. Blocks of different k share nothing else, so the shares sum to at most 1.
+    A random neuron has 8/(p² − 1) in each, for odd p (Nanda et al. 2023). NaN for a neuron that does not vary.
 
     `activations` are indexed by a, then b, both in the order of the group: `hook_post[..., n, :].unflatten(-2, (p, p))` of
-    a table in lexicographic order. It takes four times their memory in float64.
+    a table in lexicographic order. Takes four times their size in float64.
     """
     linear, quadratic = block_parts(activations)
     return linear + quadratic
@@ -29,7 +29,7 @@ def block_shares(activations: Float[Tensor, "... p p neuron"]) -> Float[Tensor, 
 def block_parts(
     activations: Float[Tensor, "... p p neuron"],
 ) -> tuple[Float[Tensor, "... neuron freq"], Float[Tensor, "... neuron freq"]]:
-    """The two parts of `block_shares`: what is linear in the waves of a and of b, and what is a product of both."""
+    """Linear and quadratic part of `block_shares`: share in waves of a or of b alone, and share in products of both."""
     p, basis = activations.shape[-2], real_fourier_basis(activations.shape[-2]).to(activations.device)
     moved = activations.double() - activations[..., :1, :1, :]  # so that a constant neuron is exactly nothing
     by_a = einsum(basis, moved, "wave a, ... a b neuron -> ... wave b neuron")
@@ -48,9 +48,9 @@ def waves_at(
 ) -> tuple[Float[Tensor, "... neuron"], Float[Tensor, "... neuron"]]:
     """Amplitude A and phase φ (−π to π) of the wave A cos(2πkx/p − φ) of each column at its own frequency k, in float64.
 
-    Of a neuron's mean activation by a (or by b) that is the wave of its input; of its row of W_L, that of its output. Where
-    the product of two input waves becomes cos(w(a + b − c)), φ_a + φ_b = φ_out (Gromov 2023, arXiv 2301.02679). Where k is 0
-    or there is no such wave the amplitude is 0 and the phase NaN.
+    A neuron's mean activation at each a (or at each b) has its input wave. Its row of W_L has its output wave. If the
+    product of the input waves becomes cos(w(a + b − c)), then φ_a + φ_b = φ_out (Gromov 2023, arXiv 2301.02679). If k is 0,
+    or the column has no such wave, the amplitude is 0 and the phase NaN.
     """
     p = values.shape[-2]
     wave = torch.fft.rfft(values.double(), dim=-2).gather(-2, frequency[..., None, :])[..., 0, :]
@@ -62,18 +62,18 @@ def waves_at(
 
 
 def wrapped(angle: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """The same angle between −π and π."""
+    """Angles brought into −π … π by multiples of 2π."""
     return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
 
 def neuron_frequency(shares: Float[Tensor, "... neuron freq"]) -> Int[Tensor, "... neuron"]:
-    """k of the largest share of each neuron; 0 for a neuron that never varies."""
+    """Frequency k with the largest share of each neuron; 0 for a neuron that does not vary."""
     return torch.where(shares.isnan().any(dim=-1), 0, shares.argmax(dim=-1) + 1)
 
 
 def cluster_sizes(shares: Float[Tensor, "... neuron freq"], threshold: float = 0.85) -> Int[Tensor, "... freq"]:
-    """How many neurons have more than `threshold` of their variance at each frequency k = 1, 2, ….
+    """Number of neurons that have more than `threshold` of their variance at each frequency k = 1, 2, ….
 
-    From 0.5 up a neuron is in one cluster at most. Nanda et al. (2023) find 433 of 512 neurons in five.
+    At a threshold of 0.5 or more a neuron is in at most one cluster. Nanda et al. (2023) find 433 of 512 neurons in five.
     """
     return (shares > threshold).sum(dim=-2)

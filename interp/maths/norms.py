@@ -8,10 +8,10 @@ from interp.maths.superposition import exp_entropy, participation
 
 
 def singular_values(matrix: Float[Tensor, "... m n"]) -> Float[Tensor, "... k"]:
-    """Singular values in float64, largest first; k = min(m, n).
+    """Singular values of a matrix M in float64, largest first; k = min(m, n).
 
-    They are the roots of the eigenvalues of MMᵀ, in a third of the time. Forming it moves a small σ by up to some
-    ε·σ₁²/σ: where that adds up to more than 1e-9 of Σσ, by a matrix of low rank, they are computed from M itself.
+    Computed as square roots of the eigenvalues of MMᵀ, in a third of the time of an SVD. That moves a small σ by up to about
+    ε·σ₁²/σ. If this sums to more than 1e-9 of Σσ, as for a matrix of low rank, the SVD of M is taken instead.
     """
     flat = matrix.double().flatten(0, -3) if matrix.ndim > 2 else matrix.double()[None]
     wide = flat if flat.shape[1] <= flat.shape[2] else flat.mT
@@ -26,16 +26,16 @@ EPSILON = torch.finfo(torch.float64).eps
 
 
 def stable_rank(singular: Float[Tensor, "... k"]) -> Float[Tensor, "..."]:
-    """‖W‖_F² / σ₁²: between 1 and the rank, insensitive to small singular values. NaN for a zero matrix."""
+    """Stable rank ‖W‖_F² / σ₁²: between 1 and the rank, insensitive to small singular values. NaN for a zero matrix."""
     return singular.square().sum(dim=-1) / singular.amax(dim=-1).square()
 
 
 def effective_rank(singular: Float[Tensor, "... k"]) -> Float[Tensor, "..."]:
-    """exp(−Σ q ln q) with q = σ/Σσ (Roy & Vetterli 2007): between 1 and the rank. NaN for a zero matrix."""
+    """Effective rank exp(−Σ q ln q) with q = σ/Σσ (Roy & Vetterli 2007): between 1 and the rank. NaN for a zero matrix."""
     return exp_entropy(singular / singular.sum(dim=-1, keepdim=True))
 
 
 def participation_ratio(singular: Float[Tensor, "... k"]) -> Float[Tensor, "..."]:
-    """(Σσ²)² / Σσ⁴: the number of directions that carry the power. NaN for a zero matrix."""
+    """Participation ratio (Σσ²)² / Σσ⁴: the effective number of directions that carry the power. NaN for a zero matrix."""
     power = singular.square()
     return participation(power / power.sum(dim=-1, keepdim=True))

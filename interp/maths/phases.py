@@ -1,7 +1,7 @@
 """Phases of learning from its curves, what leads and what lags, and medians of steps that some runs never reach.
 
-A step that was not reached is NaN: censored at the last step, never the last step itself. Between two logged steps a curve is
-taken to be straight, so that a crossing is told more finely than the curve was logged; a peak is one of the logged steps.
+A step that was not reached is NaN: right-censored at the last step, never the last step itself. Between two logged steps a
+curve is interpolated linearly, so that a crossing may lie between them. A peak is always a logged step.
 """
 
 import numpy as np
@@ -9,35 +9,35 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 PHASES = ("memorisation", "circuit formation", "cleanup")
-"""Each begins where the one before ends; the first at step 0."""
+"""Names of the phases, in order. The first begins at step 0, each other where the one before ends."""
 
 STRAIGHT = 1e-9
-"""By so much less than its share of the steps must a share of a rise be made: a straight line, rounded, has not slowed down."""
+"""Tolerance for rounding when a rise is compared with a straight line, which has not slowed down; a share of the steps."""
 
 Steps = Int[np.ndarray, " n"] | Float[np.ndarray, " n"]
 Curve = Float[np.ndarray, " n"]
 
 
 def log_loss(values: Curve) -> Curve:
-    """ln of losses in nats; of a loss that rounding made 0, that of the smallest number."""
+    """Natural logarithm of losses in nats; a loss that rounding made 0 counts as the smallest positive number."""
     return np.log(np.maximum(values, np.finfo(float).tiny))
 
 
 def crossing(steps: Steps, values: Curve, level: float) -> float:
-    """The step at which `values` first comes up to `level`, between logged steps on a straight line; NaN when it never does."""
+    """The step at which `values` first reaches `level`, linear between logged steps; NaN when it never does."""
     reached = np.flatnonzero(values >= level)
     return arrival(steps, values, level, int(reached[0])) if len(reached) else np.nan
 
 
 def lasting_crossing(steps: Steps, values: Curve, level: float) -> float:
-    """The step at which `values` comes up to `level` and stays there to the end; NaN when it never does."""
+    """The step from which `values` stays at or above `level` to the end, linear between logged steps; NaN when it never does."""
     below = np.flatnonzero(~(values >= level))
     first = int(below[-1]) + 1 if len(below) else 0
     return arrival(steps, values, level, first) if first < len(steps) else np.nan
 
 
 def arrival(steps: Steps, values: Curve, level: float, first: int) -> float:
-    """Where the straight line to the point `first`, which is above, crosses the level."""
+    """The step at which the straight line to point `first`, which is at or above the level, crosses the level."""
     if first == 0 or values[first] == values[first - 1]:
         return float(steps[first])
     share = (level - values[first - 1]) / (values[first] - values[first - 1])
@@ -45,16 +45,16 @@ def arrival(steps: Steps, values: Curve, level: float, first: int) -> float:
 
 
 def after(steps: Steps, values: Curve, begin: float) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
-    """The curve from a step on, which need not be a logged one."""
+    """Steps and values of a curve from step `begin` on, which need not be a logged step."""
     later = steps > begin
     return np.r_[begin, steps[later]].astype(float), np.r_[np.interp(begin, steps, values), values[later]]
 
 
 def rise(steps: Steps, values: Curve, begin: float, share: float) -> float:
-    """The step at which a curve has made that share of its rise from `begin` to the highest that it reaches afterwards.
+    """The step at which a curve has made `share` of its rise from its value at `begin` to its highest value after that.
 
-    NaN when it does not rise, and when it comes there no earlier than on a straight line to the end, 90 % of the rise in 90 %
-    of the steps: a curve that had not slowed down when the run ended has shown no highest value.
+    NaN when it does not rise. NaN also when it gets there no earlier than a straight line to the end does (90 % of the rise
+    in 90 % of the steps): such a curve had not slowed down when the run ended, so its highest value is unknown.
     """
     if np.isnan(begin):
         return np.nan
@@ -69,16 +69,16 @@ def rise(steps: Steps, values: Curve, begin: float, share: float) -> float:
 def boundaries_by_test_loss(
     steps: Steps, train_loss: Curve, test_loss: Curve, small: float = 0.01, edge: float = 0.1
 ) -> Float[np.ndarray, " phase"]:
-    """Where memorisation, circuit formation and cleanup end, from the two losses alone.
+    """Steps at which memorisation, circuit formation and cleanup end, from train and test loss alone.
 
-    Memorisation ends where the test loss is highest, from the first step on at which the train loss is below `small`; that is
-    this step itself where the test loss falls already, as with much training data.
-    Circuit formation ends where ln test loss has made `edge` of its fall from there to its lowest value, cleanup where it has
-    made 1 − `edge` of it: rise times from 10 % to 90 %, as of a signal between two levels (IEEE 181).
+    Memorisation ends where the test loss is highest, counted from the first step at which the train loss is below `small`. It
+    is that step itself if the test loss falls already, as with much training data.
+    Circuit formation ends where ln test loss has made `edge` of its fall from there to its lowest value. Cleanup ends where it
+    has made 1 − `edge` of that fall. This is the rise time from 10 % to 90 % of a signal between two levels (IEEE 181).
 
-    Not reached, and so NaN, is a highest test loss that is the last; the other two in a run whose test loss never falls below
-    `small`; and the end of cleanup in the last `edge` of the steps after the highest, since the lowest value may then be but
-    where the run was cut.
+    NaN, not reached: the end of memorisation if the test loss is highest at the last step; the other two if the test loss
+    never falls below `small`; the end of cleanup if it lies in the last `edge` of the steps after the highest test loss,
+    because the lowest value may then only be where the run was cut.
     """
     found = np.full(3, np.nan)
     memorised = np.flatnonzero(train_loss < small)
@@ -105,15 +105,15 @@ def boundaries_by_mechanism(
     small: float = 0.01,
     edge: float = 0.1,
 ) -> Float[np.ndarray, " phase"]:
-    """Where memorisation, circuit formation and cleanup end, from what the key frequencies do (after Nanda et al. 2023, 5.2).
+    """Steps at which memorisation, circuit formation and cleanup end, from the key frequencies (after Nanda et al. 2023, 5.2).
 
-    Memorisation ends where the excluded loss on the training set is lowest: from then on the network leaves to the key
-    frequencies what it had memorised. It counts when the train loss was below `small` at some step, and the excluded loss ends
-    above `small` and at ten times its lowest. Circuit formation ends where the excluded loss has made 1 − `edge` of its rise to
-    its highest. Cleanup ends where both Σw² has made 1 − `edge` of its fall from the end of circuit formation, and
-    ln restricted loss of its fall from the end of memorisation, to their lowest.
+    Memorisation ends where the excluded loss on the training set is lowest: afterwards the network uses the key frequencies
+    for what it had memorised. It counts if the train loss was below `small` at some step, and the excluded loss ends at
+    `small` or more, and at ten times its lowest value or more. Circuit formation ends where the excluded loss has made
+    1 − `edge` of its rise to its highest value. Cleanup ends where two curves have made 1 − `edge` of their falls to their
+    lowest values: Σw² from the end of circuit formation, and ln restricted loss from the end of memorisation.
 
-    Each is NaN where it was not reached, the last two also in the last `edge` of the steps from where they are counted.
+    Each is NaN if it was not reached. The last two are NaN also in the last `edge` of the steps from where they are counted.
     """
     found = np.full(3, np.nan)
     lowest = int(excluded.argmin())
@@ -127,9 +127,9 @@ def boundaries_by_mechanism(
 
 
 def half_way(steps: Steps, values: Curve, begin: float) -> float:
-    """The step at which a curve has lastingly made half of its way from its value at `begin` to its last one.
+    """The step from which a curve stays past the half-way point between its value at `begin` and its last value.
 
-    Up or down, in whatever unit: a factor or a constant on the curve changes nothing. NaN for a curve without a way.
+    Up or down; scaling the curve or adding a constant changes nothing. NaN if the last value equals that at `begin`.
     """
     steps, values = after(steps, values, begin)
     way = values[-1] - values[0]
@@ -139,7 +139,7 @@ def half_way(steps: Steps, values: Curve, begin: float) -> float:
 def resampling_weights(
     members: Bool[np.ndarray, " n"], draws: int, generator: np.random.Generator
 ) -> Float[np.ndarray, "draws n"]:
-    """Weights that sum to 1 of means over `members` drawn anew, as many as there are, with replacement (Efron 1979)."""
+    """Bootstrap weights for means over `members`, drawn with replacement, as many as there are (Efron 1979). A row sums to 1."""
     rows = np.flatnonzero(members)
     weights = np.zeros((draws, len(members)))
     weights[:, rows] = generator.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=draws) / len(rows)
@@ -147,10 +147,10 @@ def resampling_weights(
 
 
 def kaplan_meier_median(reached: Float[np.ndarray, " n"], censored: Float[np.ndarray, " m"]) -> float:
-    """The step by which half of the runs have arrived, when some had not at their last step (Kaplan & Meier 1958).
+    """Kaplan–Meier median: the step by which half of the runs have arrived, if some had not at their last step (1958).
 
-    It is the first at which the estimated share that has not arrived is a half or less: without censored runs the lower
-    median. NaN when fewer than half arrive.
+    It is the first step at which the estimated share of runs that have not arrived is one half or less. Without censored runs
+    this is the lower median. NaN when fewer than half arrive.
     """
     if not len(reached):
         return np.nan

@@ -16,7 +16,7 @@ from interp.maths import superposition
 
 
 class Form(NamedTuple):
-    """So many features, equally placed in so many dimensions."""
+    """A form: k features placed symmetrically in r dimensions, such as a pentagon in 2."""
 
     name: str
     features: int
@@ -24,13 +24,13 @@ class Form(NamedTuple):
 
     @property
     def dimensionality(self) -> float:
-        """D of each feature."""
+        """Dimensionality D = r/k of each of its features."""
         return self.dimensions / self.features
 
     @property
     def vertices(self) -> Float[Tensor, "k r"]:
-        """Unit vectors that stand so. In three dimensions an antiprism, every other one of the ring lifted, the rest lowered:
-        with heights ±1/√3 the mass is the same in every direction, and that of four is the regular tetrahedron."""
+        """Unit vectors at the vertices of the form. In three dimensions an antiprism: a ring, at heights ±1/√3 in turn.
+        At those heights the mass is the same in every direction, and the antiprism of four is the regular tetrahedron."""
         order = torch.arange(self.features, dtype=torch.float64)
         angles = 2 * math.pi / self.features * order
         ring = torch.stack([angles.cos(), angles.sin()], dim=-1)
@@ -48,11 +48,11 @@ FORMS = (
     Form("pentagon", 5, 2),
     Form("square antiprism", 8, 3),
 )
-"""Those that Elhage et al. (2022) find."""
+"""The forms that Elhage et al. (2022) find."""
 
 
 def closed_forms() -> pd.DataFrame:
-    """Features, dimensions, D of each feature, superposition ratio and degrees between nearest neighbours, by name."""
+    """A table of the forms by name: features, dimensions, D of each feature, superposition ratio, degrees between neighbours."""
     rows = {}
     for form in FORMS:
         cosines = (form.vertices @ form.vertices.mT).fill_diagonal_(-1)
@@ -69,19 +69,19 @@ def closed_forms() -> pd.DataFrame:
 
 
 class Polygon(NamedTuple):
-    """Features that overlap with each other and with no others."""
+    """A group of features that overlap with each other and with no others."""
 
     name: str
-    """A form's, or `k in r`."""
+    """Name of its form, or `k in r`: k features in r dimensions."""
     members: Int[Tensor, " k"]
-    """Rows of V."""
+    """Indices of the features, rows of V."""
 
 
 def polygons(V: Float[Tensor, "n d"], overlap: float = 0.1, tolerance: float = 0.05) -> list[Polygon]:
-    """The features in groups: two are in one where a chain of features leads from one to the other, each pair of neighbours
-    with a |cos| above `overlap`. All are in one group each.
+    """Groups of features that overlap: connected components of the graph that joins two features if |cos| is above `overlap`.
 
-    Two parts of a model in orthogonal subspaces are so told apart, as the tegum products of Elhage et al. (2022) are.
+    Every feature is in exactly one group. Parts of a model in orthogonal subspaces come out apart, as in the tegum products of
+    Elhage et al. (2022).
     """
     unit = torch.nn.functional.normalize(V.double(), dim=-1)
     n, group = connected_components(((unit @ unit.mT).abs() > overlap).numpy(), directed=False)
@@ -90,11 +90,11 @@ def polygons(V: Float[Tensor, "n d"], overlap: float = 0.1, tolerance: float = 0
 
 
 def name(V: Float[Tensor, "k d"], tolerance: float = 0.05) -> str:
-    """What k features in r dimensions are called: a form's name where D of each (among these alone) is r/k within
-    `tolerance`, and their sum is 0 within `tolerance` of their lengths; otherwise `k in r`.
+    """Name of the form that k features in r dimensions make, or `k in r` if they make none.
 
-    r is the participation ratio of their unit vectors' spectrum, rounded. The sum tells a digon from two features that
-    point the same way, which have its D. A form is known by these numbers alone: a cube would be a square antiprism.
+    They make a form if D of each (among these alone) is r/k within `tolerance`, and their sum is 0 within `tolerance` of their
+    lengths. r is the rounded participation ratio of the spectrum of their unit vectors. The sum tells a digon from two
+    features that point the same way, which have its D. Only these numbers count: a cube would be a square antiprism.
     """
     V = V.double()
     unit = torch.nn.functional.normalize(V, dim=-1)
@@ -105,7 +105,7 @@ def name(V: Float[Tensor, "k d"], tolerance: float = 0.05) -> str:
 
 
 def gaps(V: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
-    """Degrees from each direction in the plane to the next, counterclockwise: 360 in all."""
+    """Angle in degrees from each direction in the plane to the next, counterclockwise. Sums to 360."""
     angles = torch.atan2(V[:, 1], V[:, 0]).double().rad2deg()
     ascending, order = angles.sort()
     following = torch.cat([ascending[1:], ascending[:1] + 360])

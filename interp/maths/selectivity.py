@@ -1,4 +1,4 @@
-"""How much of each output one input alone makes: how selective neurons are, whatever lies between."""
+"""Selectivity of neurons: how much of a neuron's variance one input feature alone explains, whatever lies between."""
 
 from collections.abc import Callable
 
@@ -14,10 +14,10 @@ def main_effects(
 ) -> Float[Tensor, "neuron feature"]:
     """Share of every neuron's variance that each feature alone explains, Var E[h | x_i] ÷ Var h (Sobol 1993), in float64.
 
-    Both sets of vectors are drawn alike and independently, features too. Of independent features the shares sum to at most 1;
-    what is missing is what features do together. Of a linear neuron they are w_i² Var x_i ÷ Σ_j w_j² Var x_j. An estimate: what
-    the neuron gives for vectors that share x_i and nothing else is correlated (Janon et al. 2014, arXiv 1303.6447), with an
-    error of about 1/√n, so that a share of 0 may come out slightly below it. NaN for a neuron that never varies.
+    `vectors` and `others` are independent draws from one distribution, with independent features. Shares then sum to at most 1;
+    the rest is interaction of features. For a linear neuron they are w_i² Var x_i ÷ Σ_j w_j² Var x_j. Estimated as the
+    correlation of the neuron over pairs of vectors that share x_i and nothing else (Janon et al. 2014, arXiv 1303.6447).
+    The error is about 1/√n: a share of 0 may come out slightly negative. NaN for a neuron that does not vary.
     """
     first, shares = function(vectors).double(), []
     for feature in range(vectors.shape[1]):

@@ -16,7 +16,7 @@ PRECISIONS = {
     "float32": torch.float32,
     "float64": torch.float64,
 }
-"""By name; their machine epsilons are 2⁻¹⁰, 2⁻⁷, 2⁻²³ and 2⁻⁵²."""
+"""Floating-point types by name; their machine epsilons are 2⁻¹⁰, 2⁻⁷, 2⁻²³ and 2⁻⁵²."""
 
 
 def softmax_collapsed(
@@ -24,12 +24,12 @@ def softmax_collapsed(
 ) -> Bool[Tensor, "... batch"]:
     """Whether Σ_j exp(z_j − max z) is exactly 1 in that precision: softmax collapse (Prieto et al. 2025, section 3).
 
-    The largest logit then has probability 1. Where it is the right answer's, the loss log Σ exp(z − max z) − (z_right − max z)
+    The largest logit then has probability 1. If it is the right answer's, the loss log Σ exp(z − max z) − (z_right − max z)
     is exactly 0 in that precision, and so is its gradient; it is exactly 0 in no other case.
-    z − max is taken in the precision of the logits; it, its exponential and the sum are rounded to `precision`, the sum
-    once, so that no order of summing matters. A sum that is rounded at every term collapses as early or earlier. One wrong
-    answer that is m behind counts until e⁻ᵐ is half an epsilon: m = 7.6 in float16, 5.5 in bfloat16, 16.6 in float32,
-    36.7 in float64. Two largest logits do not collapse.
+    z − max z is taken in the precision of the logits. It, its exponential and the sum are rounded to `precision`, the sum only
+    once, so that the order of summing does not matter. A sum that is rounded at every term collapses as early or earlier. One
+    wrong answer with a margin m counts until e⁻ᵐ is half an epsilon: m = 7.6 in float16, 5.5 in bfloat16, 16.6 in float32,
+    36.7 in float64. Logits with two equal maxima do not collapse.
     """
     behind = logits - logits.amax(dim=-1, keepdim=True)
     # Beside 1, e⁻⁸⁷ is nothing even in float64, and computing the last bits of what underflows makes exp ten times as slow.
@@ -44,18 +44,18 @@ def softmax_collapsed(
 def logit_margins(
     logits: Float[Tensor, "... batch d_vocab_out"], targets: Int[Tensor, " batch"]
 ) -> Float[Tensor, "... batch"]:
-    """Logit of the right answer minus the largest of the others: positive where the answer is right."""
+    """Margin of each prompt: logit of the right answer minus the largest other logit; positive if the answer is right."""
     right = targets.expand(logits.shape[:-1])[..., None]
     return (logits.gather(-1, right) - logits.scatter(-1, right, -torch.inf).amax(dim=-1, keepdim=True))[..., 0]
 
 
 def descent_cosines(weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Of minus the gradient: its `cosine` with the weights of all tensors together, −1 to 1, and its `norm`, in float64.
+    """`cosine` (−1 to 1) of minus the gradient with the weights, all tensors as one vector, and the gradient's `norm`; float64.
 
     Also `cosines` and `norms` [tensor] of every tensor alone, in the order of `gradients`. Near 1 a step of gradient
-    descent makes the weights larger and changes little else: naive loss minimisation (Prieto et al. 2025, section 4). For a
-    loss that falls with the scale of homogeneous weights, Σ w·∂L/∂w is the scale's derivative, so the cosine's sign is
-    whether scaling up helps. Where weights or gradient are 0 there is no direction, and the cosine is 0.
+    descent scales the weights up and changes little else: naive loss minimisation (Prieto et al. 2025, section 4).
+    Σ w·∂L/∂w is the derivative of the loss by the scale of the weights, so a positive cosine says that scaling up lowers
+    the loss. If weights or gradient are 0, the cosine is 0.
     """
     pairs = [(weights[name].double().flatten(), -gradients[name].double().flatten()) for name in gradients]
     dots = torch.stack([w @ g for w, g in pairs])
@@ -72,6 +72,6 @@ def descent_cosines(weights: Mapping[str, Tensor], gradients: Mapping[str, Tenso
 def cosine(
     dot: Float[Tensor, "*n"], one_square: Float[Tensor, "*n"], other_square: Float[Tensor, "*n"]
 ) -> Float[Tensor, "*n"]:
-    """Of two vectors, from their product and squares; 0 where one of them is 0."""
+    """Cosine of two vectors, from their inner product and their squared norms; 0 if one of the vectors is 0."""
     lengths = one_square.sqrt() * other_square.sqrt()
     return torch.where(lengths > 0, dot / lengths, 0.0)

@@ -1,6 +1,6 @@
 """How many features share how many dimensions. Rows of V [features, dimensions] are the features' directions.
 
-All follows from V and the smaller of VᵀV [dimensions, dimensions] and VVᵀ [features, features].
+All measures follow from V and the smaller of VᵀV [dimensions, dimensions] and VVᵀ [features, features].
 Leading axes ("...") are carried along.
 """
 
@@ -10,12 +10,12 @@ from torch import Tensor
 
 
 def gram(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... d d"]:
-    """VᵀV in float64."""
+    """Gram matrix VᵀV of the dimensions, in float64."""
     return V.double().mT @ V.double()
 
 
 def overlaps(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... n"]:
-    """Σ_j (v̂_i·v_j)² for each feature i: how much of all features' mass lies along its direction. NaN for v_i = 0."""
+    """Mass of all features along the direction of each feature i, Σ_j (v̂_i·v_j)², itself included. NaN for v_i = 0."""
     V = V.double()
     unit = V / V.norm(dim=-1, keepdim=True)
     if V.shape[-2] < V.shape[-1]:
@@ -24,44 +24,47 @@ def overlaps(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... n"]:
 
 
 def feature_dimensionality(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... n"]:
-    """D_i = ‖v_i‖² / Σ_j (v̂_i·v_j)², in (0, 1] (Elhage et al. 2022, "Toy Models of Superposition"); NaN for v_i = 0.
+    """Dimensionality D_i = ‖v_i‖² / Σ_j (v̂_i·v_j)² of each feature, in (0, 1]; NaN for v_i = 0.
 
-    1 alone in its dimension, 1/2 one of an antipodal pair, 2/3 of a triangle, 2/5 of a pentagon.
+    1: alone in its dimension. 1/2: one of an antipodal pair. 2/3: of a triangle. 2/5: of a pentagon. From Elhage et al.
+    (2022, "Toy Models of Superposition").
     """
     return V.double().square().sum(dim=-1) / overlaps(V)
 
 
 def leverage(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... n"]:
-    """v_iᵀ(VᵀV)⁺v_i: the most of its own mass that a direction can have for itself, sup_u (u·v_i)²/Σ_j (u·v_j)² (closed form
-    by Cauchy–Schwarz of the "maximal data dimensionality", Olah in Henighan et al. 2023). At least D_i; sums to the rank."""
+    """Leverage v_iᵀ(VᵀV)⁺v_i of each feature: the largest share of the mass along any direction u that is its own; 0 to 1.
+
+    That is sup_u (u·v_i)²/Σ_j (u·v_j)², the "maximal data dimensionality" (Olah in Henighan et al. 2023); closed form by
+    Cauchy–Schwarz. At least D_i; sums to the rank."""
     V = V.double()
     inverse = torch.linalg.pinv(gram(V), hermitian=True)
     return ((V @ inverse) * V).sum(dim=-1)
 
 
 def interference(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... n"]:
-    """Σ_{j≠i} (v̂_i·v_j)²: 0 for a feature with dimensions of its own (Elhage et al. 2022); NaN for v_i = 0."""
+    """Interference Σ_{j≠i} (v̂_i·v_j)² of other features with each feature (Elhage et al. 2022): 0 for none; NaN for v_i = 0."""
     return overlaps(V) - V.double().square().sum(dim=-1)
 
 
 def exp_entropy(shares: Float[Tensor, "... n"]) -> Float[Tensor, "..."]:
-    """Effective number behind shares that sum to 1: n when all are equal, 1 when one has all (Hill number, order 1)."""
+    """Effective number exp(−Σ s ln s) of shares that sum to 1: n if all are equal, 1 if one has all (Hill number, order 1)."""
     return torch.special.entr(shares).sum(dim=-1).exp()
 
 
 def participation(shares: Float[Tensor, "... n"]) -> Float[Tensor, "..."]:
-    """Effective number behind shares that sum to 1, by the inverse of Σ s² (Hill number, order 2)."""
+    """Effective number 1/Σ s² of shares that sum to 1: n if all are equal, 1 if one has all (Hill number, order 2)."""
     return 1 / shares.square().sum(dim=-1)
 
 
 def feature_shares(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... n"]:
-    """s_i = ‖v_i‖² / Σ_j ‖v_j‖²: each feature's share of the mass."""
+    """Share of the mass that each feature has: s_i = ‖v_i‖² / Σ_j ‖v_j‖². Sums to 1."""
     mass = V.double().square().sum(dim=-1)
     return mass / mass.sum(dim=-1, keepdim=True)
 
 
 def dimension_shares(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... d"]:
-    """Eigenvalues of VᵀV divided by their sum: each principal dimension's share of the mass, ascending."""
+    """Share of the mass along each principal dimension, ascending: eigenvalues of VᵀV over their sum. Sums to 1."""
     n, d = V.shape[-2:]
     eigenvalues = torch.linalg.eigvalsh(gram(V if d <= n else V.mT)).clamp(min=0)  # rounding can leave −1e-17
     eigenvalues = torch.nn.functional.pad(eigenvalues, (max(0, d - n), 0))
@@ -71,8 +74,8 @@ def dimension_shares(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... d"]:
 def superposition_ratio(V: Float[Tensor, "... n d"], order: int = 1) -> Float[Tensor, "..."]:
     """Features represented ÷ dimensions used: exp H(s) / exp H(λ), at least 1, whatever the scale of V.
 
-    s are the feature shares, λ the dimension shares: the diagonal and the spectrum of one matrix VVᵀ/tr VVᵀ, so
-    H(s) ≥ H(λ) by Schur–Horn, with equality exactly when the features are orthogonal, of whatever sizes. 2 when pairs
+    s are the feature shares, λ the dimension shares: the diagonal and the spectrum of one matrix VVᵀ/tr VVᵀ. So
+    H(s) ≥ H(λ) by Schur–Horn, with equality exactly if the features are orthogonal, whatever their sizes. 2 if pairs
     share a dimension, 2.5 for a pentagon in the plane. `order=2` takes participation ratios instead of entropies.
     """
     effective = {1: exp_entropy, 2: participation}[order]
@@ -80,5 +83,5 @@ def superposition_ratio(V: Float[Tensor, "... n d"], order: int = 1) -> Float[Te
 
 
 def features_per_dimension(V: Float[Tensor, "... n d"]) -> Float[Tensor, "..."]:
-    """‖V‖_F² / d, which is 1/D* of Elhage et al. (2022). Misleads when the ‖v_i‖ are far from 1: read it with others."""
+    """Features per dimension ‖V‖_F² / d, which is 1/D* of Elhage et al. (2022). Misleads if the ‖v_i‖ are far from 1."""
     return V.double().square().sum(dim=(-2, -1)) / V.shape[-1]

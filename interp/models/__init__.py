@@ -1,13 +1,6 @@
-"""What learns: each model a frozen spec with .build(shape, seed), weights in HookedTransformer's layout and names."""
+"""What learns: each model a frozen spec, its network a function of weights in HookedTransformer's layout and names."""
 
-from typing import Annotated
-
-from pydantic import Field
-
-from interp.models.toy import ToySpec
-from interp.models.transformer import Precision, TransformerSpec
-
-Model = Annotated[TransformerSpec | ToySpec, Field(discriminator="kind")]
-"""Every kind of model that a run can name; a new one joins by `|`."""
-
-__all__ = ["Model", "Precision", "ToySpec", "TransformerSpec"]
+from interp.models.family import Cost as Cost
+from interp.models.family import Family as Family
+from interp.models.family import TensorSpec as TensorSpec
+from interp.models.registry import *  # noqa: F403  every family's specification: a new one joins by its line there

@@ -1,10 +1,8 @@
-"""The products that the shared forward pass is made of: dense ones, and those with a sparse matrix of known pattern.
+"""Products of the shared forward pass: dense ones, and products with a sparse matrix of known pattern.
 
-Each is differentiable, as often as asked: the gradients are made of the same products.
+Each can be differentiated any number of times: the gradients are made of the same products.
 """
 
-import ctypes
-import sys
 import warnings
 from typing import Any
 
@@ -14,24 +12,24 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from interp.base import once
-from interp.models.transformer import Precision
+from interp.recipe import Precision
 
 
 def product(
     x: Float[Tensor, "runs m k"], w: Float[Tensor, "runs k n"], precision: Precision = "float32"
 ) -> Float[Tensor, "runs m n"]:
-    """x @ w for each run. Small products are never bfloat16: rounding their arguments would save nothing."""
+    """Product x @ w for each run. Small products are never in bfloat16: rounding their arguments would save nothing."""
     if x.shape[1] * x.shape[2] * w.shape[2] <= SMALL or precision == "float64":
         return torch.bmm(x, w)
     return _Product.apply(x, w, precision)
 
 
 SMALL = 2**23
-"""Multiplications in a product up to which calling it costs more than where it is computed can save."""
+"""Multiplications up to which a product is small: a special kernel costs more to call than it saves."""
 
 
 class _Product(torch.autograd.Function):
-    """x @ w, with the gradients' products in a precision of their own."""
+    """Product x @ w whose gradients are computed in a precision of their own."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, precision: Precision) -> Tensor:
@@ -59,7 +57,7 @@ ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.
 
 
 def multiply(x: Float[Tensor, "runs m k"], w: Float[Tensor, "runs k n"], rounded: bool) -> Float[Tensor, "runs m n"]:
-    """x @ w, with the arguments rounded to bfloat16 or as they are."""
+    """Product x @ w, with the arguments rounded to bfloat16 if `rounded`."""
     if rounded:
         return torch.bmm(x.bfloat16(), w.bfloat16()).to(x.dtype)
     if ONEDNN is None or x.dtype != torch.float32 or x.device.type != "cpu":
@@ -69,12 +67,12 @@ def multiply(x: Float[Tensor, "runs m k"], w: Float[Tensor, "runs k n"], rounded
 
 
 def packed(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
-    """The matrix without gaps between its rows or columns: with them oneDNN was seen to take five hundred times as long."""
+    """The matrix without gaps between its rows or columns; with gaps oneDNN was seen to take 500 times as long."""
     return matrix if matrix.is_contiguous() or matrix.mT.is_contiguous() else matrix.contiguous()
 
 
 class Entries:
-    """Where the entries of a sparse matrix [out, rows] are: j in each row, their columns ascending."""
+    """Pattern of a sparse matrix [out, rows]: the columns of j entries in each row, ascending."""
 
     def __init__(self, columns: Int[Tensor, "out j"], rows: int):
         self.out, self.j = columns.shape
@@ -84,27 +82,27 @@ class Entries:
 
     @once
     def starts(self) -> Int[Tensor, " out_and_1"]:
-        """Where the entries of each row begin, and where the last ends."""
+        """Index at which the entries of each row begin, and at which the last row ends."""
         return torch.arange(0, self.out * self.j + 1, self.j, device=self.columns.device)
 
     @once
     def by_column(self) -> Int[Tensor, " entries"]:
-        """The entries in the order of their columns."""
+        """Indices of the entries in the order of their columns."""
         return torch.argsort(self.columns, stable=True)
 
     @once
     def rows_by_column(self) -> Int[Tensor, " entries"]:
-        """In which row each of them lies."""
+        """Row of each entry, in the order of the columns."""
         return self.by_column // self.j
 
     @once
     def starts_by_column(self) -> Int[Tensor, " rows_and_1"]:
-        """Where the entries of each column begin, and where the last ends."""
+        """Index at which the entries of each column begin, and at which the last column ends."""
         counts = torch.bincount(self.columns, minlength=self.rows)
         return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
     def zeros(self, dtype: torch.dtype) -> Tensor:
-        """The matrix with every entry 0; made once."""
+        """The sparse matrix with value 0 at every entry; made once."""
         if dtype not in self._zeros:
             values = torch.zeros(len(self.columns), dtype=dtype, device=self.columns.device)
             with warnings.catch_warnings():
@@ -116,9 +114,9 @@ class Entries:
 
 
 def select(rows: Float[Tensor, "runs n ..."], index: Int[Tensor, "runs m"]) -> Float[Tensor, "runs m ..."]:
-    """The rows of that number, counted through all runs.
+    """Rows at the given indices, which are numbered through all runs.
 
-    By index_select, whose gradient is a plain sum: that of rows[…] takes twenty times as long.
+    Uses index_select, whose gradient is a plain sum; the gradient of rows[…] takes twenty times as long.
     """
     return rows.flatten(0, 1).index_select(0, index.flatten()).unflatten(0, index.shape)
 
@@ -126,21 +124,21 @@ def select(rows: Float[Tensor, "runs n ..."], index: Int[Tensor, "runs m"]) -> F
 def weighted_sum(
     weights: Float[Tensor, "out j"], table: Float[Tensor, "rows width"], entries: Entries
 ) -> Float[Tensor, "out width"]:
-    """S @ table, where the sparse S has `weights` at `entries`: for each row of `out`, its j rows of the table added."""
+    """Product S @ table, where the sparse S has `weights` at `entries`: a weighted sum of j table rows for each row of `out`."""
     return _WeightedSum.apply(weights, table, entries)
 
 
 def spread(
     weights: Float[Tensor, "out j"], values: Float[Tensor, "out width"], entries: Entries
 ) -> Float[Tensor, "rows width"]:
-    """Sᵀ @ values."""
+    """Product Sᵀ @ values, where the sparse S has `weights` at `entries`."""
     return _Spread.apply(weights, values, entries)
 
 
 def dots(
     values: Float[Tensor, "out width"], table: Float[Tensor, "rows width"], entries: Entries
 ) -> Float[Tensor, "out j"]:
-    """values @ tableᵀ at the entries alone."""
+    """Product values @ tableᵀ, computed only at `entries`."""
     return _Dots.apply(values, table, entries)
 
 
@@ -205,7 +203,7 @@ class _Dots(torch.autograd.Function):
 
 
 def bags(rows: Tensor, table: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
-    """Sums of table rows by weights, from each start to the next; embedding_bag's kernel is the fastest there is."""
+    """Weighted sums of table rows, one sum from each start to the next. Uses embedding_bag, whose kernel is the fastest."""
     return embedding_bag(
         rows,
         table.detach().contiguous(),
@@ -214,18 +212,3 @@ def bags(rows: Tensor, table: Tensor, starts: Tensor, weights: Tensor) -> Tensor
         per_sample_weights=weights.detach(),
         include_last_offset=True,
     )
-
-
-def keep_freed_memory() -> None:
-    """Have glibc's malloc keep what is freed, for this process.
-
-    Otherwise tensors of some megabytes go back to the system at every step and are fetched page by page at the next: a
-    tenth of the time of training at p = 113 (docs/decisions/0005).
-    """
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        if libc.mallopt(MMAP_THRESHOLD, 1 << 30) or libc.mallopt(MMAP_THRESHOLD, 1 << 25):  # older ones allow 32 MiB
-            libc.mallopt(TRIM_THRESHOLD, (1 << 31) - 1)
-
-
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-"""Parameters of mallopt(3)."""

@@ -1,70 +1,8 @@
-"""`python -m interp.store verify DIR…`: is everything in a run directory what was written there?"""
+"""`python -m interp.store verify DIR…`: whether every file of a run is what was written there."""
 
-import dataclasses
-import json
 import sys
-from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from interp.base import UserError, near_miss, one_sentence
-
-USAGE = """usage: python -m interp.store verify DIR… [--json]
-
-Read every file of a run and compare it with its digest, the configuration and the history.
-Exit code 0 when all are what was written, 1 with a list of what is not, 2 when there is no run."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Arguments:
-    """What to verify."""
-
-    dirs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DIR…", help_behavior_hint="")]
-    """Directories of runs."""
-    json: bool = False
-    """Print a line of JSON for each run."""
-
-
-def run_verify(arguments: Arguments) -> int:
-    """Verify every run and say what was found; the exit code."""
-    from interp.store.verify import verify
-
-    if not arguments.dirs:
-        raise UserError("no run given; write python -m interp.store verify DIR")
-    sound = True
-    for path in arguments.dirs:
-        verdicts = list(verify(path))
-        faults = [verdict for verdict in verdicts if verdict.fault]
-        sound = sound and not faults
-        if arguments.json:
-            found = {verdict.file: verdict.fault or None for verdict in verdicts}
-            print(json.dumps({"run": str(path), "whole": not faults, "files": found}))
-            continue
-        for verdict in faults:
-            print(f"{verdict.file}: {verdict.fault}")
-        what = "all are what was written" if not faults else f"{len(faults)} are not what was written"
-        print(f"{path}: {len(verdicts)} files, {what}")
-    return 0 if sound else 1
-
-
-def parse(words: list[str]) -> Arguments:
-    """The command line as values; UserError when it is not about verifying."""
-    if words[0] != "verify":
-        raise UserError(f'no command "{words[0]}"{near_miss(words[0], ["verify"])}')
-    return tyro.cli(
-        Arguments, args=words[1:], prog="python -m interp.store verify", config=(tyro.conf.FlagCreatePairsOff,)
-    )
-
-
-def main(words: list[str]) -> int:
-    """The command; returns its exit code."""
-    if not words or words[0] in ("-h", "--help"):
-        print(USAGE)
-        return 0 if words else 2
-    with one_sentence():
-        return run_verify(parse(words))
-
+from interp.cli.store import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

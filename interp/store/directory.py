@@ -1,4 +1,4 @@
-"""Taking a directory for a run: what is there is refused, kept or cleared; who writes holds the lock."""
+"""Taking a directory for a run: what is already there is refused, kept or cleared; the writer holds the lock."""
 
 import json
 import os
@@ -16,16 +16,16 @@ from interp.store.files import CheckpointError, is_scrap, read_json, sweep, told
 from interp.store.layout import ANALYSIS, HISTORY, LOCK, RECORD, RESUME, RESUME_1, SPLIT, STEPS, is_of_a_step, is_there
 
 FOLDERS = (STEPS, RESUME)
-"""Which hold a file for each of some steps, and nothing else."""
+"""Folders of a run that hold one file for each of some steps, and nothing else."""
 
 FILES = (HISTORY, RESUME_1, SPLIT)
 
 RESULTS = (".html", ".csv", ".nc", ".png", ".js")
-"""What analyses leave in their folder; anything else there is somebody's own."""
+"""Suffixes of the files that analyses write into their folder. Other files there are the user's own."""
 
 
 def claim(path: Path, *, resume: bool = False, overwrite: bool = False) -> FileLock:
-    """The lock on a directory that may be written as a run; nothing in it is touched but what killed writers left.
+    """The lock on a directory that may be written as a run. Deletes what killed writers left in it, and nothing else.
 
     Raises:
         UserError: it holds something that neither `resume` nor `overwrite` covers, another process writes to it, or it
@@ -49,7 +49,7 @@ def claim(path: Path, *, resume: bool = False, overwrite: bool = False) -> FileL
 
 
 def refuse_what_is_there(path: Path, resume: bool, overwrite: bool) -> None:
-    """UserError unless `path` is new, empty, or a run that was asked to be resumed or overwritten."""
+    """Raise UserError unless `path` is new, empty, or a run that was asked to be resumed or overwritten."""
     if resume and overwrite:
         raise UserError("--resume goes on with a run and --overwrite replaces it; give one of them")
     with told_in_a_sentence(path):
@@ -74,7 +74,7 @@ def refuse_what_is_there(path: Path, resume: bool, overwrite: bool) -> None:
 
 
 def remains_of(path: Path) -> Iterator[Path]:
-    """Files of a run, beside its run.json and what analyses made of it."""
+    """Files of a run other than its run.json and the results of analyses."""
     yield from (path / name for name in FILES if is_there(path / name))
     for folder in FOLDERS:
         if (path / folder).is_dir():
@@ -82,7 +82,7 @@ def remains_of(path: Path) -> Iterator[Path]:
 
 
 def strangers(path: Path) -> Iterator[Path]:
-    """What lies in the folders of a run and is none of its files."""
+    """Paths in the folders of a run that are not files of a run."""
     for folder in FOLDERS:
         if (path / folder).is_dir():
             inside = sorted((path / folder).iterdir())
@@ -90,7 +90,7 @@ def strangers(path: Path) -> Iterator[Path]:
 
 
 def clear(path: Path) -> None:
-    """Delete what a run writes and what analyses made of it, and nothing else; run.json last: until then it is a run."""
+    """Delete the files of a run and the results of its analyses, nothing else; run.json last, so that until then it is a run."""
     results = sorted((path / ANALYSIS).iterdir()) if (path / ANALYSIS).is_dir() else []
     with told_in_a_sentence(path):
         for file in [*remains_of(path), *(file for file in results if file.suffix in RESULTS), path / RECORD]:
@@ -101,7 +101,7 @@ def clear(path: Path) -> None:
 
 
 def locked(path: Path) -> FileLock:
-    """The lock on a run, with who holds it in the file; the system frees it when its holder dies, however it dies.
+    """The lock on a run; its file says who holds it. The system frees it when the holder dies, however it dies.
 
     Raises:
         UserError: another process holds it, which is named; or it cannot be written.
@@ -122,7 +122,7 @@ def locked(path: Path) -> FileLock:
 
 
 def release(lock: FileLock, path: Path) -> None:
-    """Let go of a run; once more does nothing."""
+    """Release the lock on a run; does nothing if it is released already."""
     if lock.is_locked:
         with suppress(OSError):  # a name left in the file of a lock that nobody holds harms nobody
             (path / LOCK).write_text("")

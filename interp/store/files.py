@@ -1,11 +1,11 @@
-"""Files that are whole or absent, and files from anywhere read in bounds."""
+"""Writing files that are whole or absent, and reading files from anywhere within bounds."""
 
 import errno
 import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,7 +18,7 @@ UMASK = os.umask(0o077)
 os.umask(UMASK)  # which can only be read by setting it
 
 DEEPEST = 32
-"""Nested lists and objects in a JSON file, at most."""
+"""Deepest nesting of lists and objects in a JSON file that is read."""
 
 REMEDIES = {
     errno.ENOSPC: "make room, then go on with --resume",
@@ -26,15 +26,15 @@ REMEDIES = {
     errno.EFBIG: "allow larger files (ulimit -f), then go on with --resume",
     errno.EIO: "see to the disk, then go on with --resume",
 }
-"""What to do when writing fails; anything else is mended by another place."""
+"""What the user should do when writing fails, by error number. For other errors: write to another place."""
 
 
 class CheckpointError(UserError):
-    """A file of a run that cannot be trusted: which one, and why."""
+    """Raised for a file of a run that cannot be trusted; says which file, and why."""
 
 
 @contextmanager
-def told_in_a_sentence(path: Path) -> Iterator[None]:
+def told_in_a_sentence(path: Path) -> Generator[None]:
     """Turn a refusal of the operating system (read-only, full, not ours) into a UserError that names the path."""
     try:
         yield
@@ -44,15 +44,15 @@ def told_in_a_sentence(path: Path) -> Iterator[None]:
 
 
 def reason(error: OSError) -> str:
-    """What the operating system says, in small letters."""
+    """What the operating system says of an error, beginning with a small letter."""
     return (error.strerror or str(error)).lower()
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Put `content` at `path` so that a reader, also after a crash, sees the old file or the new one and no mixture.
+    """Write `content` to `path` so that a reader sees the old file or the new one, never a mixture, also after a crash.
 
-    A temporary file in the same directory (rename is atomic within a filesystem only), flushed to the disk, renamed,
-    and the directory flushed, without which the rename itself may be lost.
+    A temporary file in the same directory (rename is atomic only within a file system) is flushed to the disk and renamed.
+    Then the directory is flushed, without which the rename itself may be lost.
     """
     with told_in_a_sentence(path):
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -70,7 +70,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def flush_directory(path: Path) -> None:
-    """Have the disk remember which files the directory holds."""
+    """Flush a directory to the disk: which files it holds."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -79,23 +79,23 @@ def flush_directory(path: Path) -> None:
 
 
 def sweep(directory: Path) -> None:
-    """Delete what killed writers left behind; only the holder of the lock may."""
+    """Delete the temporary files that killed writers left in a directory. Only the holder of the lock may do so."""
     with told_in_a_sentence(directory):
         for scrap in filter(is_scrap, directory.iterdir()):
             scrap.unlink(missing_ok=True)
 
 
 def is_scrap(path: Path) -> bool:
-    """Whether a file is named as `write_whole` names those it has not finished."""
+    """Whether a file has the name of a temporary file of `write_whole`."""
     return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
 @contextmanager
-def opened(path: Path, at_most: int, remedy: str = REMEDY) -> Iterator[BinaryIO]:
-    """A regular file of at most so many bytes, open for reading.
+def opened(path: Path, at_most: int, remedy: str = REMEDY) -> Generator[BinaryIO]:
+    """A regular file of at most `at_most` bytes, open for reading.
 
     Raises:
-        CheckpointError: it is missing, something else (a pipe would be waited for, a device has no end), or larger.
+        CheckpointError: it is missing, larger, or not a regular file (a pipe would block, a device has no end).
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -118,7 +118,7 @@ def opened(path: Path, at_most: int, remedy: str = REMEDY) -> Iterator[BinaryIO]
 
 
 def identity(path: Path) -> tuple[int, ...]:
-    """Inode, size and times: as long as they stay, the content does. Empty when there is no such file."""
+    """Inode, size and times of a file; while these stay, so does the content. Empty if there is no such file."""
     try:
         status = path.stat()
     except OSError:  # which reading the file says better
@@ -127,7 +127,7 @@ def identity(path: Path) -> tuple[int, ...]:
 
 
 def read_bytes(path: Path, at_most: int, remedy: str = REMEDY) -> bytes:
-    """The content of a regular file of at most so many bytes; CheckpointError otherwise."""
+    """Content of a regular file of at most `at_most` bytes; CheckpointError otherwise."""
     with opened(path, at_most, remedy) as file:
         try:
             return file.read(at_most)
@@ -136,7 +136,7 @@ def read_bytes(path: Path, at_most: int, remedy: str = REMEDY) -> bytes:
 
 
 def read_json(path: Path, at_most: int, remedy: str = REMEDY) -> Any:
-    """The value in a JSON file of bounded size and depth; CheckpointError for anything else, NaN and infinity included."""
+    """Value in a JSON file of bounded size and depth; CheckpointError for anything else, NaN and infinity included."""
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no JSON")
@@ -154,7 +154,7 @@ def read_json(path: Path, at_most: int, remedy: str = REMEDY) -> Any:
 
 
 def deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects nest deeper than so many levels."""
+    """Whether lists and objects nest deeper than `levels`."""
     if not isinstance(value, list | dict):
         return False
     parts = value.values() if isinstance(value, dict) else value

@@ -1,7 +1,7 @@
 """history.csv: train and test loss and accuracy at every logged step, appended row by row.
 
-Every line ends in a CRC-32 of itself and, since each continues the one before, of all lines above: a changed, missing or
-moved row is noticed, and a row that a kill cut short is told from one that was altered.
+Every line ends in a CRC-32 of itself and of all lines above it. So a changed, missing or moved row is noticed, and a row that
+a kill cut short is told from one that was altered.
 """
 
 import io
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy")
-"""Losses in nats per prompt (of vectors: squared error), accuracies as shares; empty where there is none."""
+"""Columns: losses in nats per prompt (for toy models squared error), accuracies as shares; empty if there is no value."""
 
 CHECK = "check"
-"""The last column: eight hexadecimal digits."""
+"""Name of the last column, a checksum of eight hexadecimal digits."""
 
 LONGEST_LINE = 160
-"""Bytes: five numbers of at most 25, commas and the check."""
+"""Most bytes of a line: five numbers of at most 25, commas and the checksum."""
 
 MAX_BYTES = 1 << 27
-"""Of a history, at most: a million rows."""
+"""Most bytes of a history that is read: a million rows."""
 
 REMEDY = "restore it"
 
@@ -34,21 +34,21 @@ Row = dict[str, float]
 
 
 class Position(NamedTuple):
-    """How far a history goes: what a resume state remembers of the rows that belong to it."""
+    """How far a history goes: number of rows, and checksum of the last. A resume state stores it for the rows before it."""
 
     rows: int
     check: int
-    """That of the last row, or of the header when there is none."""
+    """Checksum of the last row, or of the header if there are no rows."""
 
 
 HEADER = ",".join((*COLUMNS, CHECK)) + "\n"
-"""The first line of the file."""
+"""First line of a history."""
 
 START = Position(0, crc32(HEADER.encode()))
-"""Of a history without rows."""
+"""Position of a history without rows."""
 
 HEADER_1 = ",".join(COLUMNS) + "\n"
-"""The first line of a file of format 1, which has no checks."""
+"""First line of a history of format 1, which has no checksums."""
 
 
 def line(row: Row, before: Position) -> tuple[str, Position]:
@@ -60,7 +60,7 @@ def line(row: Row, before: Position) -> tuple[str, Position]:
 
 
 def write_history(path: Path, rows: Iterator[Row] | list[Row]) -> Position:
-    """Write a whole history; where it ends."""
+    """Write a whole history; returns the position where it ends."""
     lines, position = [HEADER], START
     for row in rows:
         text, position = line(row, position)
@@ -70,7 +70,7 @@ def write_history(path: Path, rows: Iterator[Row] | list[Row]) -> Position:
 
 
 def append(path: Path, row: Row, before: Position) -> Position:
-    """Write one row at the end; where the history ends then."""
+    """Append one row to the history; returns the position where it ends then."""
     text, position = line(row, before)
     with told_in_a_sentence(path), path.open("a") as file:
         file.write(text)
@@ -78,7 +78,7 @@ def append(path: Path, row: Row, before: Position) -> Position:
 
 
 def flush(path: Path) -> None:
-    """Have the disk keep every row."""
+    """Flush every row of the history to the disk."""
     with told_in_a_sentence(path), path.open("a") as file:
         os.fsync(file.fileno())
 
@@ -90,9 +90,9 @@ def read_history(
 
     Args:
         path: history.csv.
-        most_rows: rows that there can be; a file that is longer is not read.
-        reaches: where the history was when it was last known to be whole, if it was.
-        checked: whether every row must carry its check; those of format 1 do not.
+        most_rows: most rows that there can be; a longer file is not read.
+        reaches: position up to which the history is known to be whole, if any is.
+        checked: whether every row must have its checksum; rows of format 1 have none.
         beyond: whether to read rows after `reaches`.
 
     Raises:
@@ -112,7 +112,7 @@ def read_history(
 
 
 def whole_rows(path: Path, most_rows: int, reaches: Position | None, checked: bool, beyond: bool) -> list[str]:
-    """The text of every row without its check, each found right; a torn last line is left out."""
+    """Text of every row without its checksum, after it was verified; a torn last line is left out."""
     content = read_bytes(path, min(LONGEST_LINE * (most_rows + 2), MAX_BYTES), REMEDY)
     whole = content.split(b"\n")[:-1]  # the last is empty, or torn
     if reaches is not None and not beyond:
@@ -142,9 +142,9 @@ def whole_rows(path: Path, most_rows: int, reaches: Position | None, checked: bo
 
 
 def cut_history(path: Path, last_step: int, most_rows: int, reaches: Position | None, checked: bool) -> Position:
-    """Drop every row after `last_step`, torn ones among them: a resumed run writes them again. Where it ends then.
+    """Drop every row after `last_step`, torn rows included; returns the position where the history ends then.
 
-    What lies beyond `reaches` is not even looked at: a power cut may have left anything there.
+    A resumed run writes the dropped rows again. Nothing beyond `reaches` is read: a power cut may have left anything there.
     """
     table = read_history(path, most_rows, reaches, checked, beyond=False)
     kept = table.loc[:last_step].reset_index().to_dict(orient="records")

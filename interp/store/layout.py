@@ -10,7 +10,7 @@ RECORD = "run.json"
 HISTORY = "history.csv"
 RESUME = "resume"
 RESUME_1 = "resume.safetensors"
-"""The one resume state of a run of format 1."""
+"""Name of the file with the one resume state of a run of format 1."""
 SPLIT = "split.safetensors"
 LOCK = ".lock"
 STEPS = "steps"
@@ -18,42 +18,42 @@ ANALYSIS = "analysis"
 
 
 def file_of(step: int) -> str:
-    """The file of a step; the padding makes names sort as steps do."""
+    """File name of a step; zero-padding makes names sort as steps do."""
     return f"{step:08d}.safetensors"
 
 
 def checkpoint_file(run: Path, step: int) -> Path:
-    """Where the weights after `step` updates lie."""
+    """Path of the checkpoint: weights after `step` updates."""
     return run / STEPS / file_of(step)
 
 
 def resume_file(run: Path, step: int) -> Path:
-    """Where the state from which training goes on after `step` updates lies."""
+    """Path of the resume state from which training goes on after `step` updates."""
     return run / RESUME / file_of(step)
 
 
 def checkpoint_header(config_sha256: str, step: int) -> Header:
-    """What a checkpoint says of itself."""
+    """Header of a checkpoint: what the file says of itself."""
     return {"format": "interp checkpoint 1", "step": step, "config": config_sha256}
 
 
 def resume_header(config_sha256: str) -> Header:
-    """What every resume state says of itself; beside it the step, and the position of the history."""
+    """Header that all resume states of a run share. Each also has its step, and the position of the history."""
     return {"format": "interp resume 2", "config": config_sha256}
 
 
 def resume_header_1(config_sha256: str) -> Header:
-    """What that of format 1 says, beside its step."""
+    """Header of a resume state of format 1, which also has its step."""
     return {"format": "interp resume 1", "config": config_sha256}
 
 
 def split_header(config_sha256: str) -> Header:
-    """What the list of trained prompts of a converted run says of itself."""
+    """Header of the list of trained prompts of a converted run."""
     return {"format": "interp split 1", "config": config_sha256}
 
 
 def is_of_a_step(name: str) -> bool:
-    """Whether a file is named as that of a step, by `file_of`."""
+    """Whether a file has a name as `file_of` gives to a step."""
     return re.fullmatch(r"([0-9]{8}|[1-9][0-9]{8,11})\.safetensors", name) is not None
 
 
@@ -69,11 +69,11 @@ def checkpoint_steps(run: Path) -> list[int]:
 
 
 def resume_files(run: Path) -> list[Path]:
-    """Every resume state, the newest first."""
+    """Paths of the resume states of a run, newest first."""
     newest_first = [resume_file(run, step) for step in reversed(steps_in(run / RESUME))]
     return newest_first + [run / RESUME_1] * is_there(run / RESUME_1)
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is anything of that name: a link that leads nowhere is damage, not absence."""
+    """Whether anything is at a path, a broken link included: that is damage, not absence."""
     return os.path.lexists(path)

@@ -22,7 +22,7 @@ from interp.store.history import Position
 
 VERSIONED = ("torch", "transformer-lens", "numpy", "safetensors")
 MAX_BYTES = 1 << 24
-"""Of run.json, at most: a run that was resumed ten thousand times."""
+"""Most bytes of run.json: enough for a run that was resumed ten thousand times."""
 
 RESTORE = "restore it"
 
@@ -31,19 +31,19 @@ class Session(Frozen):
     """One uninterrupted stretch of training: a run that was resumed has several."""
 
     started: str
-    """UTC, ISO 8601."""
+    """Time of the start in UTC, ISO 8601."""
     from_step: int
     device: str
     threads: int
     machine: str
     versions: dict[str, str]
     git_commit: str
-    """Of interp's own source, with "+changes" when it had uncommitted ones; "unknown" outside a checkout."""
+    """Commit of interp's source, with "+changes" if it had uncommitted changes; "unknown" outside a checkout."""
     command: list[str] = Field(default_factory=list)
 
     @staticmethod
     def begin(from_step: int, device: str, threads: int) -> "Session":
-        """A session that starts now, here."""
+        """A session that starts now, on this machine."""
         return Session(
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             from_step=from_step,
@@ -60,26 +60,26 @@ class Session(Frozen):
 
 
 class Origin(Frozen):
-    """Where a run comes from that was not trained here."""
+    """Where a converted run comes from, and what its files do not tell."""
 
     layout: str
-    """What the files were recognised as."""
+    """Layout that the files were recognised as."""
     files: dict[str, str]
     """SHA-256 of every file that was read, by name."""
     unknown: tuple[str, ...] = ()
-    """Fields of the configuration that the files do not tell, such as "seeds.model" or all of "train": the values that
-    stand there are defaults."""
+    """Fields of the configuration that the files do not tell, such as "seeds.model" or all of "train". Their values are
+    defaults."""
     notes: tuple[str, ...] = ()
-    """What a reader should know: contradictions in the files, what was left out, what was found by trial."""
+    """Notes for the reader: contradictions in the files, what was left out, what was found by trial."""
     history: Position
-    """Where the history ends."""
+    """Position where the history ends."""
     checkpoints: int = Field(ge=0)
-    """How many there are."""
+    """Number of checkpoints."""
     knows_split: bool
     """Whether the files told which prompts were trained on."""
 
     def tells(self, field: str) -> bool:
-        """Whether the files tell a field, or a whole part, of the configuration."""
+        """Whether the files tell a field of the configuration, or a whole part of it."""
         return not any(field == name or f"{field}.".startswith(f"{name}.") for name in self.unknown)
 
 
@@ -89,25 +89,25 @@ class Record(Frozen):
     format_version: Literal[1, 2] = 2
     config: RunConfig
     config_sha256: str
-    """Digest of the configuration as it was when the run began; its files carry it. Stored, not computed anew, because
-    a later version's configuration has more fields."""
+    """Digest of the configuration when the run began, which all files of the run repeat. It is stored, not computed again,
+    because the configuration of a later version has more fields."""
     sessions: tuple[Session, ...] = ()
     origin: Origin | None = None
-    """Of a run that was converted from files of others; None for one that was trained here."""
+    """Origin of a run that was converted from files of others; None for a run that was trained here."""
 
     def to_json(self) -> bytes:
-        """Indented, so that a person can read it, with a digest of all the rest; floats read back exactly."""
+        """The record as indented JSON, with a digest of all the rest; floats read back exactly."""
         content = json.loads(self.model_dump_json())
         return json.dumps({**content, "sha256": seal(content)}, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def seal(content: dict[str, Any]) -> str:
-    """SHA-256 of the canonical JSON."""
+    """Digest of the content of run.json: SHA-256 of its canonical JSON."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def read_record(path: Path) -> Record:
-    """run.json, checked; CheckpointError naming file and field when it is not what a version of interp wrote."""
+    """The record in a run.json, verified; CheckpointError with file and field if it is not as a version of interp wrote it."""
     content = read_json(path, MAX_BYTES, RESTORE)
     version = content.get("format_version") if isinstance(content, dict) else None
     if not isinstance(version, int) or version not in READERS:
@@ -124,12 +124,12 @@ def read_record(path: Path) -> Record:
 
 
 def read_1(path: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """Format 1 has no digest, a history without checks, and one resume state."""
+    """Content of a run.json of format 1, which has no digest, a history without checksums, and one resume state."""
     return content
 
 
 def read_2(path: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """Format 2: the rest, found to be what its digest says."""
+    """Content of a run.json of format 2, verified against its digest."""
     content = dict(content)
     if content.pop("sha256", None) != seal(content):
         raise CheckpointError(f"{path} was altered: its content does not match its digest; {RESTORE}")
@@ -137,12 +137,12 @@ def read_2(path: Path, content: dict[str, Any]) -> dict[str, Any]:
 
 
 READERS: dict[int, Callable[[Path, dict[str, Any]], dict[str, Any]]] = {1: read_1, 2: read_2}
-"""For every version that ever was, how to read it."""
+"""Functions that read the content of a run.json, by version of the format; all versions that ever were."""
 
 
 @cache
 def git_commit() -> str:
-    """The commit of interp's source."""
+    """Commit of interp's source, as `Session.git_commit` has it."""
 
     def git(*words: str) -> Any:
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""Resume states: what training needs to go on as if it had never stopped. The last two are kept."""
+"""Resume states: what training needs to go on as if it had never stopped. The last two of a run are kept."""
 
 import math
 from pathlib import Path
@@ -14,23 +14,23 @@ from interp.store.tensors import Header, Shapes, Tensors, read_header, read_tens
 
 KEPT = 2
 PARTS = ("model", "optimizer")
-"""What the names of a state's tensors begin with."""
+"""Parts of a state; names of its tensors begin with one of these."""
 REMEDY = "restore it, or delete all resume states and --resume to start again from step 0"
 
 
 class Saved(NamedTuple):
-    """A state that can be trusted."""
+    """A resume state that was verified."""
 
     step: int
     history: Position | None
-    """Where the history was; unknown to format 1."""
+    """Position of the history at this step; None in format 1."""
     checkpoints: int
-    """How many were committed by then, this step's included; those that are there, to format 1."""
+    """Number of checkpoints committed so far, this step's included; in format 1 the number of those that are there."""
     tensors: Tensors
 
 
 def write_resume(run: Path, config_sha256: str, step: int, state: Tensors, history: Position, checkpoints: int) -> None:
-    """Commit a state, then delete those before the one before it. The rows of `history` must be on the disk already."""
+    """Commit a state, then delete all but the last two. The rows up to `history` must be on the disk already."""
     header = resume_header(config_sha256) | {"step": step, "history": list(history), "checkpoints": checkpoints}
     write_tensors(resume_file(run, step), state, header)
     for old in resume_files(run)[KEPT:]:
@@ -39,7 +39,7 @@ def write_resume(run: Path, config_sha256: str, step: int, state: Tensors, histo
 
 
 def read_resume(run: Path, config_sha256: str, config: RunConfig) -> tuple[Saved | None, list[CheckpointError]]:
-    """The newest state that is whole, and what was wrong with newer ones; None when there never was one.
+    """The newest state that is whole (None if there never was one), and the errors of newer states.
 
     Raises:
         CheckpointError: there are states, and none is whole.
@@ -56,15 +56,14 @@ def read_resume(run: Path, config_sha256: str, config: RunConfig) -> tuple[Saved
 
 
 def read_state(path: Path, config_sha256: str, config: RunConfig) -> Saved:
-    """The state in a file; CheckpointError when it is not whole, or not of this configuration and model."""
+    """The resume state in a file; CheckpointError if it is not whole, or not of this configuration and model."""
     shapes = config.model.tensor_shapes(config.task.shape)
     tensors = read_tensors(path, expected_header(path, config_sha256), remedy=REMEDY, at_most=largest(shapes, config))
     weights = {key.removeprefix("model/"): tuple(t.shape) for key, t in tensors.items() if key.startswith("model/")}
     kept = [(key.split("/", 2)[-1], tuple(t.shape)) for key, t in tensors.items() if key.startswith("optimizer/")]
     odd = [name for name in shapes.keys() | weights.keys() if weights.get(name) != shapes.get(name)]
-    # Of each parameter as many gradients as the window has.
-    many = (config.train.grokfast_window,) if config.train.grokfast == "ma" else ()
-    odd += [name for name, shape in kept if shape and shape not in (shapes.get(name), many + shapes.get(name, ()))]
+    several = config.train.window
+    odd += [name for name, shape in kept if shape and shape not in (shapes.get(name), several + shapes.get(name, ()))]
     dtype = torch.float64 if config.train.precision == "float64" else torch.float32
     wrong = [key for key, t in tensors.items() if t.dtype != (torch.float32 if t.ndim == 0 else dtype)]
     odd += [*wrong, *(key for key in tensors if key.split("/")[0] not in PARTS)]
@@ -76,27 +75,27 @@ def read_state(path: Path, config_sha256: str, config: RunConfig) -> Saved:
 
 
 def largest(shapes: Shapes, config: RunConfig) -> int:
-    """Bytes of a state, at most: weights, what optimiser and filter keep of each, and counts of steps."""
+    """Most bytes of a state: weights, what optimiser and gradient filter keep of each, and counts of steps."""
     size = 8 if config.train.precision == "float64" else 4
     return size * sum(config.train.kept * math.prod(shape) + 1 for shape in shapes.values())
 
 
 def one_sided(tensors: Tensors) -> list[str]:
-    """Parameters of which the optimiser keeps one kind of tensor and lacks another."""
+    """Names of parameters for which the optimiser has one kind of tensor and lacks another."""
     keys = [key.split("/", 2)[1:] for key in tensors if key.startswith("optimizer/") and key.count("/") > 1]
     kinds = {kind: {name for each, name in keys if each == kind} for kind, _ in keys}
     return [name for names in kinds.values() for name in set().union(*kinds.values()) - names]
 
 
 def expected_header(path: Path, config_sha256: str) -> Header:
-    """What a state with this file name says of itself."""
+    """Header that a state with this file name must have."""
     if path.name == RESUME_1:
         return resume_header_1(config_sha256)
     return resume_header(config_sha256) | {"step": int(path.name.split(".")[0])}
 
 
 def position(path: Path, header: Header) -> tuple[int, Position | None]:
-    """The step of a state, and where the history was."""
+    """Step of a state, and position of the history at that step (None in format 1)."""
     step, history = header.get("step"), header.get("history")
     whole = path.name == RESUME_1 or (isinstance(history, list) and [type(each) for each in history] == [int, int])
     if type(step) is not int or step < 0 or not whole:
@@ -105,7 +104,7 @@ def position(path: Path, header: Header) -> tuple[int, Position | None]:
 
 
 def count(path: Path, header: Header) -> int:
-    """How many checkpoints a state says were committed."""
+    """Number of committed checkpoints, according to a state."""
     if path.name == RESUME_1:
         return sum(step <= header["step"] for step in checkpoint_steps(path.parent))
     number = header.get("checkpoints")
@@ -117,10 +116,10 @@ def count(path: Path, header: Header) -> int:
 def known_position(
     run: Path, config_sha256: str, config: RunConfig, found_whole: dict[Path, tuple[int, ...]]
 ) -> Position | None:
-    """Where the history certainly was: the newest state that is whole says it.
+    """Position up to which the history is certainly whole, from the newest state that is whole; None if unknown.
 
-    A run that is training replaces its states meanwhile, so those that are gone are looked for again. Files in
-    `found_whole` are not hashed again, and others that are whole are written down there.
+    A run in training replaces its states meanwhile, so if some are gone the directory is read again. Files in `found_whole`
+    are not hashed again; other files that are whole are added to it.
     """
     for _ in range(3):
         found = resume_files(run)

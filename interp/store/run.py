@@ -7,9 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from interp.base import DoesNotApply, UserError, memory_size, near_miss, quarter_of_ram
+from interp.base import DoesNotApply, UserError, near_miss
 from interp.config import RunConfig
-from interp.models import ToySpec, TransformerSpec
+from interp.machine import memory_size, quarter_of_ram
+from interp.models import Family, TensorSpec
 from interp.store.files import CheckpointError, identity
 from interp.store.history import read_history
 from interp.store.layout import HISTORY, RECORD, SPLIT, checkpoint_file, checkpoint_header, checkpoint_steps, is_there
@@ -18,30 +19,28 @@ from interp.store.resume import known_position
 from interp.store.split import read_split
 from interp.store.summary import summary
 from interp.store.tensors import Tensors, map_tensors, read_tensors
-from interp.tasks import DrawnTask, Examples, SparseFeaturesTask, Split, Task
+from interp.tasks import Examples, Split, Task
 
 if TYPE_CHECKING:
     import pandas as pd
-    from transformer_lens import ActivationCache, HookedTransformer
-
-    from interp.models.hooked import HookedToy
+    from transformer_lens import ActivationCache
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The network after `step` optimiser updates. Nothing is read before it is asked for, and nothing is kept."""
+    """The network after `step` optimiser updates. Files are read when asked for, and nothing is kept in memory."""
 
     run: "Run" = field(repr=False)
     step: int
 
     @property
     def path(self) -> Path:
-        """The safetensors file."""
+        """Path of the safetensors file."""
         return checkpoint_file(self.run.path, self.step)
 
     @property
     def weights(self) -> Tensors:
-        """Every parameter by HookedTransformer's name, checked against digest and configuration.
+        """Weights: every parameter by HookedTransformer's name, verified against digest and configuration.
 
         Raises:
             CheckpointError: the file is missing, truncated, altered, of another model, or its numbers are not finite.
@@ -57,10 +56,10 @@ class Checkpoint:
         return tensors
 
     def mapped(self) -> Tensors:
-        """The same as views of the mapped file; its content is hashed only when `run` has not seen the file before.
+        """Weights as views of the mapped file. Its content is hashed only if `run` has not seen the file before.
 
-        A file that was found whole is known again by its inode, size and times, and is whole still: measuring one run
-        five times hashes it once.
+        A file that was found whole is recognised by its inode, size and times, and taken to be whole still. So measuring a
+        run five times hashes its files once.
         """
         header, seen = checkpoint_header(self.run.record.config_sha256, self.step), identity(self.path)
         if seen and self.run.found_whole.get(self.path) == seen:
@@ -71,91 +70,83 @@ class Checkpoint:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Train and test loss (nats, or squared error) and accuracy at this step; empty when the history has no such row."""
+        """Train and test loss (nats, or squared error) and accuracy at this step; empty if the history has no such row."""
         history = self.run.history
         return history.loc[self.step].to_dict() if self.step in history.index else {}
 
     @property
-    def model(self) -> "HookedTransformer | HookedToy":
-        """A HookedTransformer in eval mode with these weights, or a HookedToy, ready for run_with_cache.
+    def model(self) -> Any:
+        """The model in eval mode with these weights, ready for run_with_cache: a HookedTransformer, or its family's own.
 
         Raises:
             UserError: the run was converted from files that do not tell what the model computes.
         """
-        spec = self.run.config.model
-        spec = spec if isinstance(spec, ToySpec) else self.run.known_model
-        return spec.load(self.run.task.shape, self.weights)
+        from interp.models.network import load  # here: looking at a run's curves costs no torch
+
+        return load(self.run.known_model, self.run.task.shape, self.weights)
 
     def cache(self, names: Callable[[str], bool] | Sequence[str] | None = None) -> "ActivationCache":
-        """Activations over the task's whole table, in its order, or over the test examples of a task that draws them.
+        """Activations over the task's whole table, in its order; over the test examples if the task draws its examples.
 
-        `names` keeps only those hooks.
+        If `names` is given, only the hooks that it names are kept.
         """
         import torch
 
-        examples = self.run.split.test if isinstance(self.run.task, DrawnTask) else self.run.task.table()
-        inputs = torch.from_numpy(examples.inputs)
+        inputs = torch.from_numpy(self.run.examples.inputs)
         with torch.inference_mode():
             return self.model.run_with_cache(inputs, names_filter=names)[1]  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A directory that training wrote: what was asked for, how it went, and every checkpoint."""
+    """A run: its configuration, its history and its checkpoints, in a directory that training wrote."""
 
     path: Path
     record: Record
     steps: tuple[int, ...]
     """Steps of the checkpoints in view, ascending."""
     view: tuple[str, ...] = ()
-    """How they were chosen, in the words of the command line."""
+    """How the checkpoints in view were chosen, as options of the command line."""
     memory: int = field(default_factory=quarter_of_ram, repr=False, compare=False)
-    """Bytes that measuring may take, beside what Python and its libraries do: set by `within`."""
+    """Most bytes of memory that measuring may take, beside Python and its libraries; set by `within`."""
     found_whole: dict[Path, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
-    """Identity of every file whose digest was right. All views of a run share it."""
+    """Identity (inode, size, times) of every file whose digest was right. All views of a run share it."""
+    kept: dict[bytes, Any] = field(default_factory=dict, repr=False, compare=False)
+    """What was found for one analysis and is kept for the next, by a digest of what it was found from. All views share it."""
 
     @property
     def config(self) -> RunConfig:
-        """The hyperparameters that were really used."""
+        """Configuration of the run: the hyperparameters that were really used."""
         return self.record.config
 
     @property
     def name(self) -> str:
-        """What the run is called."""
+        """Name of the run."""
         return self.config.name
 
     @property
     def task(self) -> Task:
-        """What was learned."""
+        """Task that the run was trained on."""
         return self.config.task
 
     @property
-    def known_model(self) -> TransformerSpec:
-        """The transformer that was trained; DoesNotApply when it is none, or files of others leave open what it computes."""
-        for name in ("act_fn", "normalization", "attention", "attention_rate"):
+    def known_model(self) -> Family:
+        """Specification of the model; DoesNotApply if files of others leave open what it computes."""
+        for name in self.config.model.computes:
             self.needs(f"model.{name}", f"its {name}", f"--model.{name.replace('_', '-')}")
-        return self.transformer
-
-    @property
-    def transformer(self) -> TransformerSpec:
-        """The transformer that was trained; DoesNotApply when it is none."""
-        if not isinstance(self.config.model, TransformerSpec):
-            raise DoesNotApply(f"{self.path} has a toy model of vectors; what was asked for needs a transformer")
         return self.config.model
 
-    @property
-    def toy(self) -> tuple[SparseFeaturesTask, ToySpec]:
-        """The toy model that was trained, and its task before it; DoesNotApply when it is none."""
-        task, model = self.config.task, self.config.model
-        if not (isinstance(task, SparseFeaturesTask) and isinstance(model, ToySpec)):
-            raise DoesNotApply(
-                f'{self.path} was trained on "{task.kind}"; what was asked for needs a toy model of sparse features'
-            )
-        return task, model
+    @cached_property
+    def examples(self) -> Examples:
+        """Every example of the task, in its order; of a task that draws them, those that are tested."""
+        try:
+            return self.task.table()
+        except DoesNotApply:
+            return self.split.test
 
     @cached_property
     def split(self) -> Split:
-        """Which prompts were trained on and which tested; DoesNotApply when files of others do not tell."""
+        """Training and test prompts; DoesNotApply if files of others do not tell them."""
         if is_there(self.path / SPLIT):
             return read_split(self.path / SPLIT, self.record.config_sha256, self.task.table())
         self.needs("seeds.split", "which prompts were trained on", "a file that holds them")
@@ -163,8 +154,10 @@ class Run:
 
     @cached_property
     def table(self) -> Examples:
-        """Every prompt of the task, in its order, with its answer; of the training examples the one that they are trained on,
-        which differs from the task's own where labels were corrupted."""
+        """All prompts of the task, in its order, with their answers.
+
+        Training examples have the answer that they are trained on, which is wrong if the label was corrupted.
+        """
         table = self.task.table()
         if not self.config.corruption:
             return table
@@ -173,15 +166,20 @@ class Run:
         return Examples(table.inputs, targets)
 
     def needs(self, field: str, what: str, remedy: str) -> None:
-        """DoesNotApply when a field of the configuration is not known, since files of others do not tell it."""
+        """Raise DoesNotApply if a field of the configuration is not known, because files of others do not tell it."""
         if self.record.origin is not None and not self.record.origin.tells(field):
             raise DoesNotApply(
                 f"{self.path} was converted from files that do not tell {what}; convert it with {remedy}"
             )
 
     @cached_property
+    def tensors(self) -> dict[str, TensorSpec]:
+        """Every parameter of the run's model by name."""
+        return self.config.model.tensors(self.task.shape)
+
+    @cached_property
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every parameter of the run's model."""
+        """Shape of every parameter of the run's model, by name."""
         return self.config.model.tensor_shapes(self.task.shape)
 
     @property
@@ -196,7 +194,7 @@ class Run:
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
-        """The checkpoints in view, by ascending step."""
+        """Checkpoints in view, by ascending step."""
         return tuple(Checkpoint(self, step) for step in self.steps)
 
     @property
@@ -206,17 +204,17 @@ class Run:
 
     @property
     def first(self) -> Checkpoint:
-        """The run's first checkpoint, in view or not: step 0 of every run that was trained here."""
+        """The run's first checkpoint, in view or not; step 0 for every run that was trained here."""
         return Checkpoint(self, checkpoint_steps(self.with_checkpoints().path)[0])
 
     def with_checkpoints(self) -> "Run":
-        """The same; DoesNotApply when it was converted from learning curves alone."""
+        """The run itself; DoesNotApply if it was converted from learning curves alone, and so has no checkpoints."""
         if not self.steps:
             raise DoesNotApply(f"{self.path} has learning curves and no weights: what it was converted from held none")
         return self
 
     def at(self, step: int) -> Checkpoint:
-        """The checkpoint of exactly that step; UserError naming the nearest ones when there is none."""
+        """The checkpoint at exactly `step`; UserError with the nearest steps if there is none."""
         if step not in self.with_checkpoints().steps:
             nearest = sorted(sorted(self.steps, key=lambda known: abs(known - step))[:2])
             raise UserError(
@@ -231,9 +229,9 @@ class Run:
         return len(self.steps)
 
     def select(self, *, every: int = 1, last: int | Literal["all"] = "all", steps: Sequence[int] = ()) -> "Run":
-        """The same run with fewer checkpoints in view: every n-th counted from the first, then the last so many.
+        """A view of the run with fewer checkpoints: every `every`-th, counted from the first, then the last `last` of these.
 
-        `steps` names them one by one instead; a step without a checkpoint is a UserError.
+        `steps` gives the steps one by one instead. A step without a checkpoint is a UserError.
         """
         if every < 1:
             raise UserError(f"--every is {every}; it should be at least 1")
@@ -248,15 +246,15 @@ class Run:
         return replace(self, steps=chosen if last == "all" else chosen[-last:], view=(*self.view, *words))
 
     def within(self, memory: int | str) -> "Run":
-        """The same run, to be measured in at most so much memory, such as "2GiB" or a number of bytes.
+        """A view of the run that analyses measure in at most `memory`, a number of bytes or a size such as "2GiB".
 
-        It stands with the run, not with the options of an analysis: it is where the checkpoints are read, and changes
-        no number.
+        It belongs to the run and not to the options of an analysis, because it decides how checkpoints are read. It changes
+        no result.
         """
         return replace(self, memory=memory_size(memory))
 
     def stacked(self, names: Callable[[str], bool] = lambda name: True) -> Tensors:
-        """Weights of all checkpoints in view, [step, …]; only those whose name passes `names` are copied from the files.
+        """Weights of all checkpoints in view, [step, …]. Only parameters whose name passes `names` are copied from the files.
 
         Raises:
             CheckpointError: a file is missing, damaged or of another model.
@@ -271,7 +269,7 @@ class Run:
         return stack
 
     def without_broken(self) -> tuple["Run", list[CheckpointError]]:
-        """The run with only the readable checkpoints in view, and what was wrong with the others."""
+        """A view of the run with only the readable checkpoints, and the errors of the others."""
         readable, faults = [], []
         for checkpoint in self.checkpoints:
             try:
@@ -284,8 +282,8 @@ class Run:
         return replace(self, steps=tuple(readable), view=(*self.view, "--skip-broken")), faults
 
     def summary(self) -> dict[str, str]:
-        """The run in a few words, as shown by IPython and `python -m interp.probe`."""
-        return summary(self)
+        """Summary of the run in a few words, by topic, as shown by IPython and `python -m interp.probe`."""
+        return summary(self.path, self.record, self.steps, lambda: self.history)
 
     def __repr__(self) -> str:
         rows = self.summary()
@@ -318,7 +316,7 @@ def open_run(path: str | Path) -> Run:
 
 
 def open_record(path: str | Path) -> Record:
-    """The run.json of a directory; UserError when there is no such directory, or no run in it."""
+    """The record (run.json) of a directory; UserError if there is no such directory, or no run in it."""
     path, train_one = Path(path), "train one with: python -m interp.train quick"
     try:
         is_directory = path.is_dir()

@@ -1,4 +1,4 @@
-"""How much of a disk a run takes, before it is trained."""
+"""Disk space that a run takes, computed before it is trained."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,19 +11,19 @@ from interp.store.resume import KEPT
 from interp.store.tensors import Tensors, packed
 
 ROW = 100
-"""Bytes of a row of the history, about: five numbers in the fewest digits that read back exactly, and the check."""
+"""Bytes of a row of the history, about: five numbers in the fewest digits that read back exactly, and the checksum."""
 
 
 def run_bytes(config: RunConfig, state: Tensors, checkpoints: int, rows: int, session: Session, block: int) -> int:
-    """Bytes that the files of a trained run take, each in whole blocks: exact to a block a file, and to the rows' digits.
+    """Bytes that the files of a trained run take, each in whole blocks. Exact to one block a file, and to the rows' digits.
 
     Args:
-        config: the run.
-        state: tensors of the shapes of its resume state, of which it keeps two; one that took less than five seconds
-            has but the last.
-        checkpoints: how many it will have.
-        rows: how many its history will have.
-        session: as run.json will record it.
+        config: configuration of the run.
+        state: tensors with the shapes of its resume state. A run keeps two states; one of less than five seconds only
+            has the last.
+        checkpoints: number of its checkpoints.
+        rows: number of rows of its history.
+        session: session as run.json will record it.
         block: bytes of a block of the file system.
     """
     weights = {
@@ -41,10 +41,10 @@ def run_bytes(config: RunConfig, state: Tensors, checkpoints: int, rows: int, se
 
 
 def held_bytes(path: Path, block: int) -> int:
-    """Bytes that the files of a run directory take, each in whole blocks; 0 where there is none."""
+    """Bytes that the files of a run directory take, each in whole blocks; 0 if there is no directory."""
     return in_blocks((file.stat().st_size for file in path.rglob("*") if file.is_file()), block)
 
 
 def in_blocks(sizes: Iterable[int], block: int) -> int:
-    """Bytes of the blocks that files of these sizes take."""
+    """Bytes of all blocks that files of these sizes take."""
     return sum(-(-size // block) * block for size in sizes)

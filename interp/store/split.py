@@ -1,4 +1,4 @@
-"""split.safetensors: which prompts a converted run was trained on, where its files tell."""
+"""split.safetensors: which prompts a converted run was trained on, if its files tell."""
 
 from pathlib import Path
 
@@ -16,12 +16,12 @@ REMEDY = "restore it, or convert the run again"
 
 
 def write_split(path: Path, config_sha256: str, train_index: Int[np.ndarray, " n_train"]) -> None:
-    """Commit the rows of the task's table that were trained on."""
+    """Write, whole or not at all, which rows of the task's table were trained on."""
     write_tensors(path, {NAME: torch.from_numpy(np.sort(train_index))}, split_header(config_sha256))
 
 
 def read_split(path: Path, config_sha256: str, table: Examples) -> Split:
-    """The table divided by those rows; CheckpointError when they cannot be rows of it."""
+    """Training and test prompts of the table, from the rows in the file; CheckpointError if these cannot be rows of it."""
     index = read_tensors(path, split_header(config_sha256), remedy=REMEDY, at_most=8 * len(table)).get(NAME)
     if index is None or index.dtype != torch.int64 or index.ndim != 1 or not 0 < len(index) <= len(table):
         raise CheckpointError(f"{path} is damaged: it has no list of rows; {REMEDY}")

@@ -1,41 +1,43 @@
-"""A run in a few words."""
+"""Summary of a run in a few words."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from interp.models import ToySpec
 from interp.store.files import CheckpointError
+from interp.store.record import Record
 
 if TYPE_CHECKING:
-    from interp.store.run import Run
+    import pandas as pd
 
 
-def summary(run: "Run") -> dict[str, str]:
-    """Its task, model, training, checkpoints and last losses, each by its name; what is not known is called so."""
-    last: Any = None
+def summary(path: Path, record: Record, steps: Sequence[int], history: "Callable[[], pd.DataFrame]") -> dict[str, str]:
+    """Task, model, training, checkpoints and last losses of a run in words, by topic; what is unknown is called not known."""
+    config, last = record.config, None
     done, fault = 0, ""
     try:
-        for step, row in run.history.iloc[-1:].iterrows():
-            last, done = row, int(step)
+        for step, row in history().iloc[-1:].iterrows():
+            last, done = row, int(step)  # type: ignore[arg-type]
     except CheckpointError as error:  # what is damaged in a run should not keep it from saying what it is
         fault = str(error)
     words = {
-        "run": f"{run.name} ({run.path})",
-        "task": task(run),
-        "model": model(run),
-        "training": f"{training(run)}, {max(done, *run.steps, 0):,} of {run.config.train.steps:,} steps",
-        "checkpoints": f"{len(run)}, steps {run.steps[0]:,} to {run.steps[-1]:,}" if run.steps else "none",
+        "run": f"{config.name} ({path})",
+        "task": task(record),
+        "model": model(record),
+        "training": f"{training(record)}, {max(done, *steps, 0):,} of {config.train.steps:,} steps",
+        "checkpoints": f"{len(steps)}, steps {steps[0]:,} to {steps[-1]:,}" if steps else "none",
     }
     if last is not None:
         loss, accuracy = (pair(last[f"train_{what}"], last[f"test_{what}"], how) for what, how in FORMATS)
-        words |= {"loss": f"{loss} {run.task.shape.loss_units} at step {done:,}"}
-        words |= {"accuracy": accuracy} if run.task.shape.kind == "tokens" else {}
+        words |= {"loss": f"{loss} {config.loss_units} at step {done:,}"}
+        words |= {"accuracy": accuracy} if config.task.shape.outputs.kind == "classes" else {}
     if fault:
         words |= {"history": fault}
-    if run.record.origin is not None:
-        words |= {"converted": f"from {run.record.origin.layout}: {', '.join(run.record.origin.files)}"}
-        words |= {"not known": ", ".join(run.record.origin.unknown) or "nothing"}
-        words |= {f"note {number}": note for number, note in enumerate(run.record.origin.notes, start=1)}
+    if record.origin is not None:
+        words |= {"converted": f"from {record.origin.layout}: {', '.join(record.origin.files)}"}
+        words |= {"not known": ", ".join(record.origin.unknown) or "nothing"}
+        words |= {f"note {number}": note for number, note in enumerate(record.origin.notes, start=1)}
     return words
 
 
@@ -43,36 +45,31 @@ FORMATS = (("loss", ".3g"), ("accuracy", ".1%"))
 
 
 def pair(train: float, test: float, how: str) -> str:
-    """Both values, in that format; one that was not logged is not known."""
+    """Train and test value as text, in format `how`; a value that was not logged is called not known."""
     train_word, test_word = ("not known" if math.isnan(value) else f"{value:{how}}" for value in (train, test))
     return f"train {train_word}, test {test_word}"
 
 
-def task(run: "Run") -> str:
-    """What was learned, and from how much of it."""
-    origin = run.record.origin
+def task(record: Record) -> str:
+    """The task in words, and the share of it that is trained on."""
+    origin, about = record.origin, record.config.task.about
     if origin is None or origin.tells("task.train_fraction"):
-        return run.task.about
-    return f"{run.task.about.split(', ')[0]}, from a share of its prompts that is not known"
+        return about
+    return f"{about.split(', ')[0]}, from a share of its prompts that is not known"
 
 
-def model(run: "Run") -> str:
-    """The widths, and what is applied to them."""
-    spec, origin = run.config.model, run.record.origin
+def model(record: Record) -> str:
+    """The model in words; what files of others leave open is called not known."""
+    spec, origin = record.config.model, record.origin
     if origin is not None and "model" in origin.unknown:
         return "not known"
-    if isinstance(spec, ToySpec):
-        ties, hidden = "" if spec.tied else ", untied", "" if spec.hidden == "none" else f" after {spec.hidden}"
-        output = "linear output" if spec.output == "none" else f"{spec.output} output"
-        return f"toy, {spec.d_hidden:,} hidden{hidden}{ties}, {output}{'' if spec.bias else ' without bias'}"
-    activation = "activation not known" if origin and not origin.tells("model.act_fn") else spec.act_fn
-    mlp = "attention only" if spec.attn_only else f"d_mlp {spec.d_mlp}, {activation}"
-    return f"{spec.n_layers} layer{'s' * (spec.n_layers > 1)}, {spec.n_heads} heads, d_model {spec.d_model}, {mlp}"
+    open_fields = [name for name in spec.computes if origin and not origin.tells(f"model.{name}")]
+    return f"{spec.about}; assumed: {', '.join(open_fields)}" if open_fields else spec.about
 
 
-def training(run: "Run") -> str:
-    """The optimiser and its two most telling numbers."""
-    train, origin = run.config.train, run.record.origin
+def training(record: Record) -> str:
+    """The training in words: optimiser, learning rate and weight decay."""
+    train, origin = record.config.train, record.origin
     values = {"optimizer": train.optimizer, "lr": f"{train.lr:g}", "weight_decay": f"{train.weight_decay:g}"}
     known = {name: "not known" if origin and not origin.tells(f"train.{name}") else v for name, v in values.items()}
     return f"{known['optimizer']}, lr {known['lr']}, weight decay {known['weight_decay']}"

@@ -1,4 +1,4 @@
-"""Named tensors in safetensors files: what was written, or an error that names the file and the reason."""
+"""Named tensors in safetensors files. Reading gives what was written, or an error with file and reason."""
 
 import hashlib
 import json
@@ -17,16 +17,16 @@ from interp.store.files import REMEDY, CheckpointError, opened, write_whole
 Tensors = dict[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]
 Header = dict[str, Any]
-"""What a file says of itself, such as its step: JSON values."""
+"""Header of a file, what it says of itself, such as its step: JSON values by name."""
 
 MAX_TABLE = 1 << 20
-"""Bytes of a file's own table of tensors, at most: a model of 64 layers needs a tenth of that."""
+"""Most bytes of a file's own table of tensors; a model of 64 layers needs a tenth of that."""
 
 MAX_BYTES = 1 << 36
-"""Bytes of a file whose shapes are not known beforehand, at most. It is mapped, not read into memory."""
+"""Most bytes of a file whose shapes are not known beforehand. It is mapped, not read into memory."""
 
 UNREADABLE = (SafetensorError, OSError, MemoryError, RuntimeError)
-"""What reading raises: torch maps the file for safetensors, and has errors of its own, as when it vanishes meanwhile."""
+"""Errors that reading a file can raise. torch maps the file, and raises its own errors, for instance if the file vanishes."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
@@ -35,7 +35,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Header) -> 
 
 
 def packed(tensors: Mapping[str, Tensor], header: Header) -> bytes:
-    """The content of that file."""
+    """Bytes of the safetensors file that `write_tensors` writes."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     signed = header | {"sha256": digest(plain, header)}
     # One entry: safetensors writes several in an order that changes from call to call, and equal runs are equal bytes.
@@ -53,7 +53,7 @@ def read_header(path: Path, remedy: str = REMEDY) -> Header:
 
 
 def own_header(path: Path, file: Any, remedy: str) -> Header:
-    """What the open file says of itself, its digest included."""
+    """Header of an open file, its digest included."""
     try:
         header = json.loads((file.metadata() or {}).get("interp", "null"))
     except (ValueError, RecursionError) as error:
@@ -66,13 +66,13 @@ def own_header(path: Path, file: Any, remedy: str) -> Header:
 def read_tensors(
     path: Path, expected: Header, shapes: Shapes | None = None, remedy: str = REMEDY, at_most: int = MAX_BYTES
 ) -> Tensors:
-    """The tensors of a file written by `write_tensors` whose header says what is expected, as views of the mapped file.
+    """Tensors of a file written by `write_tensors`, as views of the mapped file. Its header must have what is `expected`.
 
-    `shapes`, where given, are those of float32 tensors; they are compared with the file's own table before any memory
-    is taken. Where they are not, the tensors have `at_most` so many bytes.
+    `shapes`, if given, are those of float32 tensors. They are compared with the file's own table before any memory is
+    taken. If they are not given, the tensors may have at most `at_most` bytes.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or another than the one that is expected here.
+        CheckpointError: the file is missing, damaged, or not the one that is expected here.
     """
     tensors, header = map_tensors(path, expected, shapes, remedy, at_most)
     expected_digest = header.pop("sha256", None)
@@ -84,7 +84,7 @@ def read_tensors(
 def map_tensors(
     path: Path, expected: Header, shapes: Shapes | None = None, remedy: str = REMEDY, at_most: int = MAX_BYTES
 ) -> tuple[Tensors, Header]:
-    """The same with header and shapes checked but not the content, and the header with its digest."""
+    """Tensors of a file as `read_tensors` gives them, their content not verified; and the header, which has its digest."""
     bounded(path, shapes, remedy, at_most)
     try:
         with safe_open(path, framework="pt") as file:
@@ -97,7 +97,7 @@ def map_tensors(
 
 
 def bounded(path: Path, shapes: Shapes | None, remedy: str, at_most: int = MAX_BYTES) -> None:
-    """CheckpointError unless a file's size and that of its table can be right: its parser would take any."""
+    """Raise CheckpointError unless the sizes of a file and of its table are possible; the parser would accept any."""
     content = at_most if shapes is None else 4 * sum(map(math.prod, shapes.values()))
     with opened(path, 8 + MAX_TABLE + content, remedy) as file:
         size = file.seek(0, 2)
@@ -117,7 +117,7 @@ def bounded(path: Path, shapes: Shapes | None, remedy: str, at_most: int = MAX_B
 
 
 def fits(path: Path, file: Any, shapes: Shapes | None) -> None:
-    """CheckpointError unless the open file has tensors of these names and shapes, float32."""
+    """Raise CheckpointError unless the open file has tensors of these names and shapes, float32."""
     if shapes is None:
         return
     slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  not a dict
@@ -135,7 +135,7 @@ def fits(path: Path, file: Any, shapes: Shapes | None) -> None:
 
 
 def says(path: Path, header: Header, expected: Header) -> None:
-    """CheckpointError unless a file says of itself what is expected; it may say more."""
+    """Raise CheckpointError unless a header has all that is expected; it may have more."""
     odd = next((name for name in expected if header.get(name) != expected[name]), None)
     if odd is not None:
         raise CheckpointError(
@@ -144,12 +144,12 @@ def says(path: Path, header: Header, expected: Header) -> None:
 
 
 def damaged(path: Path, error: Exception, remedy: str) -> CheckpointError:
-    """The error for a file that cannot even be parsed."""
+    """The error for a file that cannot be parsed."""
     return CheckpointError(f"{path} is damaged ({error!s:.200}); {remedy}")
 
 
 def digest(tensors: Mapping[str, Tensor], header: Header) -> str:
-    """SHA-256 over the header, and over names, types, shapes and bytes in the order of the names."""
+    """Digest of a file's content: SHA-256 of the header, and of names, types, shapes and bytes in the order of the names."""
     total = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]

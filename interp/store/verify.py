@@ -1,4 +1,4 @@
-"""Is everything in a run directory what was written there?"""
+"""Verifying a run directory: is everything in it what was written there?"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,16 +13,16 @@ from interp.store.run import Run, open_record
 
 
 class Verdict(NamedTuple):
-    """What was found of one file."""
+    """What verifying found of one file."""
 
     file: str
-    """Relative to the run."""
+    """Path of the file, relative to the run."""
     fault: str
-    """One sentence; empty when the file is what was written."""
+    """What is wrong with the file, in one sentence; empty if nothing is."""
 
 
 def verify(path: str | Path) -> Iterator[Verdict]:
-    """Every file of a run, with what is wrong with it: run.json first, the rest in the order of the directory.
+    """Verdicts on every file of a run: run.json first, the rest in the order of the directory.
 
     Raises:
         UserError: there is no run.
@@ -54,7 +54,7 @@ def verify(path: str | Path) -> Iterator[Verdict]:
 
 
 def looked_at(file: Path, run: Run) -> tuple[Saved | None, str]:
-    """A resume state, or what is wrong with it."""
+    """A resume state (None if it is damaged), and what is wrong with it."""
     try:
         return read_state(file, run.record.config_sha256, run.config), ""
     except CheckpointError as error:
@@ -62,7 +62,7 @@ def looked_at(file: Path, run: Run) -> tuple[Saved | None, str]:
 
 
 def missing(run: Run, newest: Saved | None) -> str:
-    """How many checkpoints fewer are there than were committed, as far as run.json or the newest state tell."""
+    """How many committed checkpoints are missing, in a sentence, as far as run.json or the newest state tell."""
     origin = run.record.origin
     if origin is None and newest is None:
         return ""
@@ -75,28 +75,28 @@ def missing(run: Run, newest: Saved | None) -> str:
 
 
 def trained_prompts(run: Run) -> None:
-    """CheckpointError when the list of trained prompts is damaged or gone."""
+    """Raise CheckpointError if the list of trained prompts is damaged or missing."""
     if not is_there(run.path / SPLIT):
         raise CheckpointError(f"{run.path / SPLIT} is missing; restore it, or convert the run again")
     _ = run.split
 
 
 def checked(run: Run, step: int) -> str:
-    """What is wrong with a checkpoint."""
+    """What is wrong with a checkpoint, in a sentence; empty if nothing is."""
     if step > run.config.train.steps:
         return f"{run.at(step).path} lies beyond the {run.config.train.steps:,} steps of its run; restore run.json"
     return fault_of(lambda: run.at(step).weights)
 
 
 def last_row(run: Run) -> None:
-    """CheckpointError when the history is damaged, or has rows beyond the run."""
+    """Raise CheckpointError if the history is damaged, or has rows beyond the run."""
     history = run.history
     if len(history) and int(history.index[-1]) > run.config.train.steps:
         raise CheckpointError(f"{run.path / HISTORY} has rows beyond the {run.config.train.steps:,} steps of its run")
 
 
 def fault_of(look: Callable[[], object]) -> str:
-    """The sentence of what is wrong, or nothing."""
+    """The message of the error that `look` raises; empty if it raises none."""
     try:
         look()
     except UserError as error:

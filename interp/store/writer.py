@@ -1,4 +1,4 @@
-"""Writing a run directory: one writer, every announced file whole."""
+"""Writing a run directory: one writer, and every file that it reports is whole."""
 
 import sys
 from collections.abc import Mapping
@@ -19,17 +19,17 @@ from interp.store.tensors import Tensors, write_tensors
 
 
 class RunWriter:
-    """The one process that writes a run. Use as a context manager: leaving it releases the directory.
+    """Writer of a run; only one process can be. Use as a context manager: leaving it releases the directory.
 
     `resume_step` is None for a fresh run; otherwise the step of the state that `resume_state()` returns.
     """
 
     def __init__(self, path: Path, config: RunConfig, *, resume: bool = False, overwrite: bool = False):
-        """Claim `path`; what is in it is touched only on entering, so that several runs can be claimed before any is.
+        """Claim `path`. Its files are changed only on entering, so that several runs can be claimed before any is changed.
 
         Raises:
-            UserError: the directory is not empty and neither `resume` nor `overwrite` is asked for, another process
-                writes to it, or it cannot be written. On entering: it holds another configuration or is damaged.
+            UserError: the directory is not empty and neither `resume` nor `overwrite` is true, another process writes
+                to it, or it cannot be written. On entering: it holds another configuration or is damaged.
         """
         self.path, self.config = path, config
         self._resume, self._overwrite = resume, overwrite
@@ -52,11 +52,11 @@ class RunWriter:
         self.release()
 
     def release(self) -> None:
-        """Let go of the directory."""
+        """Release the directory."""
         release(self._lock, self.path)
 
     def _open(self, resume: bool) -> int | None:
-        """Write or compare run.json; return the step to resume from."""
+        """Write run.json, or compare it with the one there; returns the step to resume from, None for a fresh run."""
         sessions: tuple[Session, ...] = ()
         digest = self.config.digest
         if resume and is_there(self.path / RECORD):
@@ -83,7 +83,7 @@ class RunWriter:
         return None
 
     def _leave_out(self, faults: list[CheckpointError], step: int) -> None:
-        """Go on from an older state than the newest, saying why; the damaged ones would be taken for newer."""
+        """Delete damaged states that are newer than the one to go on from, and say why; they would be taken for newer."""
         for fault in faults:
             print(f"{fault}. Going on from the state before it, of step {step:,}.", file=sys.stderr)
         for file in resume_files(self.path)[: len(faults)]:
@@ -91,7 +91,7 @@ class RunWriter:
                 file.unlink()
 
     def begin(self, session: Session) -> None:
-        """Record where and with what the steps that follow are computed."""
+        """Record the session in which the next steps are computed: when, where and with what."""
         self.record = self.record.but(format_version=2, sessions=(*self.record.sessions, session))
         write_whole(self.path / RECORD, self.record.to_json())
 
@@ -100,7 +100,7 @@ class RunWriter:
         self._position = history.append(self._history, row, self._position)
 
     def checkpoint(self, step: int, weights: Mapping[str, Tensor]) -> Path:
-        """Commit the weights after `step` updates; when this returns they, and every row so far, are on the disk."""
+        """Write the weights after `step` updates; returns the path once they, and every row so far, are on the disk."""
         history.flush(self._history)
         path = checkpoint_file(self.path, step)
         float32 = {name: tensor.float() for name, tensor in weights.items()}  # also of what trains in float64
@@ -109,14 +109,14 @@ class RunWriter:
         return path
 
     def save_resume(self, step: int, state: Tensors) -> None:
-        """Commit what training needs to go on from `step` as if it had never stopped."""
+        """Write the resume state, from which training goes on after `step` as if it had never stopped."""
         # The rows first: a state that survives a power cut while they do not would lose them.
         history.flush(self._history)
         write_resume(self.path, self.record.config_sha256, step, state, self._position, self._committed)
         self.resume_step = step
 
     def resume_state(self) -> Tensors:
-        """What `save_resume` wrote last."""
+        """Tensors of the resume state from which the run goes on."""
         assert self.resume_step is not None
         if self._saved is None or self._saved.step != self.resume_step:
             self._saved = self._newest_state()[0]
@@ -124,12 +124,12 @@ class RunWriter:
         return self._saved.tensors
 
     def _newest_state(self) -> tuple[Saved | None, list[CheckpointError]]:
-        """The newest resume state that is whole, and what was wrong with newer ones."""
+        """The newest resume state that is whole (None if there is none), and the errors of newer ones."""
         return read_resume(self.path, self.record.config_sha256, self.config)
 
 
 def refuse_another(path: Path, record: Record, config: RunConfig) -> None:
-    """UserError unless the run that is there is the one that is asked for, or the same with fewer steps."""
+    """Raise UserError unless the run that is there has the configuration asked for, or the same with fewer steps."""
     if record.origin is not None:
         raise UserError(
             f"{path} was converted from {record.origin.layout}, which does not hold what training needs "
@@ -146,9 +146,9 @@ def refuse_another(path: Path, record: Record, config: RunConfig) -> None:
 
 
 def saved_step(path: Path, config: RunConfig) -> int | None:
-    """The step from which `RunWriter` would go on with a run, with nothing touched; None where there is no run yet.
+    """The step from which `RunWriter` would go on with a run; None if there is no run yet. Changes no file.
 
-    It is 0 where nothing was saved, or all that was is damaged: whoever goes on with the run is told.
+    It is 0 if nothing was saved, or if all that was saved is damaged; whoever resumes the run is told so.
 
     Raises:
         UserError: the directory holds something else, or another run.

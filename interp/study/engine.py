@@ -1,4 +1,4 @@
-"""Many runs as one on this machine: a process for each batch, so many at a time; why so: docs/decisions/0008."""
+"""Trains many runs on this machine: a process for each batch, a limited number at a time. Why so: docs/decisions/0008."""
 
 import json
 import os
@@ -15,25 +15,25 @@ from pathlib import Path
 from interp.config import RunConfig
 from interp.store import Run, open_run
 from interp.store.directory import claim, clear, release
+from interp.study.display import Display, display
 from interp.study.plan import Job, Plan, plan
-from interp.study.progress import Display, display
 from interp.study.worker import STOPPED, Order, event
 from interp.train.loop import interruptible
 
 
 class Stopped(KeyboardInterrupt):
-    """A study was stopped on request; the state of every run is saved. Its text says how to go on."""
+    """Raised when a study was stopped on request; the state of every run is saved. Its text says how to go on."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a study."""
+    """What became of a study: its finished runs, and why others are not finished."""
 
     plan: Plan
     runs: dict[str, Run]
-    """The finished ones by name, in the order of the configurations."""
+    """Finished runs by name, in the order of the configurations."""
     failures: dict[str, str]
-    """Why each of the others is not finished, in one sentence; empty after a dry run."""
+    """Why each other run is not finished, one sentence by name of the run; empty after a dry run."""
 
 
 def run_all(
@@ -47,22 +47,22 @@ def run_all(
     at_once: int | None = None,
     threads: int | None = None,
 ) -> Outcome:
-    """Train each configuration into the directory of its name in `out`, in several processes, and say how it goes.
+    """Train each configuration into `out`/NAME, in several processes; returns the finished runs, and why others failed.
 
-    Finished runs are kept as they are and stopped ones go on, so that the same call again trains what is left. A run
-    that diverges, is damaged, or whose process dies is named in the outcome; all others are trained. The same call on
-    the same machine gives the same bytes, also across a stop: runs of one batch are equal to those trained alone to
-    rounding, and who is in a batch depends on the number of processes.
+    Finished runs are kept and stopped ones go on: the same call again trains what is left. A run that diverges, is damaged,
+    or whose process dies is named in the outcome; all others are trained. The same call on the same machine gives the same
+    bytes, also across a stop. A run trained in a batch equals the run trained alone to rounding. Which runs share a batch
+    depends on the number of processes.
 
     Args:
-        configs: by name; `interp.grid` makes such.
+        configs: configurations by name, such as `interp.grid` makes.
         out: directory of the runs' directories.
-        processes: how many at a time; by default a process for each core, and one on a GPU.
+        processes: number of processes at a time; by default one for each core, and one on a GPU.
         dry_run: say what would be done, and how long it would take; write nothing.
         overwrite: begin all runs anew.
         device: a torch device, such as "cpu" or "cuda".
         at_once: runs in a batch; by default as many as are fast and give every process work.
-        threads: of each process; by default the cores shared out, one for each process where they are as many.
+        threads: threads of each process; by default cores ÷ processes.
 
     Raises:
         UserError: an argument makes no sense, a directory holds something else, or the disk has too little room;
@@ -84,7 +84,7 @@ def run_all(
 
 
 def begin_anew(path: Path) -> None:
-    """Clear the directory of a run."""
+    """Clear the directory of a run, so that it begins anew."""
     lock = claim(path, overwrite=True)
     try:
         clear(path)
@@ -93,7 +93,7 @@ def begin_anew(path: Path) -> None:
 
 
 def carry_out(todo: Plan) -> dict[str, str]:
-    """Train all that a plan says; why runs failed, in the order of the plan's configurations."""
+    """Train all runs of a plan; returns why runs failed, by name, in the order of the plan's configurations."""
     with interruptible() as stopping, display(todo) as shown, ThreadPoolExecutor(todo.processes) as pool:
         workers = [Worker(todo, job, shown, stopping) for job in todo.jobs]
         pending = {pool.submit(worker.work) for worker in workers}
@@ -122,22 +122,22 @@ def carry_out(todo: Plan) -> dict[str, str]:
 
 @dataclass
 class Worker:
-    """A job in a process of its own; `work` is called by a thread, the rest by the main one."""
+    """A job in a process of its own. `work` is called by a thread of its own, all else by the main thread."""
 
     plan: Plan
     job: Job
     shown: Display
     stopping: threading.Event
     failures: dict[str, str] = field(default_factory=dict)
-    """Sentences by the runs' names."""
+    """Why runs failed: a sentence by the name of each run."""
     stopped: bool = False
-    """Whether it was left unfinished on request."""
+    """Whether the job was left unfinished on request."""
     process: "subprocess.Popen[str] | None" = None
     asked: bool = False
-    """Whether the process was asked to stop: a second signal would not let it save."""
+    """Whether the process was asked to stop. It is asked once: a second signal would not let it save."""
 
     def work(self) -> None:
-        """Train the job's runs to their end, to a failure of each that fails, or until it is to stop."""
+        """Train the job's runs until each is finished or has failed, or until the job is to stop."""
         code, last = self.attempt()
         if died(code) and not self.stopping.is_set():
             self.shown.say(f"{death(code)}; {' '.join(self.job.names)}: going on from what was saved")
@@ -152,7 +152,7 @@ class Worker:
         self.shown.ended(self.job, len(self.failures))
 
     def attempt(self) -> tuple[int, str]:
-        """Start the process and hear it to its end: its exit code, and the last that it said to a person."""
+        """Start the process and read it to its end; returns its exit code, and the last line that it wrote for a person."""
         if self.stopping.is_set():
             return STOPPED, ""
         last, self.failures = "its process ended without a word", {}
@@ -176,12 +176,12 @@ class Worker:
 
     @property
     def order(self) -> str:
-        """What the process reads."""
+        """The order that the process reads on its stdin, one line of JSON."""
         configs = {name: self.plan.configs[name].model_dump(mode="json") for name in self.job.names}
         return json.dumps(vars(Order(str(self.plan.out), configs, self.plan.device, sys.argv))) + "\n"
 
     def started(self) -> "subprocess.Popen[str]":
-        """The process, in a group of its own: Ctrl-C in a terminal comes to the engine alone, which passes it on once."""
+        """The process, started in a group of its own: Ctrl-C in a terminal reaches only the engine, which passes it on once."""
         return subprocess.Popen(
             [sys.executable, "-m", "interp.study.worker"],
             stdin=subprocess.PIPE,
@@ -205,10 +205,10 @@ class Worker:
 
 
 def died(code: int) -> bool:
-    """Whether a process was ended by somebody else."""
+    """Whether an exit code says that the process was ended by somebody else."""
     return code < 0 or code == STOPPED
 
 
 def death(code: int) -> str:
-    """How it was ended."""
+    """How a process was ended, in words, from its exit code."""
     return f"its process was killed by {signal.Signals(-code).name}" if code < 0 else "its process was told to stop"

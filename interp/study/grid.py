@@ -1,4 +1,4 @@
-"""Many configurations from one: every combination of values, and seeds counted up."""
+"""Many configurations from one: every combination of values, each with several seeds."""
 
 import itertools
 import re
@@ -9,16 +9,16 @@ from interp.base import UserError, near_miss
 from interp.config import RunConfig, flatten
 
 LONGEST_NAME = 100
-"""Characters of a run's name."""
+"""Most characters that the name of a run may have."""
 
 
 def grid(base: RunConfig, seeds: int = 1, vary: Mapping[str, Sequence[Any]] | None = None) -> dict[str, RunConfig]:
-    """Every combination of the values, each with so many seeds, by a name that says what is different.
+    """Configurations with every combination of the values and `seeds` seeds each, by a name that says what differs.
 
     >>> list(grid(RunConfig(), seeds=2, vary={"train.weight_decay": [0.3, 1]}))
     ['weight_decay=0.3+seed=0', 'weight_decay=0.3+seed=1', 'weight_decay=1+seed=0', 'weight_decay=1+seed=1']
 
-    The i-th seed adds i to each of the base's seeds (`Seeds`); its name says that of the model.
+    The i-th seed adds i to each of the base's seeds (`Seeds`). The name gives the seed of the model.
 
     Raises:
         UserError: a field or a value that is not allowed, a value given twice, or none at all.
@@ -44,12 +44,12 @@ def grid(base: RunConfig, seeds: int = 1, vary: Mapping[str, Sequence[Any]] | No
 
 
 def plain(value: Any) -> str:
-    """A value in the characters of a run's name."""
+    """A value as text, in characters that the name of a run may have."""
     return re.sub(r"[^\w.=@-]+", "_", str(value)).strip("_")
 
 
 def changed(base: RunConfig, name: str, values: Mapping[str, Any], seed: int) -> RunConfig:
-    """The base with these fields, by dotted name, and its seeds so many further."""
+    """The base with the fields of `values` (by dotted name) replaced, and `seed` added to each of its seeds."""
     whole = f"{base.name}+{name}"
     if len(whole) > LONGEST_NAME:
         raise UserError(
@@ -68,7 +68,7 @@ def changed(base: RunConfig, name: str, values: Mapping[str, Any], seed: int) ->
 
 
 def parse_axis(words: str) -> tuple[str, list[str]]:
-    """`train.weight-decay=0.3,1` as a field and its values."""
+    """Field and values of an axis written as `train.weight-decay=0.3,1`."""
     field, equals, values = words.partition("=")
     if not equals or not all(values.split(",")):
         raise UserError(f"--vary is {words!r}; write a field and its values, such as train.weight-decay=0.3,1,3")

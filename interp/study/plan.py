@@ -1,11 +1,11 @@
-"""What a study is about to do: which runs are finished, who trains with whom, how much disk and how many minutes."""
+"""What a study is about to do: which runs are finished, which train side by side, how much disk and how many minutes."""
 
 import heapq
 import math
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import torch
 
-from interp.base import UserError, readable_size
+from interp.base import UserError
 from interp.config import RunConfig
-from interp.models.products import keep_freed_memory
+from interp.machine import keep_freed_memory, readable_size
 from interp.store.layout import checkpoint_file, checkpoint_header
 from interp.store.record import Session
 from interp.store.size import held_bytes, run_bytes
@@ -27,16 +27,16 @@ from interp.train.loop import refuse_nonsense, runs_at_once
 from interp.train.schedule import checkpoint_steps, is_logged
 
 SECONDS_TO_TIME = 4.0
-"""Of timing, about, whatever there is to train."""
+"""Seconds that all timing of steps may take, about, however many runs there are."""
 
 SECONDS_A_KIND = 0.4
-"""Of these, for one kind of runs."""
+"""Seconds of timing for one kind of runs, about."""
 
 SECONDS_TO_START = 2.0
-"""Until a new process takes its first step, about: it loads torch."""
+"""Seconds until a new process takes its first step, about; it loads torch."""
 
 Left = dict[str, int | None]
-"""The runs that are to be trained, with the step from which each goes on; None for a new one."""
+"""Runs that are to be trained, by name, with the step from which each goes on; None for a new run."""
 
 
 @dataclass(frozen=True)
@@ -45,43 +45,43 @@ class Job:
 
     names: tuple[str, ...]
     begin: int
-    """The step of the run that is furthest behind."""
+    """Step from which the run that is furthest behind goes on."""
     end: int
     seconds: float
 
     @property
     def updates(self) -> int:
-        """Of all its runs together."""
+        """Updates that are left, summed over the job's runs."""
         return (self.end - self.begin) * len(self.names)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done; as text, one sentence that says it."""
+    """What a study will do: runs, processes, bytes and seconds. `str()` gives it as one sentence."""
 
     configs: Mapping[str, RunConfig]
     out: Path
     finished: tuple[str, ...]
     stopped: tuple[str, ...]
-    """Runs that will go on from where they stopped."""
+    """Names of the runs that go on from where they stopped."""
     jobs: tuple[Job, ...]
-    """Those that take longest first."""
+    """Jobs, those that take longest first."""
     processes: int
     threads: int
-    """Of each process."""
+    """Threads of each process."""
     device: str
     bytes: int
-    """That all runs will take on the disk when they are finished, in whole blocks."""
+    """Bytes that all runs will take on the disk when they are finished, in whole blocks."""
     seconds: float
-    """From the start to the end of the last process."""
+    """Seconds from the start to the end of the last process, estimated."""
     timed: int
-    """Kinds of runs whose steps were timed."""
+    """Number of kinds of runs whose steps were timed."""
     kinds: int
-    """Kinds of runs there are to train; those that were not timed are taken to be as fast by prompt as the largest."""
+    """Number of kinds of runs to train. Kinds that were not timed are taken to be as fast a prompt as the largest kind."""
 
     @property
     def updates(self) -> int:
-        """Of all runs that are to be trained."""
+        """Updates that are left, summed over all runs to train."""
         return sum(job.updates for job in self.jobs)
 
     def __str__(self) -> str:
@@ -99,7 +99,7 @@ class Plan:
 
 
 def counted(number: int, thing: str, more: str = "s") -> str:
-    """`1 run`, `2 runs`."""
+    """A number and its thing in words: `1 run`, `2 runs`."""
     return f"{number:,} {thing}{more if number != 1 else ''}"
 
 
@@ -122,7 +122,7 @@ def plan(
     threads: int | None = None,
     overwrite: bool = False,
 ) -> Plan:
-    """What `run_all` would do with the same arguments; writes nothing, and takes a few seconds of timing.
+    """The plan of what `run_all` would do with the same arguments. Writes nothing; takes a few seconds of timing.
 
     Raises:
         UserError: an argument makes no sense, a directory holds something else, or the disk has too little room.
@@ -171,11 +171,11 @@ def is_finished(path: Path, step: int | None, config: RunConfig) -> bool:
 def share_out(
     configs: Mapping[str, RunConfig], left: Left, processes: int, device: str, at_once: int | None
 ) -> list[tuple[str, ...]]:
-    """Names of runs that train side by side, so that every process has work.
+    """Batches of runs (by name) that train side by side, so that every process has work.
 
-    Who trains with whom is decided over all runs, the finished ones too: a study that was stopped goes on with the same
-    batches, and so to the same bytes. Only where processes would be idle do new runs part, first from those that have
-    begun, then from each other.
+    Batches are formed from all runs, the finished ones too: a study that was stopped goes on with the same batches, and so
+    to the same bytes. Only if processes would be idle are batches split: first new runs from those that have begun, then new
+    runs from each other.
     """
     kinds: dict[str, list[str]] = {}
     for name, config in configs.items():
@@ -201,7 +201,7 @@ def share_out(
 
 
 def job(names: tuple[str, ...], configs: Mapping[str, RunConfig], left: Left, cost: "Cost") -> Job:
-    """A batch with what its remaining steps will take."""
+    """Job of a batch of runs, with the seconds that its remaining steps will take."""
     train = configs[names[0]].train
     begin = min(left[name] or 0 for name in names)
     with_checkpoint = set(checkpoint_steps(train))
@@ -212,7 +212,7 @@ def job(names: tuple[str, ...], configs: Mapping[str, RunConfig], left: Left, co
 
 
 def makespan(seconds: Sequence[float], processes: int) -> float:
-    """When the last process ends, if each takes the next job as soon as it is free."""
+    """Seconds until the last process ends, if each takes the next job as soon as it is free."""
     free = [0.0] * processes
     for each in seconds:
         heapq.heapreplace(free, free[0] + each)
@@ -220,7 +220,7 @@ def makespan(seconds: Sequence[float], processes: int) -> float:
 
 
 class Cost(NamedTuple):
-    """Seconds of one update of a batch, of evaluating a row of each of its runs, and of packing a checkpoint of each."""
+    """Seconds that a batch takes: for one update, for a row of the history of each run, for packing a checkpoint of each run."""
 
     update: float
     rows: float
@@ -228,10 +228,10 @@ class Cost(NamedTuple):
 
 
 def timings(batches: Sequence[Sequence[RunConfig]], device: str) -> tuple[list[Cost], int, int]:
-    """What each batch costs, how many kinds were timed, and how many there are.
+    """Cost of each batch, number of kinds that were timed, number of kinds that there are.
 
-    The largest batch of each kind is timed, the largest kinds first, until the time is up; other batches cost as much by
-    prompt.
+    The largest batch of each kind is timed, the largest kinds first, until the time is up. Other batches are taken to cost
+    as much a prompt.
     """
     kinds: dict[str, Sequence[RunConfig]] = {}
     for batch in sorted(batches, key=prompts, reverse=True):
@@ -249,16 +249,16 @@ def timings(batches: Sequence[Sequence[RunConfig]], device: str) -> tuple[list[C
 
 
 def prompts(batch: Sequence[RunConfig]) -> int:
-    """Of all its runs in one update."""
+    """Prompts in one update of a batch, summed over its runs."""
     sizes = [config.task.n_train for config in batch]
     size = batch[0].train.batch_size
     return sum(sizes if size == "full" else [min(size, each) for each in sizes])
 
 
 def timed(configs: Sequence[RunConfig], device: str) -> Cost:
-    """What these runs cost side by side: a few real steps after a warm-up, in memory."""
+    """Measured cost of training these runs side by side: a few real steps in memory, after a warm-up."""
 
-    def lasts(act, at_most: int = 100) -> float:
+    def lasts(act: Callable[[int], object], at_most: int = 100) -> float:
         act(0)
         began, done = time.monotonic(), 0
         while done < 2 or (done < at_most and time.monotonic() - began < SECONDS_A_KIND / 3):
@@ -277,8 +277,8 @@ def timed(configs: Sequence[RunConfig], device: str) -> Cost:
 
 
 @contextmanager
-def one_process_has(threads: int) -> Iterator[None]:
-    """Torch with so many threads and memory kept as in training, for as long as it lasts."""
+def one_process_has(threads: int) -> Generator[None]:
+    """A context in which torch has `threads` threads, and keeps memory as in training."""
     before = torch.get_num_threads()
     keep_freed_memory()
     torch.set_num_threads(threads)
@@ -289,7 +289,7 @@ def one_process_has(threads: int) -> Iterator[None]:
 
 
 def refuse_a_full_disk(configs: Mapping[str, RunConfig], out: Path, finished: Collection[str], session: Session) -> int:
-    """Bytes of all runs when they are finished; UserError when the disk has not the room that is still needed."""
+    """Bytes of all runs when they are finished; UserError if the disk lacks room for what is still to be written."""
     place = next(parent for parent in (out.absolute(), *out.absolute().parents) if parent.is_dir())
     block = os.statvfs(place).f_frsize
     known: dict[object, int] = {}
@@ -313,13 +313,13 @@ def refuse_a_full_disk(configs: Mapping[str, RunConfig], out: Path, finished: Co
 
 
 def shapes_key(config: RunConfig) -> object:
-    """What decides the sizes of a run's files: shapes, counts and kinds, and of a real number whether it is 0."""
+    """A key that is equal for runs whose files have equal sizes: shapes, counts, kinds, and which real numbers are 0."""
     train = {name: bool(value) if isinstance(value, float) else value for name, value in config.train}
     return repr((config.task.shape, config.model.but(init_scale=1.0), train))
 
 
 def state_like(config: RunConfig) -> Tensors:
-    """A resume state of the shapes that this run's will have: that after one update on one prompt."""
+    """A resume state with the shapes that this run's will have, made by one update on one prompt."""
     learner = Learner.make([config.but(train=config.train.but(batch_size=1))], "cpu")
     learner.update(0)
     return learner.state(0)

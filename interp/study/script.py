@@ -11,44 +11,44 @@ import plotly.graph_objects as go
 import tyro
 
 from interp import figures
-from interp.analyze._export import write_gif, write_html, write_pngs
 from interp.base import one_sentence
 from interp.config import RunConfig
+from interp.report.files import write_gif, write_html, write_pngs
 from interp.store import Run
 from interp.study.engine import Outcome, run_all
 
 Configs = Mapping[str, RunConfig]
-"""Runs to train, by name."""
+"""Configurations of runs to train, by name."""
 
 Runs = Mapping[str, Run]
-"""Trained ones, by name."""
+"""Trained runs, by name."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Which size, and where."""
+    """Options of a study's script: its size, its directory, its processes."""
 
     work: Path
-    """Directory of the trained runs; those that are finished are not trained again."""
+    """Directory of the trained runs. Runs that are finished are not trained again."""
     small: bool = False
-    """A size of a minute or two that shows that it works; its tables and figures are written to --work."""
+    """Run a small size of a minute or two that shows that the study works. Its tables and figures are written to --work."""
     processes: int | Literal["auto"] = "auto"
-    """Runs or batches of runs at a time; auto is one for each core."""
+    """Processes at a time, each with a run or a batch of runs; auto is one for each core."""
     dry_run: bool = False
-    """Say how many runs there are, how much disk and how long they take, and stop."""
+    """Only print the number of runs, the disk space and the time they take."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What a study found."""
+    """What a study found: tables, figures and animations, by name."""
 
     tables: Mapping[str, pd.DataFrame]
-    """Written as results/NAME.csv, with their index; the first is printed."""
+    """Tables, written as results/NAME.csv with their index. The first is printed."""
     figures: Mapping[str, go.Figure]
-    """Written as results/NAME.png."""
+    """Figures, written as results/NAME.png."""
     animations: Mapping[str, go.Figure] = dataclasses.field(default_factory=dict)
-    """With a slider (`figures.animated`): written as results/NAME.gif, and as the page NAME.html beside the trained runs,
-    with a play button; it is too large for results."""
+    """Figures with a slider (`figures.animated`), written as results/NAME.gif. The page NAME.html, with a play button, is too
+    large for results; it is written beside the trained runs."""
 
 
 def main(
@@ -63,13 +63,13 @@ def main(
     """The command `python analyses/NAME/study.py`; returns its exit code.
 
     Args:
-        file: the script's own.
-        doc: its docstring; the first line is the question.
-        configs: given whether it is to be small, the runs by name.
-        report: given the finished runs by name, what was found.
-        words: of the command line; by default sys.argv's.
-        further: given those runs, the ones that they call for, such as the best setting with more seeds; these are trained
-            next, and reported with the others.
+        file: path of the script.
+        doc: docstring of the script; its first line is the question.
+        configs: function from "is it small?" to the configurations by name.
+        report: function from the finished runs by name to what was found.
+        words: words of the command line; by default those of sys.argv.
+        further: function from the finished runs to further configurations, such as the best setting with more seeds. They
+            are trained next, and reported with the others.
     """
     home = Path(file).parent
     with one_sentence():
@@ -108,7 +108,7 @@ def main(
 
 
 def keep(found: Report, directory: Path, pages: Path, command: str) -> None:
-    """Write tables and pictures, with the command that made them, and the pages; print the first table."""
+    """Write tables, pictures (with the command that made them) and pages; print the first table."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, table in found.tables.items():
         table.to_csv(directory / f"{name}.csv", float_format="%.6g")

@@ -5,24 +5,24 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from interp.analyze import measure
-from interp.analyze._comparison import over_runs
 from interp.base import UserError, near_miss
 from interp.config import flatten
 from interp.store import Run
+from interp.views.comparison import over_runs
 
 STEPS = ("memorised", "generalised")
-"""Facts that are steps: NaN where a run did not come there, censored at its last step."""
+"""Columns that are steps; NaN means that a run did not get there: right-censored at its last step."""
 
 LAST = "last_step"
-"""The column of the last logged step."""
+"""Name of the column with a run's last logged step."""
 
 
 def tabulate(runs: Mapping[str, Run] | Iterable[Run]) -> pd.DataFrame:
-    """A row for each run: the fields in which they differ, by dotted name, and what came of it.
+    """A table with a row for each run: the fields in which the runs differ, by dotted name, and the facts of each run.
 
-    Facts are the columns without a dot: `memorised` and `generalised`, the steps from which train and test accuracy stay
-    at or above 99 % (NaN: not reached), `best_test_accuracy`, `final_test_accuracy`, all as the analysis "curves" measures
-    them, and `last_step`. Further columns may be added, for `spread` too.
+    Facts are the columns without a dot. `memorised` and `generalised`: steps from which train and test accuracy stay at or
+    above 99 % (NaN: not reached). `best_test_accuracy`, `final_test_accuracy`: shares. All four are as the analysis "curves"
+    measures them. `last_step`: last logged step. Further columns may be added, for `spread` too.
     """
     named = runs if isinstance(runs, Mapping) else {run.path.name: run for run in runs}
     fields = {
@@ -36,12 +36,12 @@ def tabulate(runs: Mapping[str, Run] | Iterable[Run]) -> pd.DataFrame:
 
 
 def plain(value: object) -> object:
-    """A value that can be compared and grouped by."""
+    """A value in a form that can be compared and grouped by."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def facts(run: Run) -> dict[str, float]:
-    """When a run memorised and generalised, and how good it was."""
+    """Facts of a run by name: when it memorised and generalised (steps), its test accuracies, its last step."""
     found = measure(run, "curves")
     accuracy = found["test_accuracy"].to_numpy()
     return {
@@ -53,11 +53,11 @@ def facts(run: Run) -> dict[str, float]:
 
 
 def spread(table: pd.DataFrame, by: Sequence[str] = (), steps: Sequence[str] = STEPS) -> pd.DataFrame:
-    """Of every fact, within each cell of runs that agree in `by`: how many runs have it and how many lack it, median, range.
+    """A table with a row for each cell of runs that agree in `by`: number with and without each fact, median, range.
 
-    Of the columns `steps`, a run that lacks it counts as one that arrives later than its last step: the median is that of
-    Kaplan and Meier, NaN when fewer than half arrive. Of other facts it is the middle value, and runs that lack it are left
-    out. Without `by` all runs are one cell.
+    For the columns in `steps`, a run without the fact counts as one that arrives after its last step. The median is then that
+    of Kaplan and Meier: NaN if fewer than half arrive. For other facts it is the ordinary median of the runs that have it.
+    Without `by` all runs are one cell.
 
     Raises:
         UserError: the table has no such column.
@@ -80,7 +80,7 @@ def spread(table: pd.DataFrame, by: Sequence[str] = (), steps: Sequence[str] = S
 
 
 def of_values(values: pd.Series) -> dict[str, float]:
-    """The same numbers of a fact that is no step."""
+    """Number with and without the fact, median and range of a fact that is not a step."""
     known = values.dropna()
     return {
         "reached": len(known),

@@ -1,7 +1,7 @@
 """A batch of runs in a process of its own: `python -m interp.study.worker`, which `engine` starts.
 
-On stdin comes one line of JSON, an `Order`. On stdout goes a line of JSON for every event, marked by a first character that
-no other line has; whatever else is printed, on stderr too, is for a person.
+It reads one line of JSON from stdin, an `Order`. It writes a line of JSON to stdout for every event, marked by a first
+character that no other line has. All else that it prints, on stderr too, is for a person.
 """
 
 import dataclasses
@@ -17,42 +17,43 @@ from interp.config import RunConfig
 from interp.store.history import Row
 
 MARK = "\x1e"
-"""ASCII's record separator."""
+"""First character of a line that is an event: ASCII's record separator."""
 
 SECONDS_BETWEEN = 0.2
-"""Of two words on how far a batch is."""
+"""Least seconds between two events that say how far a batch is."""
 
 STOPPED = 130
-"""The exit code after SIGINT or SIGTERM, as that of a shell."""
+"""Exit code after SIGINT or SIGTERM, as in a shell."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """What to train, and how."""
+    """What a worker is to train, and how."""
 
     out: str
     configs: dict[str, dict[str, Any]]
-    """By name, which is that of the directory in `out`; as JSON has them."""
+    """Configurations as JSON, by name; the name is that of the directory in `out`."""
     device: str
     command: list[str]
-    """That a person gave, for the record."""
+    """Command that a person gave, for the record of the run."""
 
 
 def event(line: str) -> dict[str, Any] | None:
-    """What a line of a worker tells the engine: `step`, how far its batch is, or `failed`, a sentence for each run by
-    name. None when it is for a person.
+    """The event that a line of a worker's output holds; None if the line is for a person.
+
+    `step` says how far its batch is. `failed` has a sentence for each run that failed, by name.
     """
     return json.loads(line[1:]) if line.startswith(MARK) else None
 
 
 class Teller:
-    """Watches training and tells the engine of it."""
+    """Watches training and tells the engine how far it is."""
 
     def __init__(self) -> None:
         self._channel, self._last = sys.stdout, 0.0
 
     def __call__(self, total: int, start: int, label: str) -> "Teller":
-        """Itself: it tells of all stretches alike."""
+        """The teller itself: it treats all stretches of training alike."""
         return self
 
     def __enter__(self) -> "Teller":
@@ -62,22 +63,22 @@ class Teller:
         pass
 
     def step(self, step: int) -> None:
-        """Every now and then. Once the engine is gone this raises BrokenPipeError, which ends the worker."""
+        """Tell the step, every now and then. Once the engine is gone this raises BrokenPipeError, which ends the worker."""
         if time.monotonic() - self._last > SECONDS_BETWEEN:
             self._last = time.monotonic()
             self.tell(step=step)
 
     def rows(self, rows: Sequence[Row]) -> None:
-        """Nothing."""
+        """Do nothing with the rows of the history."""
 
     def tell(self, **what: Any) -> None:
-        """One event."""
+        """Write one event."""
         self._channel.write(f"{MARK}{json.dumps(what)}\n")
         self._channel.flush()
 
 
 def work(order: Order, teller: Teller) -> int:
-    """Train the runs that can be trained, side by side, and tell why others cannot; the exit code."""
+    """Train the runs that can be trained, side by side, and tell why others cannot; returns the exit code."""
     from interp.store import RunWriter
     from interp.train.loop import Diverged, Interrupted, train_many
 
@@ -104,7 +105,7 @@ def work(order: Order, teller: Teller) -> int:
 
 
 def main() -> int:
-    """Do what stdin says; the exit code."""
+    """Do what the order on stdin says; returns the exit code."""
     order = Order(**json.loads(sys.stdin.readline()))
     teller, sys.stdout, sys.argv = Teller(), sys.stderr, order.command
     return work(order, teller)

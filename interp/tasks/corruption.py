@@ -1,7 +1,7 @@
-"""Wrong answers in a training set: how well does a network that must memorise them still understand the rest?
+"""Wrong answers in a training set: how well does a network that must memorise them generalise to the rest?
 
-Power et al. (2022, arXiv 2201.02177, figure 6) train with up to 3,000 of them; Doshi et al. (2023, arXiv 2310.13061) ask what
-becomes of the wrong answers once the network has understood.
+Power et al. (2022, arXiv 2201.02177, figure 6) train with up to 3,000 wrong answers. Doshi et al. (2023, arXiv 2310.13061)
+ask what becomes of them once the network has generalised.
 """
 
 from typing import ClassVar
@@ -15,14 +15,15 @@ from interp.tasks.split import Examples, Split
 
 
 class Corruption(Frozen):
-    """How many training examples get a wrong answer."""
+    """Corruption of labels: how many training examples get a wrong answer."""
 
     section: ClassVar[str] = "corruption"
 
     labels: int = Field(default=0, ge=0)
-    """Training examples with a wrong answer, drawn anew among the others that the task gives, each as likely."""
+    """Number of training examples with a wrong answer. It is drawn uniformly from the other answers of the task."""
     share: float = Field(default=0.0, ge=0, le=1)
-    """The same as a share of the training set, from 0 to 1, rounded down; one of the two is 0."""
+    """Share of the training set with a wrong answer, 0 to 1; the number is rounded down. Give this or corruption.labels, not
+    both."""
 
     @model_validator(mode="after")
     def _is_one_number(self) -> "Corruption":
@@ -37,7 +38,7 @@ class Corruption(Frozen):
         return bool(self.labels or self.share)
 
     def count(self, n_train: int) -> int:
-        """How many of so many training examples; UserError when there are not so many, or when it is none."""
+        """Number of wrong answers among `n_train` training examples; UserError if it is 0, or more than there are."""
         if self.labels > n_train:
             raise UserError(
                 f"corruption.labels is {self.labels:,}; the training set has {n_train:,} examples, so take at most as many"
@@ -50,9 +51,9 @@ class Corruption(Frozen):
         return found
 
     def of(self, split: Split, seed: int) -> Split:
-        """The split with wrong answers in its training set, drawn from `seed` alone; the test set is as it was.
+        """The split with wrong answers in its training set, drawn from `seed` alone; the test set is unchanged.
 
-        With one seed fewer corrupted examples are some of more, with the same wrong answers.
+        With one seed, the corrupted examples of a smaller number are among those of a larger one, with the same wrong answers.
         """
         targets, count = split.true_targets, self.count(len(split.train))
         if not count:
@@ -71,8 +72,9 @@ class Corruption(Frozen):
         seed: int,
         step: int,
     ) -> Int[np.ndarray, "n ..."]:
-        """Answers of examples that are drawn anew for each update, some of them wrong: each example with probability
-        `share`, from (seed, step) alone. UserError for a number of labels, which belongs to a fixed training set."""
+        """Answers of examples that are drawn anew for each update, wrong with probability `share` for each example.
+
+        Drawn from (seed, step) alone. UserError if `labels` is set, which is for a fixed training set."""
         if self.labels:
             raise UserError(
                 f"corruption.labels is {self.labels:,}, and this task draws new examples for each update; "
@@ -86,10 +88,11 @@ class Corruption(Frozen):
 def others(
     targets: Int[np.ndarray, "n ..."], answers: Int[np.ndarray, " m"], generator: np.random.Generator
 ) -> Int[np.ndarray, "n ..."]:
-    """For every target one of the other answers (ascending, the target among them), each as likely, independently.
+    """Wrong answers: for every target one of the other `answers`, uniform and independent.
 
-    An example with several answers gets all of them wrong, save those that cannot be known. Of two answers the other one is
-    certain: half of the labels wrong say nothing then, and all of them are the same task with its answers exchanged.
+    `answers` ascend and contain the targets. An example with several answers gets all of them wrong, except those that are
+    IGNORED. If there are only two answers, the wrong one is certain: half of the labels wrong then tell nothing, and all of
+    them wrong are the same task with its answers exchanged.
     """
     if len(answers) < 2:
         raise UserError(f"the task has {len(answers)} answer, so none is wrong; leave corruption out")
@@ -99,5 +102,5 @@ def others(
 
 
 def along(chosen: Bool[np.ndarray, " n"], targets: Int[np.ndarray, "n ..."]) -> Bool[np.ndarray, "n ..."]:
-    """One truth an example, for all its answers."""
+    """Mask over examples, in a shape that broadcasts against their answers."""
     return chosen.reshape(-1, *(1,) * (targets.ndim - 1))

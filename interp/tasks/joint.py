@@ -7,7 +7,8 @@ import tyro
 from jaxtyping import Int
 from pydantic import Field, field_validator, model_validator
 
-from interp.base import TaskShape, near_miss
+from interp.base import near_miss
+from interp.shape import Shape
 from interp.tasks.group import GROUP_OPERATIONS, GroupTask, known_group
 from interp.tasks.modular import OPERATIONS, ModularTask
 from interp.tasks.split import Examples
@@ -19,16 +20,16 @@ class JointTask(FiniteTask):
 
     kind: tyro.conf.Suppress[Literal["joint"]] = "joint"
     operations: tuple[str, ...] = ("add", "subtract")
-    """Two or more: modular ones (add, subtract, multiply, divide, …, as in --task.operation of the other presets), or with
-    task.group those on a group: compose, conjugate, aba."""
+    """Two or more operations. On residues: add, subtract, multiply, divide, …, as in --task.operation of the other presets.
+    With task.group: compose, conjugate, aba."""
     p: int = Field(default=97, ge=3, le=1024)
-    """Modulus of modular operations, 3 to 1024; division needs a prime."""
+    """Modulus of modular operations, 3 to 1024. Division needs a prime."""
     group: str = ""
-    """The group, by name or as a table; none: modular operations."""
+    """Group, by name or as a table. Empty for modular operations."""
     train_fraction: float = Field(default=0.3, gt=0, lt=1)
     """Share of all tables together that is trained on, between 0 and 1."""
     table_seed: int = Field(default=0, ge=0)
-    """Which random table, for `random` only."""
+    """Seed of the random table, for operation `random` only."""
 
     @field_validator("group")
     @classmethod
@@ -58,43 +59,41 @@ class JointTask(FiniteTask):
         self.check_train_fraction()
         return self
 
-    @property
     def parts(self) -> tuple[ModularTask | GroupTask, ...]:
-        """The task of each operation alone; each says itself where it is not defined."""
+        """Tasks of each operation alone; each raises its own error if it is not defined."""
         one = GroupTask(group=self.group) if self.group else ModularTask(p=self.p, table_seed=self.table_seed)
         return tuple(one.but(operation=name, prompt="aob=") for name in self.operations)
 
     @property
     def about(self) -> str:
-        """In a few words."""
-        first, formulas = self.parts[0], [part.rule.formula for part in self.parts]
-        where = f"on {first.group_name}" if isinstance(first, GroupTask) else f"mod {self.p}"
+        """The task in a few words."""
+        first, formulas = self.parts()[0], [part.rule.formula for part in self.parts()]
         together = f"{', '.join(formulas[:-1])} and {formulas[-1]}"
-        return f"{together} {where}, {self.train_fraction:.0%} of {self.n_prompts:,} prompts"
+        return f"{together} {first.place}, {self.train_fraction:.0%} of {self.n_prompts:,} prompts"
 
     @property
     def n_values(self) -> int:
-        """The residues, or the elements."""
-        return self.parts[0].n_values
+        """Number of residues, or of elements of the group."""
+        return self.parts()[0].n_values
 
     @property
-    def shape(self) -> TaskShape:
-        """Tokens of the values, then "=", then the operations in their order; of the values alone, the logits."""
-        one = self.parts[0].shape
-        return one.but(d_vocab=one.d_vocab + len(self.operations) - 1)
+    def shape(self) -> Shape:
+        """Shape of the task. Tokens: the values, then "=", then the operations in order. Only values have logits."""
+        one = self.parts()[0].shape
+        return Shape.of_tokens(one.tokens.n_ctx, one.tokens.d_vocab + len(self.operations) - 1, one.outputs.n)
 
     @property
     def n_prompts(self) -> int:
-        """Entries of all tables."""
-        return sum(part.n_prompts for part in self.parts)
+        """Number of entries of all tables together."""
+        return sum(part.n_prompts for part in self.parts())
 
-    def which(self) -> Int[np.ndarray, " n_prompts"]:
-        """The operation of each prompt of the table, as its place in `operations`."""
-        return np.repeat(np.arange(len(self.operations)), [part.n_prompts for part in self.parts])
+    def part_of_rows(self) -> Int[np.ndarray, " n_prompts"]:
+        """Operation of each prompt of the table, as index into `operations`."""
+        return np.repeat(np.arange(len(self.operations)), [part.n_prompts for part in self.parts()])
 
     def table(self) -> Examples:
-        """The operations' tables, one after the other."""
-        tables = [part.table() for part in self.parts]
+        """All prompts with their answers: the tables of the operations one after the other."""
+        tables = [part.table() for part in self.parts()]
         inputs, targets = (np.concatenate([getattr(table, name) for table in tables]) for name in ("inputs", "targets"))
-        inputs[:, 1] += self.which()
+        inputs[:, 1] += self.part_of_rows()
         return Examples(inputs, targets)

@@ -1,4 +1,4 @@
-"""A subsequence that comes again in a sequence of random tokens (Nanda et al. 2023, appendix on other tasks)."""
+"""Repeated subsequence: it comes again in a sequence of random tokens (Nanda et al. 2023, appendix on other tasks)."""
 
 from typing import Literal
 
@@ -6,33 +6,34 @@ import numpy as np
 import tyro
 from pydantic import Field, model_validator
 
-from interp.base import IGNORED, TaskShape
+from interp.base import IGNORED
+from interp.shape import Shape
 from interp.tasks.drawn import MOST, Count
 from interp.tasks.sequence import SequenceTask
 from interp.tasks.split import Examples
 
 
 class RepeatedTask(SequenceTask):
-    """Learn to go on with a subsequence that stood in the sequence before, as induction heads do (Olsson et al. 2022).
+    """Learn to continue a subsequence that occurred earlier in the sequence, as induction heads do (Olsson et al. 2022).
 
-    All tokens are uniform and independent; a subsequence of them stands at several places, uniform among those where no
-    two overlap. Answers are its tokens from the second occurrence on, the first of each apart, which nothing tells. The
-    sizes are those of the curves that Nanda et al. (2023) released; how their places were drawn is not known.
+    Tokens are uniform and independent. A subsequence of them occurs at several places, uniform among those where no two
+    overlap. Answers are its tokens from the second occurrence on, except the first token of each, which cannot be predicted.
+    Default sizes are those of the curves that Nanda et al. (2023) released; how they drew the places is not known.
     """
 
     kind: tyro.conf.Suppress[Literal["repeated"]] = "repeated"
     vocabulary: int = Field(default=128, ge=2, le=65_536)
-    """Distinct tokens."""
+    """Number of distinct tokens."""
     length: int = Field(default=85, ge=4, le=1024)
-    """Tokens of a sequence."""
+    """Number of tokens in a sequence."""
     subsequence: int = Field(default=16, ge=2)
-    """Tokens that are repeated."""
+    """Number of tokens in the repeated subsequence."""
     times: int = Field(default=3, ge=2)
-    """Occurrences of the subsequence."""
+    """Number of occurrences of the subsequence."""
     examples: Count = 512
-    """Different sequences that are trained on, or `endless`: fresh ones for every update."""
+    """Number of different sequences to train on, or `endless`: new sequences for every update."""
     test_examples: int = Field(default=500, ge=1, le=MOST)
-    """Sequences that are tested, none of them trained on where those are a set."""
+    """Number of sequences to test on. None of them is trained on, unless task.examples is endless."""
 
     @model_validator(mode="after")
     def _fits(self) -> "RepeatedTask":
@@ -46,34 +47,33 @@ class RepeatedTask(SequenceTask):
 
     @property
     def about(self) -> str:
-        """In a few words."""
+        """The task in a few words."""
         return (
             f"{self.subsequence} tokens that come {self.times} times among {self.length}, {self.from_what('sequences')}"
         )
 
     @property
     def spare(self) -> int:
-        """Tokens beside the occurrences."""
+        """Number of tokens of a sequence that are not in an occurrence."""
         return self.length - self.times * self.subsequence
 
     @property
     def n_sequences(self) -> int:
-        """Those with the occurrences at one choice of places."""
+        """Number of different sequences with the occurrences at one choice of places, a lower bound for all."""
         return self.vocabulary ** (self.spare + self.subsequence)
 
     @property
-    def shape(self) -> TaskShape:
-        """Read at every token that can come before an answer."""
+    def shape(self) -> Shape:
+        """Shape of the task: answers are read at every token that can come before an answer."""
         positions = tuple(range(self.subsequence, self.length - 1))
-        return TaskShape(n_ctx=self.length, d_vocab=self.vocabulary, d_vocab_out=self.vocabulary, positions=positions)
+        return Shape.of_tokens(self.length, self.vocabulary, self.vocabulary, positions)
 
-    @property
     def answer_names(self) -> list[str]:
-        """The token that is told, counted from 1."""
-        return [f"token {position + 2}" for position in self.shape.positions]
+        """Names of the answers: position of the token that is predicted, counted from 1."""
+        return [f"token {position + 2}" for position in self.shape.classes.positions]
 
     def drawn(self, n: int, numbers: np.random.Generator) -> Examples:
-        """So many independent sequences."""
+        """`n` independent sequences, with their answers."""
         inputs = numbers.integers(self.vocabulary, size=(n, self.length))
         pattern = numbers.integers(self.vocabulary, size=(n, self.subsequence))
         # Which of the spare tokens and the occurrences, in order, are occurrences; then where each of those begins.

@@ -1,6 +1,4 @@
-"""What tasks have in common whose examples are sequences of tokens, drawn as many as are wanted."""
-
-from typing import Any
+"""Base of tasks whose examples are sequences of tokens, drawn at random."""
 
 import numpy as np
 
@@ -9,23 +7,18 @@ from interp.tasks.split import Examples
 
 
 class SequenceTask(DrawnTask):
-    """Learn a rule from sequences of tokens: from a set of them again and again, or from an endless stream.
+    """A task to learn a rule from sequences of tokens: from a fixed set of them, or from an endless stream.
 
-    Each kind says what sequences there are, and which answers.
+    Subclasses say which sequences there are, and which answers.
     """
 
     @property
-    def answer_names(self) -> list[str]:
-        """What is answered at each of the positions where answers are read, in a word."""
-        raise NotImplementedError
-
-    @property
     def n_sequences(self) -> int:
-        """How many different sequences there are, at least."""
+        """Number of different sequences, or a lower bound for it."""
         raise NotImplementedError
 
     def check_examples(self) -> None:
-        """ValueError when there are not so many sequences."""
+        """Raise ValueError if there are not as many different sequences as asked for."""
         super().check_examples()
         if self.n_train + self.test_examples > self.n_sequences:
             raise ValueError(
@@ -34,7 +27,7 @@ class SequenceTask(DrawnTask):
             )
 
     def different(self, n: int, numbers: np.random.Generator) -> Examples:
-        """So many examples, no two with the same tokens, in the order in which they were drawn."""
+        """`n` examples, no two with the same tokens, in the order in which they were drawn."""
         found = self.drawn(n, numbers)
         while True:
             _, first = np.unique(found.inputs, axis=0, return_index=True)
@@ -43,21 +36,3 @@ class SequenceTask(DrawnTask):
                 return found[:n]
             more = self.drawn(n, numbers)
             found = Examples(*map(np.concatenate, ((found.inputs, more.inputs), (found.targets, more.targets))))
-
-    def loss(self, logits: Any, targets: Any) -> Any:
-        """Mean cross-entropy in nats, in float64, over all answers: logits are [..., batch, (answers,) d_vocab_out]."""
-        from interp.maths.losses import cross_entropy  # here, so that describing a task costs no torch
-
-        return cross_entropy(*self.in_a_row(logits, targets))
-
-    def accuracy(self, logits: Any, targets: Any) -> Any:
-        """Share of all answers that are right."""
-        from interp.maths.losses import accuracy
-
-        return accuracy(*self.in_a_row(logits, targets))
-
-    def in_a_row(self, logits: Any, targets: Any) -> tuple[Any, Any]:
-        """The answers of all prompts along one axis."""
-        if len(self.shape.positions) == 1:
-            return logits, targets
-        return logits.flatten(-3, -2), targets.flatten(-2)

@@ -1,52 +1,50 @@
-"""Sparse features, to be told from fewer numbers (Elhage et al. 2022; Henighan et al. 2023)."""
+"""Sparse features: vectors to be reconstructed from fewer hidden numbers (Elhage et al. 2022; Henighan et al. 2023)."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import tyro
 from jaxtyping import Float
 from pydantic import Field, field_validator, model_validator
 
-from interp.base import TaskShape
+from interp.shape import Shape
 from interp.tasks.drawn import MOST, Count, DrawnTask
 from interp.tasks.split import Examples
-
-BLOCK = 1 << 22
-"""Numbers that are drawn at a time: bounds memory beside the examples."""
+from interp.tasks.task import BLOCK
 
 MOST_NUMBERS = 1 << 31
-"""In all examples, at most."""
+"""Most numbers in all examples together."""
 
 
 class SparseFeaturesTask(DrawnTask):
-    """Learn to give vectors back of whose features few are not 0.
+    """Learn to reconstruct vectors of sparse features, most of which are 0.
 
-    Each feature is 0 with the chance of `sparsity` and otherwise uniform in [0, 1), as in "Toy Models of Superposition"
-    (Elhage et al. 2022, transformer-circuits.pub/2022/toy_model); `normalised` to length 1 as in "Superposition,
+    Each feature is 0 with probability `sparsity`, otherwise uniform in [0, 1), as in "Toy Models of Superposition"
+    (Elhage et al. 2022, transformer-circuits.pub/2022/toy_model). Vectors are `normalised` to length 1 in "Superposition,
     Memorization, and Double Descent" (Henighan et al. 2023, transformer-circuits.pub/2023/toy-double-descent).
     """
 
     kind: tyro.conf.Suppress[Literal["sparse"]] = "sparse"
     n_features: int = Field(default=1000, ge=2, le=1_000_000)
-    """Features, the length of a vector."""
+    """Number of features: components of a vector."""
     sparsity: float = Field(default=0.99, ge=0, lt=1)
-    """Chance that a feature is 0, from 0 to less than 1."""
+    """Probability that a feature is 0, in [0, 1)."""
     importance: tuple[float, ...] = ()
-    """Weight of each feature's squared error: none for 1 each, one number r for r⁰, r¹, r² …, or as many as features."""
+    """Weight of each feature's squared error. Nothing: 1 each. One number r: r⁰, r¹, r² … Else one number for each feature."""
     sets: Literal["none", "together", "apart"] = "none"
-    """Whether features come in sets: all of one are there or none is, values independent (together); at most one is (apart)."""
+    """Sets of features. together: all features of a set are on or none is, values independent. apart: at most one is on."""
     set_size: int = Field(default=2, ge=2)
-    """Features in a set, neighbours in the vector; without sets of no account."""
+    """Number of features in a set, which are neighbours in the vector. Used only with task.sets."""
     normalised: bool = False
-    """Whether vectors are scaled to length 1; one without features stays 0."""
+    """Scale vectors to length 1. A vector without features stays 0."""
     examples: Count = 1000
-    """Different examples that are trained on, or `endless`: fresh ones for every update."""
+    """Number of different examples to train on, or `endless`: new examples for every update."""
     repeated: int = Field(default=0, ge=0)
-    """So many of them, the first, stand in the training set several times."""
+    """Number of examples that are in the training set several times (task.copies): the first ones."""
     copies: int = Field(default=1, ge=1)
-    """How often those stand there."""
+    """Number of times that each repeated example is in the training set."""
     test_examples: int = Field(default=2000, ge=1, le=MOST)
-    """Examples that are tested."""
+    """Number of examples to test on."""
 
     @field_validator("importance")
     @classmethod
@@ -88,12 +86,12 @@ class SparseFeaturesTask(DrawnTask):
 
     @property
     def density(self) -> float:
-        """Chance that a feature is there."""
+        """Probability that a feature is not 0."""
         return 1 - self.sparsity
 
     @property
     def about(self) -> str:
-        """In a few words."""
+        """The task in a few words."""
         sets = "" if self.sets == "none" else f" in sets of {self.set_size} that are {self.sets}"
         length = " of length 1" if self.normalised else ""
         again = f", {self.repeated} of them {self.copies} times" if self.repeated else ""
@@ -101,30 +99,30 @@ class SparseFeaturesTask(DrawnTask):
         return f"{self.from_what(vectors)}{again}"
 
     @property
-    def shape(self) -> TaskShape:
-        """A vector in, a vector out."""
-        return TaskShape(n_ctx=1, d_vocab=self.n_features, d_vocab_out=self.n_features, kind="vectors")
+    def shape(self) -> Shape:
+        """Shape of the task: a vector in, a vector of the same length out."""
+        return Shape.of_vectors(self.n_features)
 
     @property
     def n_train(self) -> int:
-        """Examples that are trained on, copies included; of an endless stream those that stand for it when it is evaluated."""
+        """Number of training examples, copies included; for an endless stream, of those on which training loss is evaluated."""
         return super().n_train + self.repeated * (self.copies - 1)
 
     @property
     def importances(self) -> Float[np.ndarray, " feature"]:
-        """I_i of each feature."""
+        """Importance I_i of each feature, the weight of its squared error."""
         if len(self.importance) == 1:
             return self.importance[0] ** np.arange(self.n_features, dtype=np.float32)
         return np.array(self.importance or [1] * self.n_features, dtype=np.float32)
 
     def different(self, n: int, numbers: np.random.Generator) -> Examples:
-        """So many examples, the repeated ones first and as often as they stand there."""
+        """`n` examples, the repeated ones first, each as often as `copies` says."""
         drawn = self.drawn(n - self.repeated * (self.copies - 1), numbers)
         times = np.where(np.arange(len(drawn)) < self.repeated, self.copies, 1)
         return drawn if self.repeated == 0 else drawn[np.repeat(np.arange(len(drawn)), times)]
 
     def drawn(self, n: int, numbers: np.random.Generator) -> Examples:
-        """So many independent vectors, float32, which are to be given back as they are."""
+        """`n` independent vectors, float32; each is its own target."""
         vectors = np.empty((n, self.n_features), dtype=np.float32)
         rows = max(1, BLOCK // self.n_features)
         for begin in range(0, n, rows):
@@ -135,7 +133,7 @@ class SparseFeaturesTask(DrawnTask):
         return Examples(vectors, vectors)
 
     def block(self, n: int, numbers: np.random.Generator) -> Float[np.ndarray, "n feature"]:
-        """The same in float64, not scaled."""
+        """`n` independent vectors in float64, before they are scaled to length 1."""
         if self.sets == "none":
             # One number decides both: below the density the feature is there, and where below is uniform.
             chance = numbers.random((n, self.n_features))
@@ -146,21 +144,3 @@ class SparseFeaturesTask(DrawnTask):
         which = 0 if self.sets == "together" else np.arange(self.set_size)
         there = np.floor(chance / self.density) == which
         return np.where(there, values, 0.0).reshape(n, self.n_features)
-
-    def loss(self, outputs: Any, targets: Any) -> Any:
-        """Σ_i I_i·(x_i − x'_i)², the mean over examples [..., batch, feature] (Henighan et al. 2023), in float64."""
-        import torch  # here, so that describing a task costs none
-
-        from interp.maths.losses import squared_error
-
-        return squared_error(outputs, targets, torch.from_numpy(self.importances).to(outputs))
-
-    def accuracy(self, outputs: Any, targets: Any) -> Any:
-        """Not a number: there is nothing to be right about."""
-        return self.loss(outputs, targets) * float("nan")
-
-    def of_zero(self, targets: Float[np.ndarray, "n feature"]) -> float:
-        """The loss of answering 0 to all of these: what every loss is held against. 1 for vectors of length 1, I = 1."""
-        weights, rows = self.importances.astype(np.float64), max(1, BLOCK // self.n_features)
-        parts = [targets[begin : begin + rows] for begin in range(0, len(targets), rows)]
-        return sum(float((np.square(part, dtype=np.float64) @ weights).sum()) for part in parts) / len(targets)

@@ -1,4 +1,4 @@
-"""Examples, and their division into those a network trains on and those it is tested on."""
+"""Examples, and their split into training and test examples."""
 
 from dataclasses import dataclass
 
@@ -8,39 +8,40 @@ from jaxtyping import Bool, Float, Int
 
 @dataclass(frozen=True)
 class Examples:
-    """Prompts and their right answers, one row each; or vectors, and what they should become."""
+    """Examples, one row each: prompts and their answers, or vectors and what they should become."""
 
     inputs: Int[np.ndarray, "n n_ctx"] | Float[np.ndarray, "n feature"]
     targets: Int[np.ndarray, "n ..."] | Float[np.ndarray, "n feature"]
-    """One a prompt, or one at each of the task's positions where those are several; IGNORED where there is none."""
+    """Answers: one for a prompt, or one for each of the task's positions if there are several; IGNORED means no answer."""
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def __getitem__(self, rows: Int[np.ndarray, " m"] | slice) -> "Examples":
-        return Examples(self.inputs[rows], self.targets[rows])
+        inputs = self.inputs[rows]
+        return Examples(inputs, inputs if self.targets is self.inputs else self.targets[rows])
 
 
 @dataclass(frozen=True)
 class Split:
-    """A task's examples divided in two."""
+    """A task's examples split into training and test examples."""
 
     train: Examples
     test: Examples
     train_index: Int[np.ndarray, " n_train"]
-    """Rows of the full table that are trained on, ascending: Fourier and excluded loss need to know which. Of a task
-    without a table, those of the examples that were drawn."""
+    """Rows of the full table that are trained on, ascending; Fourier measures and excluded loss need them. For a task without
+    a table: rows of the examples that were drawn."""
     true_targets: Int[np.ndarray, "n_train ..."] | Float[np.ndarray, "n_train feature"]
-    """Right answers of the training examples: those that they are trained on, save where labels were corrupted."""
+    """Right answers of the training examples. They differ from the answers that are trained on if labels were corrupted."""
 
     @property
     def corrupted(self) -> Bool[np.ndarray, " n_train"]:
-        """Which training examples have a wrong answer."""
+        """Mask of the training examples that have a wrong answer."""
         return (self.train.targets != self.true_targets).reshape(len(self.true_targets), -1).any(axis=1)
 
 
 def split_examples(table: Examples, train_fraction: float, seed: int) -> Split:
-    """Draw floor(train_fraction · n) rows of the table to train on, without replacement; the rest is the test.
+    """A split of the table: floor(train_fraction · n) rows to train on, drawn without replacement, and the rest to test on.
 
     `ceil` or `round` would differ from the published splits by one row: Nanda et al. (2023) train on 3,830 of
     12,769 prompts at 30 %, which is the floor.

@@ -1,12 +1,13 @@
-"""What tasks have in common whose examples are a table, most often that of a two-place operation, `a ∘ b =`."""
+"""Base of tasks whose examples are a table, most often that of a binary operation, `a ∘ b =`."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Int
 
-from interp.base import Frozen, TaskShape
+from interp.shape import Shape
 from interp.tasks.split import Examples, Split, split_examples
+from interp.tasks.task import Task
 
 Integers = Int[np.ndarray, " n"]
 
@@ -14,30 +15,24 @@ Prompt = Literal["ab=", "ab", "aob="]
 Operands = Literal["shared", "separate"]
 
 
-class FiniteTask(Frozen):
-    """Learn a table of examples from part of it: what is trained on, and how wrong an answer is."""
-
-    section: ClassVar[str] = "task"
+class FiniteTask(Task):
+    """A task to learn a table of examples from part of it."""
 
     if TYPE_CHECKING:
         train_fraction: float
 
     @property
     def n_prompts(self) -> int:
-        """Entries of the full table."""
+        """Number of entries of the full table."""
         raise NotImplementedError
 
     @property
     def n_train(self) -> int:
-        """Prompts that are trained on."""
+        """Number of prompts that are trained on."""
         return int(self.train_fraction * self.n_prompts)
 
-    def table(self) -> Examples:
-        """Every prompt with its answer."""
-        raise NotImplementedError
-
     def check_train_fraction(self) -> None:
-        """ValueError when nothing would be trained on."""
+        """Raise ValueError if the train fraction leaves no training example."""
         if not 0 < self.n_train < self.n_prompts:
             raise ValueError(
                 f"task.train_fraction {self.train_fraction} of {self.n_prompts} prompts leaves nothing to train on; "
@@ -45,26 +40,14 @@ class FiniteTask(Frozen):
             )
 
     def split(self, seed: int) -> Split:
-        """The table divided into train and test, drawn from `seed`."""
+        """Split of the table into training and test examples, drawn from `seed`."""
         return split_examples(self.table(), self.train_fraction, seed)
-
-    def loss(self, logits: Any, targets: Any) -> Any:
-        """Mean cross-entropy in nats, in float64, of logits [..., batch, d_vocab_out] at the answer position."""
-        from interp.maths.losses import cross_entropy  # here, so that describing a task costs no torch
-
-        return cross_entropy(logits, targets)
-
-    def accuracy(self, logits: Any, targets: Any) -> Any:
-        """Share of prompts answered rightly, for logits [..., batch, d_vocab_out] at the answer position."""
-        from interp.maths.losses import accuracy
-
-        return accuracy(logits, targets)
 
 
 class TableTask(FiniteTask):
-    """Learn the table of x ∘ y, for x and y among `n_values` numbers, from part of its entries.
+    """A task to learn the table of x ∘ y, for x and y among `n_values` numbers, from part of its entries.
 
-    Each kind says which pairs there are and what they give. Fields stand there too, in the order of its JSON.
+    Subclasses say which pairs there are and what the answers are. They also declare the fields, in the order of their JSON.
     """
 
     if TYPE_CHECKING:
@@ -74,7 +57,7 @@ class TableTask(FiniteTask):
 
     @property
     def n_values(self) -> int:
-        """What x, y and the answer are among: 0 … n_values − 1."""
+        """Number of values of x, y and the answer: 0 … n_values − 1."""
         raise NotImplementedError
 
     def pairs(self) -> tuple[Integers, Integers]:
@@ -83,30 +66,32 @@ class TableTask(FiniteTask):
         return x, y
 
     def results(self, x: Integers, y: Integers) -> Integers:
-        """x ∘ y."""
+        """Answers x ∘ y."""
         raise NotImplementedError
 
     @property
     def n_prompts(self) -> int:
-        """Entries of the full table."""
+        """Number of entries of the full table."""
         return len(self.pairs()[0])
 
     @property
-    def n_train(self) -> int:
-        """Prompts that are trained on."""
-        return int(self.train_fraction * self.n_prompts)
-
-    @property
     def n_numbers(self) -> int:
-        """Tokens that stand for a value: 0 … n_values − 1, and as many again where b has its own."""
+        """Number of tokens that stand for a value: n_values, or twice as many if b has tokens of its own."""
         return self.n_values if self.operands == "shared" else 2 * self.n_values
 
     @property
-    def shape(self) -> TaskShape:
-        """Number tokens, then "=", then "∘", as far as the prompt uses them; of all or of the values alone, the logits."""
+    def shape(self) -> Shape:
+        """Shape of the task. Tokens: numbers, then "=" and "∘" if the prompt has them. Logits: of all tokens, or of values."""
         d_vocab = self.n_numbers + len(self.prompt) - 2
         d_vocab_out = d_vocab if self.answers == "tokens" else self.n_values
-        return TaskShape(n_ctx=len(self.prompt), d_vocab=d_vocab, d_vocab_out=d_vocab_out)
+        return Shape.of_tokens(len(self.prompt), d_vocab, d_vocab_out)
+
+    def rows_of_pairs(self) -> Int[np.ndarray, "x y"]:
+        """For each pair of values, its row in the table; −1 where it has no answer."""
+        x, y = self.pairs()
+        rows = np.full((self.n_values, self.n_values), -1)
+        rows[x, y] = np.arange(len(x))
+        return rows
 
     def table(self) -> Examples:
         """Every prompt with its answer, in lexicographic order of (x, y)."""

@@ -1,64 +1,56 @@
-"""The task of a run that others trained, when their files do not tell it: nothing but its shape."""
+"""The task of a run that others trained, if their files do not tell it: only its shape is known."""
 
-from typing import Any, ClassVar, Literal, NoReturn
+from typing import Literal, NoReturn
 
 import tyro
 from pydantic import Field
 
-from interp.base import DoesNotApply, Frozen, TaskShape
+from interp.base import DoesNotApply
+from interp.shape import Shape
+from interp.tasks.task import Task
 
 
-class UnknownTask(Frozen):
-    """What a network was trained on, as far as the shapes of its weights tell. It has no prompts and no answers.
+class UnknownTask(Task):
+    """A task of which only the numbers of tokens and answers are known, from the shapes of weights.
 
-    Weights can be measured; whatever needs prompts raises DoesNotApply.
+    It has no prompts and no answers. Weights can be measured; whatever needs prompts raises DoesNotApply.
     """
-
-    section: ClassVar[str] = "task"
 
     kind: tyro.conf.Suppress[Literal["unknown"]] = "unknown"
     n_ctx: int = Field(default=0, ge=0, le=1 << 20)
-    """Tokens in a prompt, at most; 0: not known either."""
+    """Most tokens in a prompt; 0 if not known."""
     d_vocab: int = Field(default=0, ge=0, le=1 << 20)
-    """Distinct input tokens; 0: not known either."""
+    """Number of distinct input tokens; 0 if not known."""
     d_vocab_out: int = Field(default=0, ge=0, le=1 << 20)
-    """Distinct answers; 0: not known either."""
+    """Number of distinct answers; 0 if not known."""
 
     @property
-    def shape(self) -> TaskShape:
-        """What the weights tell."""
-        return TaskShape(n_ctx=self.n_ctx, d_vocab=self.d_vocab, d_vocab_out=self.d_vocab_out)
+    def shape(self) -> Shape:
+        """Shape of the task, as far as the weights tell it."""
+        return Shape.of_tokens(self.n_ctx, self.d_vocab, self.d_vocab_out)
 
     @property
     def about(self) -> str:
-        """In a few words."""
+        """The task in a few words: that it is not known."""
         if not self.d_vocab:
             return "not known"
         return f"not known: prompts of {self.n_ctx} out of {self.d_vocab:,} tokens, {self.d_vocab_out:,} answers"
 
     @property
     def n_train(self) -> NoReturn:
-        """DoesNotApply: not known."""
+        """Raise DoesNotApply: the files do not tell it."""
         raise self.unknown("how much of it was trained on")
 
     def table(self) -> NoReturn:
-        """DoesNotApply: not known."""
+        """Raise DoesNotApply: the files do not tell it."""
         raise self.unknown("its prompts")
 
     def split(self, seed: int) -> NoReturn:
-        """DoesNotApply: not known."""
+        """Raise DoesNotApply: the files do not tell it."""
         raise self.unknown("which prompts were trained on")
 
-    def loss(self, logits: Any, targets: Any) -> NoReturn:
-        """DoesNotApply: not known."""
-        raise self.unknown("its loss")
-
-    def accuracy(self, logits: Any, targets: Any) -> NoReturn:
-        """DoesNotApply: not known."""
-        raise self.unknown("its answers")
-
     def unknown(self, what: str) -> DoesNotApply:
-        """What to say."""
+        """The error that says that `what` is not known."""
         return DoesNotApply(
             f"the task of this run is not known, so neither is {what}; convert the run again and name the task, "
             "such as --task.operation add --task.p 113"

@@ -1,2 +1,2 @@
-"""How a model learns: the loop, its optimiser, its schedules and the presets. Import from the modules, as help does
-without loading torch; `interp.train_run` is the one public function."""
+"""Training: the loop, its optimisers, its schedules and the presets. Import from the modules, so that help need not load
+torch; `interp.train_run` is the one public function."""

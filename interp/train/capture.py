@@ -1,6 +1,6 @@
-"""A step of training as one CUDA graph: launched whole, without the processor's part in every kernel.
+"""A training step as one CUDA graph, launched as a whole instead of kernel by kernel.
 
-A graph computes with the same numbers every time: a step that draws some (noise.py) cannot be captured.
+A graph reads the same memory every time: a step that draws random numbers (`Method.varies`) cannot be captured.
 """
 
 from collections.abc import Callable
@@ -10,21 +10,21 @@ import torch
 from torch import Tensor
 
 WARM_UP = 3
-"""Steps before the capture, in which libraries choose their kernels and optimisers make their state."""
+"""Number of steps before the capture, in which libraries choose their kernels and optimisers make their state."""
 
 
 def captured(work: Callable[[], None], moving: Callable[[], list[Tensor]]) -> Callable[[], Any]:
-    """What does the same as `work`, by replaying a graph; `work` has to use the same memory every time.
+    """A function that does what `work` does by replaying a graph. `work` has to use the same memory every time.
 
-    `moving` lists the tensors that `work` changes; they are put back to what they are now. Those that come into being
-    during the warm-up, as an optimiser's do, are put back to 0.
+    `moving` lists the tensors that `work` changes. After the capture they are restored to their values before it. Tensors
+    that are created during the warm-up, as an optimiser's are, are set to 0.
     """
     with torch.cuda.device(moving()[0].device):
         return _captured(work, moving)
 
 
 def _captured(work: Callable[[], None], moving: Callable[[], list[Tensor]]) -> Callable[[], Any]:
-    """The same on the current device."""
+    """The captured function of `work`, on the current device."""
     before = [(tensor, tensor.clone()) for tensor in moving()]
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -40,7 +40,7 @@ def _captured(work: Callable[[], None], moving: Callable[[], list[Tensor]]) -> C
 
 
 def put_back(moving: list[Tensor], before: list[tuple[Tensor, Tensor]]) -> None:
-    """Each tensor in place: what it was, or 0 where it was not."""
+    """Restore each tensor in place to its value in `before`, or to 0 if it is not there."""
     values = {tensor.data_ptr(): value for tensor, value in before}
     for tensor in moving:
         value = values.get(tensor.data_ptr())

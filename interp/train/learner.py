@@ -1,6 +1,6 @@
-"""What training moves, and one update of it: several runs side by side, each as if it were alone."""
+"""The state that training changes, and one update of it: several runs side by side, each as if it were alone."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,82 +8,82 @@ import torch
 from torch import Tensor, nn
 
 from interp.config import RunConfig
+from interp.models.network import initial_weights
+from interp.objective import Objective, evaluate, in_parts, objective
 from interp.store.history import Row
 from interp.tasks import Examples
-from interp.train.batch import Given, given, in_parts
 from interp.train.capture import captured
-from interp.train.gradients import SlowGradients, ascent, clip, of_each, orthogonalise, penalise, pull
-from interp.train.noise import NOTHING, Drawn, draw, is_random
+from interp.train.methods import METHODS, Method, Side, asked
+from interp.train.methods.method import NOTHING, Stacks
 from interp.train.optimise import make_optimizer, optimizer_tensors, restore_optimizer, set_learning_rate
 from interp.train.schedule import batch_rows, learning_rate
 
 
 def together(config: RunConfig) -> str:
-    """What runs that learn together have in common: models of one shape, and the same steps with the same events.
+    """A key that is equal for runs that can train together: models of one shape, and the same steps with the same events.
 
-    They may differ in seeds, operation, fraction, initial weights and their scale, in everything of the optimiser, and in
-    how much noise, dropout or another regulariser they have where they have it alike.
+    Such runs may differ in seeds, operation, train fraction, initial weights and their scale, and in all numbers of the
+    optimiser. They may differ in how much noise, dropout or another method they have, if all have it.
     """
-    task, model, train = config.task, config.model.whatever_its_start, config.train
+    task, model, train = config.task, config.model.unstarted, config.train
     events = (train.log_every, train.checkpoint_every, train.checkpoints_per_decade)
-    chance = (train.noise, train.dropout > 0)
-    gradient = (train.sam > 0, train.l1 > 0, train.decay_to, train.orthogonal_gradients, train.max_gradient_norm > 0)
-    slow = (train.grokfast, train.grokfast_window if train.grokfast == "ma" else 0)
+    methods = [method.shared(train) for method in METHODS]
     loss = (train.loss, train.label_smoothing, train.loss_precision, train.loss_reduction, train.precision)
     # Shorter sets of vectors are filled up with nothing, to twice their size at most.
-    size = task.n_train.bit_length() if task.shape.kind == "vectors" and train.batch_size == "full" else 0
-    return repr(
-        (task.kind, task.shape, model, train.steps, train.batch_size, events, chance, gradient, slow, loss, size)
-    )
+    size = task.n_train.bit_length() if task.shape.inputs.kind == "vectors" and train.batch_size == "full" else 0
+    return repr((task.kind, task.shape, model, train.steps, train.batch_size, events, methods, loss, size))
 
 
 @dataclass
 class Learner:
-    """Parameters, their optimisers and their data: the state that training moves, and the work that moves it.
+    """Parameters, optimisers and data of runs that train side by side, and the update that changes them.
 
-    The parameters of all runs lie side by side, so that one forward and one backward pass serves them; each run's
-    optimiser is its own and sees views of them.
+    The parameters of all runs are stacked, so that one forward and one backward pass serves all. Each run has its own
+    optimiser, which sees views of them.
     """
 
     configs: tuple[RunConfig, ...]
     weights: dict[str, Tensor]
-    """By HookedTransformer's name, [runs, …]; those that learn require a gradient."""
+    """Parameters [runs, …] by HookedTransformer's name; those that learn require a gradient."""
     optimizers: list[torch.optim.Optimizer]
     examples: list[Examples]
-    """The training set of each run."""
-    whole: Given | None
-    """The training set, where every update is on all of it."""
-    train: list[Given]
-    test: list[Given]
-    """Both in parts, to evaluate: that needs no gradient, and the test set may be much larger."""
-    initial: dict[str, Tensor]
-    """The weights that learn, as they were at first, where the decay leads to them."""
-    rates: Tensor
-    """The learning rate of each run's next update, [runs]."""
+    """Training set of each run."""
+    whole: Objective | None
+    """Whole training set on the device; None if updates are on mini-batches."""
+    train: list[Objective]
+    test: list[Objective]
+    """Test set in parts. The training set has parts too: evaluation needs no gradient, and the test set may be much larger."""
+    side: Side
+    """The runs as methods see them."""
+    methods: list[Method]
+    """Methods of the runs, in the order of an update."""
 
     @staticmethod
     def make(configs: Sequence[RunConfig], device: str | torch.device) -> "Learner":
         """A learner before its first step."""
         assert len({together(config) for config in configs}) == 1
         configs, model, device = tuple(configs), configs[0].model, torch.device(device)
-        first = [config.model.initial_weights(config.task.shape, config.seeds.model) for config in configs]
+        first = [initial_weights(config.model, config.task.shape, config.seeds.model) for config in configs]
         dtype = torch.float64 if configs[0].train.precision == "float64" else torch.float32
         weights = {name: torch.stack([each[name] for each in first]).to(device, dtype) for name in first[0]}
-        for name, stack in weights.items():
-            if model.learns(name):
-                stack.requires_grad_().grad = torch.zeros_like(stack)
+        learned = model.learned(configs[0].task.shape)
+        for name in learned:
+            weights[name].requires_grad_().grad = torch.zeros_like(weights[name])
         optimizers = [make_optimizer(config.train, learned_views(weights, run)) for run, config in enumerate(configs)]
         splits = [config.split() for config in configs]
         train, test = [split.train for split in splits], [split.test for split in splits]
         parts = in_parts(train, configs, device)
-        whole, apart = None, configs[0].train.dropout > 0
-        if configs[0].train.batch_size == "full":
-            whole = parts[0] if len(parts) == 1 and not apart else given(train, configs, device, apart)
-        to_initial = configs[0].train.decay_to == "initial"
-        initial = {name: weights[name].detach().clone() for name in weights if to_initial and model.learns(name)}
-        rates = torch.zeros(len(configs), device=device, dtype=dtype)
-        test_parts = in_parts(test, configs, device)
-        return Learner(configs, weights, optimizers, train, whole, parts, test_parts, initial, rates)
+        side = Side(
+            configs, {name: weights[name].detach() for name in learned}, torch.zeros(len(configs)).to(device, dtype)
+        )
+        methods = [method(side) for method in asked(configs[0].train)]
+        apart, full = configs[0].train.dropout > 0, configs[0].train.batch_size == "full"
+        whole = None
+        if full:
+            whole = parts[0] if len(parts) == 1 and not apart else objective(train, configs, device, apart)
+        return Learner(
+            configs, weights, optimizers, train, whole, parts, in_parts(test, configs, device), side, methods
+        )
 
     @cached_property
     def learned(self) -> list[str]:
@@ -91,47 +91,23 @@ class Learner:
         return [name for name, stack in self.weights.items() if stack.requires_grad]
 
     def parameters(self, run: int) -> dict[str, Tensor]:
-        """The parameters of one run, as views."""
+        """Parameters of one run, as views."""
         return {name: stack.detach()[run] for name, stack in self.weights.items()}
 
     def update(self, step: int) -> None:
-        """One optimiser update of every run: the one that follows `step` others."""
+        """Take one optimiser update of every run, the one after `step` others."""
         rates = [learning_rate(step, config.train) for config in self.configs]
         for rate, optimizer in zip(rates, self.optimizers, strict=True):
             set_learning_rate(optimizer, rate)
-        self.rates.copy_(torch.tensor(rates))
-        if self.whole is None or is_random(self.configs[0]) or self.slow is not None:
-            prompts = self.batch(step) if self.whole is None else self.whole
-            self.descend(prompts, self.drawn(step, prompts), step)
+        self.side.rates.copy_(torch.tensor(rates))
+        if self.whole is None or any(method.varies for method in self.methods):
+            self.descend(self.batch(step) if self.whole is None else self.whole, step)
         else:
             self.descend_on_all()
 
     @cached_property
-    def slow(self) -> SlowGradients | None:
-        """What amplifies the slow part of the gradient, if anything does."""
-        train = self.configs[0].train
-        if train.grokfast == "none":
-            return None
-        gain, momentum = self.numbers["grokfast_gain"], self.numbers["grokfast_momentum"]
-        return SlowGradients.make(train.grokfast, gain, momentum, train.grokfast_window, self.learning())
-
-    def learning(self) -> dict[str, Tensor]:
-        """The parameters that learn, without their history."""
-        return {name: self.weights[name].detach() for name in self.learned}
-
-    @cached_property
-    def numbers(self) -> dict[str, Tensor]:
-        """What may differ from run to run, each [runs]; made once, since a captured step cannot make it."""
-        each = [config.train for config in self.configs]
-        fields = ("sam", "l1", "grokfast_gain", "grokfast_momentum", "max_gradient_norm")
-        numbers = {field: [getattr(train, field) for train in each] for field in fields}
-        numbers["coupled decay"] = [train.weight_decay * (train.optimizer != "adamw") for train in each]
-        numbers["decoupled decay"] = [train.weight_decay * (train.optimizer == "adamw") for train in each]
-        return {name: self.rates.new_tensor(values) for name, values in numbers.items()}
-
-    @cached_property
     def descend_on_all(self) -> Callable[[], None]:
-        """The update on the whole training set, nothing drawn; on a GPU one graph, captured when it is first asked for."""
+        """The update on the whole training set without random numbers; on a GPU one graph, captured at first use."""
 
         whole = self.whole
         assert whole is not None
@@ -139,79 +115,71 @@ class Learner:
         def descend() -> None:
             self.descend(whole)
 
-        return captured(descend, self.moving) if self.rates.is_cuda else descend
+        return captured(descend, self.moving) if self.side.rates.is_cuda else descend
 
     def moving(self) -> list[Tensor]:
-        """All that an update on the whole training set changes and the next one reads."""
+        """All tensors that an update on the whole training set changes and the next one reads."""
         kept = [optimizer_tensors(optimizer, self.learned).values() for optimizer in self.optimizers]
         return [*(self.weights[name].detach() for name in self.learned), *(tensor for each in kept for tensor in each)]
 
-    def drawn(self, step: int, prompts: Given) -> Drawn:
-        """What chance has in the update that follows `step` others, on these prompts."""
-        learned = {name: self.weights[name] for name in self.learned}
-        return draw(self.configs, step, learned, prompts.n, prompts.places)
-
-    def descend(self, prompts: Given, drawn: Drawn = NOTHING, step: int = 0) -> None:
-        """Gradients of every run's mean loss, what is done to them, and its optimiser's step along them."""
-        train, weights = self.configs[0].train, self.learning()
+    def descend(self, examples: Objective, step: int = 0) -> None:
+        """Take gradients of every run's mean loss, change them by the methods, and take each optimiser's step."""
         gradients = {name: self.gradient(name) for name in self.learned}
-        noise = drawn.on("weights")
-        self.differentiate(prompts, drawn, noise)
-        if train.sam:
-            above = ascent(gradients, self.numbers["sam"])
-            self.differentiate(prompts, drawn, {name: above[name] + noise.get(name, 0) for name in above})
-        if train.l1:
-            penalise(gradients, weights, self.numbers["l1"])
-        if self.initial:
-            pull(gradients, weights, self.initial, self.numbers["coupled decay"])
-        if train.orthogonal_gradients:
-            orthogonalise(gradients, weights)
-        if self.slow is not None:
-            self.slow.amplify(gradients, step)
-        for name, added in drawn.on("gradients").items():
-            gradients[name].add_(added)
-        if train.max_gradient_norm:
-            clip(gradients, self.numbers["max_gradient_norm"])
-        for name, start in self.initial.items():  # as AdamW itself decays: a share of the way, and then its step
-            weights[name].lerp_(start, of_each(self.rates * self.numbers["decoupled decay"], start))
+        for method in self.methods:
+            method.begin(step)
+        drawn = (method.factors(step, examples.n, examples.places, examples.width) for method in self.methods)
+        factors = next((each for each in drawn if each is not None), None)
+        moved = {name: added for method in self.methods for name, added in method.moved().items()}
+        self.differentiate(examples, factors, moved)
+        for method in self.methods:
+            further = method.again(gradients)
+            if further is not None:
+                both = {name: further[name] + moved.get(name, 0) for name in further}
+                self.differentiate(examples, factors, both)
+        for method in self.methods:
+            method.change(gradients, step)
+        for method in self.methods:
+            method.before()
         for optimizer in self.optimizers:
             optimizer.step()
-        for name, added in drawn.on("updates").items():
-            weights[name].sub_(added)
+        for method in self.methods:
+            method.after()
 
-    def differentiate(self, prompts: Given, drawn: Drawn, added: Mapping[str, Tensor]) -> None:
-        """Gradients of every run's mean loss, at weights with what is added to them."""
+    def differentiate(self, examples: Objective, factors: Tensor | None, moved: Stacks) -> None:
+        """Set the gradients of every run's mean loss, at the weights plus `added`."""
         for name in self.learned:
             self.gradient(name).zero_()
         # Each run's loss has a gradient by its own parameters alone: their sum gives every run its own.
-        self.losses(prompts, drawn, added).sum().backward()
+        self.losses(examples, factors, moved).sum().backward()
 
     def gradient(self, name: str) -> Tensor:
-        """By a parameter that learns, [runs, …]."""
+        """Gradient of the parameter `name`, [runs, …]."""
         gradient = self.weights[name].grad
         assert gradient is not None
         return gradient
 
-    def losses(self, prompts: Given, drawn: Drawn, added: Mapping[str, Tensor] = {}) -> Tensor:
-        """What each run minimises, the mean over its answers, [runs], at weights with what is added to them."""
-        moved = {name: self.weights[name] + more for name, more in added.items()}
-        return prompts.objective({**self.weights, **moved}, drawn.factors)
+    def losses(self, examples: Objective, factors: Tensor | None = None, moved: Stacks = NOTHING) -> Tensor:
+        """Objective of each run, mean over its answers, [runs], at the weights plus `added`."""
+        there = {name: self.weights[name] + more for name, more in moved.items()}
+        return examples.minimised({**self.weights, **there}, factors)
 
-    def batch(self, step: int) -> Given:
-        """The mini-batch of the update that follows `step` others."""
+    def batch(self, step: int) -> Objective:
+        """Mini-batch of each run for the update after `step` others."""
         size = self.configs[0].train.batch_size
         assert size != "full"
         each = [
             config.fresh(step, size)
-            if config.endless
+            if config.task.endless
             else train[batch_rows(step, len(train), size, config.seeds.order)]
             for train, config in zip(self.examples, self.configs, strict=True)
         ]
-        return given(each, self.configs, self.rates.device, apart=self.configs[0].train.dropout > 0)
+        return objective(each, self.configs, self.side.rates.device, apart=self.configs[0].train.dropout > 0)
 
     def rows(self, step: int) -> list[Row]:
-        """Loss (nats) and accuracy over the whole training and test set, for each run."""
-        (train_loss, train_accuracy), (test_loss, test_accuracy) = self.evaluate(self.train), self.evaluate(self.test)
+        """Rows of the history at a step, one a run: loss (nats) and accuracy over the whole training and test set."""
+        (train_loss, train_accuracy), (test_loss, test_accuracy) = (
+            evaluate(parts, self.weights) for parts in (self.train, self.test)
+        )
         return [
             {
                 "step": step,
@@ -223,37 +191,27 @@ class Learner:
             for run in range(len(self.configs))
         ]
 
-    @torch.no_grad()
-    def evaluate(self, parts: list[Given]) -> tuple[list[float], list[float]]:
-        """Mean loss (nats) and accuracy of each run over these prompts."""
-        sums = []
-        for part in parts:
-            sums.append(
-                torch.where(part.counted > 0, part.means(self.weights) * part.counted, 0)
-            )  # it may have none of a run
-        loss, accuracy = (torch.stack(sums).sum(dim=0) / sum(part.counted for part in parts)).tolist()
-        return loss, accuracy
-
     def state(self, run: int) -> dict[str, Tensor]:
-        """All that the next step of one run depends on: its parameters, and what the optimiser keeps of each."""
+        """State of one run that its next step depends on: its parameters, and the optimiser's tensors for each."""
         weights = {f"model/{name}": tensor for name, tensor in self.parameters(run).items()}
         kept = optimizer_tensors(self.optimizers[run], self.learned)
-        kept |= self.slow.state(run) if self.slow else {}
+        kept |= {key: tensor for method in self.methods for key, tensor in method.state(run).items()}
         return weights | {f"optimizer/{key}": tensor for key, tensor in kept.items()}
 
     @torch.no_grad()
     def restore(self, run: int, state: dict[str, Tensor]) -> None:
-        """Put back what `state` gave."""
+        """Restore the state of one run, as `state` gave it."""
         for name, parameter in self.parameters(run).items():
             parameter.copy_(state[f"model/{name}"])
         kept = {key.removeprefix("optimizer/"): tensor for key, tensor in state.items() if key.startswith("optimizer/")}
-        for key, tensor in (self.slow.state(run) if self.slow else {}).items():
-            tensor.copy_(kept.pop(key))
+        for method in self.methods:
+            for key, tensor in method.state(run).items():
+                tensor.copy_(kept.pop(key))
         restore_optimizer(self.optimizers[run], self.learned, kept)
 
 
 def learned_views(weights: dict[str, Tensor], run: int) -> dict[str, nn.Parameter]:
-    """One run's share of the parameters that learn, as parameters in the same memory, gradients too."""
+    """Parameters of one run that learn, as parameters in the same memory as `weights`, gradients too."""
     views = {}
     for name, stack in weights.items():
         if stack.grad is not None:

@@ -1,4 +1,4 @@
-"""The training loop: the same steps whether runs go through, or stop and are resumed; alone, or side by side."""
+"""The training loop. Steps are the same whether a run is stopped and resumed or not, alone or side by side with others."""
 
 import math
 import re
@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -19,34 +19,33 @@ import torch
 
 from interp.base import UserError
 from interp.config import RunConfig
-from interp.models.products import keep_freed_memory
+from interp.machine import keep_freed_memory
 from interp.store import Run, RunWriter, open_run
 from interp.store.directory import refuse_what_is_there
 from interp.store.history import Row
 from interp.store.record import Session
-from interp.train.batch import size_of_prompt
 from interp.train.learner import Learner, together
-from interp.train.progress import Silent, Watcher
 from interp.train.schedule import checkpoint_steps, is_logged
+from interp.train.watching import Silent, Watcher
 
 RESUME_SECONDS = 5
-"""Training that a kill can cost, at most. A save with every checkpoint would cost the quick preset a tenth of its time."""
+"""Most seconds of training that a kill can cost. Saving with every checkpoint would cost `quick` a tenth of its time."""
 
 PROMPTS_AT_ONCE = 2**16
-"""Training prompts of all runs of a batch on a CPU, about, where they are of a few tokens: bounds memory."""
+"""Training prompts of a batch on a CPU, summed over its runs, about, for prompts of a few tokens; bounds memory."""
 
 PROMPTS_AT_ONCE_ON_GPU = 2**18
-"""The same on a GPU: 68 runs at p = 113."""
+"""Training prompts of a batch on a GPU, summed over its runs, about: 68 runs at p = 113."""
 
 MOST_AT_ONCE = 128
-"""Runs of a batch, however small."""
+"""Most runs of a batch, however small they are."""
 
 SPARE_FILES = 100
-"""Open files that are not locks of runs: libraries, standard streams, what is being written."""
+"""Number of open files that are not locks of runs: libraries, standard streams, files being written."""
 
 
 class Interrupted(Exception):
-    """Training stopped on request after `step` updates; the state of every run in `paths` is saved."""
+    """Raised when training stopped on request after `step` updates. The state of every run in `paths` is saved."""
 
     def __init__(self, paths: Sequence[Path], step: int):
         super().__init__(f"stopped at step {step}")
@@ -54,7 +53,7 @@ class Interrupted(Exception):
 
 
 class Diverged(UserError):
-    """Training went astray: what became of each run, by its directory. Those that trained beside it are finished."""
+    """Raised when the loss of some runs is no longer a number: an error by directory of the run. The other runs are finished."""
 
     def __init__(self, lost: Mapping[Path, UserError], runs: int):
         others = f" And {len(lost) - 1} more of {runs} runs diverged." * (len(lost) > 1)
@@ -63,7 +62,7 @@ class Diverged(UserError):
 
 
 def train(config: RunConfig, out: str | Path, **how: Any) -> Run:
-    """Train the configured model on the configured task, writing checkpoints and history to `out`.
+    """Train the configured model on the configured task, with checkpoints and history in `out`; returns the run.
 
     The same configuration, machine and thread count give the same bytes, also across a stop and `resume=True`.
     Further arguments and errors are those of `train_many`.
@@ -81,20 +80,20 @@ def train_many(
     at_once: int | None = None,
     watcher: Callable[[int, int, str], Any] | None = None,
 ) -> list[Run]:
-    """Train each configuration into its directory; those that fit together as one batched computation.
+    """Train each configuration into its directory; returns the runs. Runs that fit together are one batched computation.
 
-    A run in a batch takes the steps that it takes alone, to rounding (1e-5 over 100 steps).
+    A run in a batch takes the same steps as alone, to rounding (1e-5 over 100 steps).
 
     Args:
-        resume: go on where the runs in `outs` stopped; one that is not there is started, a finished one returned.
+        resume: go on where the runs in `outs` stopped. A run that is not there is started, a finished one is returned.
         overwrite: replace the runs in `outs`.
         device: a torch device, such as "cpu" or "cuda".
-        at_once: runs in a batch; by default 17 at p = 113 on a CPU, more where they are smaller or on a GPU.
-        watcher: called with (total steps, first step, which runs), returns a context manager told of steps and rows.
+        at_once: runs in a batch; by default 17 at p = 113 on a CPU, more if they are smaller or on a GPU.
+        watcher: function from (total steps, first step, names of runs) to a context manager that is told steps and rows.
 
     Raises:
         UserError: a directory cannot be written, is in use, or holds another run; nothing is trained then.
-        Diverged: some runs did; the others are trained to the end.
+        Diverged: some runs diverged; the others are trained to the end.
         Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
     refuse_nonsense(outs, device, at_once, resume=resume, overwrite=overwrite)
@@ -119,7 +118,7 @@ def train_many(
 def refuse_nonsense(
     outs: Sequence[str | Path], device: str, at_once: int | None, *, resume: bool, overwrite: bool
 ) -> None:
-    """UserError for what cannot be done, before anything in any directory is touched."""
+    """Raise UserError for what cannot be done, before any directory is changed."""
     if at_once is not None and at_once < 1:
         raise UserError(f"at_once is {at_once}; it should be at least 1")
     if device != "cpu" and not (re.fullmatch(r"cuda(:\d+)?", device) and torch.cuda.is_available()):
@@ -133,7 +132,7 @@ def refuse_nonsense(
 
 
 def raise_file_limit(needed: int) -> None:
-    """Room for a lock on every run; UserError where the system allows no more open files."""
+    """Raise the limit of open files to hold a lock on every run; UserError if the system allows no more."""
     allowed, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY or allowed >= needed:
         return
@@ -145,7 +144,7 @@ def raise_file_limit(needed: int) -> None:
 
 
 def batches(writers: Sequence[RunWriter], device: str, at_once: int | None) -> Iterator[tuple[str, list[RunWriter]]]:
-    """Runs that learn side by side, with what to call them where there are several batches."""
+    """Batches of runs that train side by side, each with a name; the name is empty if there is only one batch."""
     done, total = 0, len(writers)
     by_kind = sorted(writers, key=lambda writer: together(writer.config))  # stable: the order within a kind stays
     for _, kind in groupby(by_kind, key=lambda writer: together(writer.config)):
@@ -159,16 +158,16 @@ def batches(writers: Sequence[RunWriter], device: str, at_once: int | None) -> I
 
 
 def runs_at_once(configs: Sequence[RunConfig], device: str) -> int:
-    """How many of these runs to train side by side."""
+    """Number of these runs to train side by side."""
     batch = configs[0].train.batch_size
     largest = max(config.task.n_train for config in configs)
-    prompts = (PROMPTS_AT_ONCE if device == "cpu" else PROMPTS_AT_ONCE_ON_GPU) // size_of_prompt(configs[0])
+    prompts = (PROMPTS_AT_ONCE if device == "cpu" else PROMPTS_AT_ONCE_ON_GPU) // configs[0].task.shape.inputs.size
     return min(MOST_AT_ONCE, max(1, prompts // (largest if batch == "full" else min(batch, largest))))
 
 
 @dataclass
 class Batch:
-    """Runs that learn side by side."""
+    """Runs that train side by side."""
 
     writers: Sequence[RunWriter]
     device: str
@@ -176,12 +175,12 @@ class Batch:
     watcher: Callable[[int, int, str], Any] | None
     label: str
     lost: dict[RunWriter, UserError] = field(default_factory=dict)
-    """Runs that diverged."""
+    """Runs that diverged, with their errors."""
 
     def learn(self) -> dict[Path, UserError]:
-        """Train all to the end; what became of those that diverged, by their directories.
+        """Train all runs to the end; returns the errors of those that diverged, by directory.
 
-        Runs that were stopped at different steps (a kill between two saves) catch up first, those furthest behind first.
+        If runs were stopped at different steps (a kill between two saves), those furthest behind catch up first.
         """
         total, begun = self.writers[0].config.train.steps, set()
         while unfinished := [run for run in self.writers if run not in self.lost and run.resume_step != total]:
@@ -196,7 +195,7 @@ class Batch:
         return {writer.path: error for writer, error in self.lost.items()}
 
     def steps(self, writers: list[RunWriter], first: int | None, until: int) -> None:
-        """Step these runs from where they are, committing what the schedules ask for."""
+        """Train these runs from step `first` to step `until`, writing rows, checkpoints and states when they are due."""
         learner = Learner.make([writer.config for writer in writers], self.device)
         config = writers[0].config.train
         with_checkpoint, saved_at = set(checkpoint_steps(config)), time.monotonic()
@@ -224,7 +223,7 @@ class Batch:
                 watching.step(step + 1)
 
     def sound(self, writers: list[RunWriter]) -> list[tuple[int, RunWriter]]:
-        """Those that have not diverged, with their places in the batch."""
+        """Runs that have not diverged, with their indices in the batch."""
         return [(run, writer) for run, writer in enumerate(writers) if writer not in self.lost]
 
     def log(self, writers: list[RunWriter], rows: list[Row]) -> list[Row]:
@@ -240,12 +239,12 @@ class Batch:
 
 
 def position(writer: RunWriter) -> int:
-    """Where a run stands: the steps done, less than none when it is new."""
+    """Number of steps that a run has done; −1 if it is new."""
     return -1 if writer.resume_step is None else writer.resume_step
 
 
 def divergence(row: Row, path: Path) -> UserError:
-    """What to say of a run whose training loss is no number any more: no later step can mend that."""
+    """The error for a run whose training loss is no longer a number, which no later step can mend."""
     return UserError(
         f"training diverged: the train loss is {row['train_loss']} at step {row['step']:,}; take a smaller --train.lr. "
         f"What came before is in {path}"
@@ -253,16 +252,16 @@ def divergence(row: Row, path: Path) -> UserError:
 
 
 @contextmanager
-def silently() -> Iterator[Watcher]:
-    """No words."""
+def silently() -> Generator[Watcher]:
+    """A context with a watcher that prints nothing."""
     yield Silent()
 
 
 @contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that the step under way is finished first; a second one kills.
+def interruptible() -> Generator[threading.Event]:
+    """A context with an event that SIGINT and SIGTERM set, so that the current step is finished first. A second signal kills.
 
-    Only the main thread can listen; elsewhere the event is never set.
+    Only the main thread receives signals; in other threads the event is never set.
     """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -10,11 +10,11 @@ from interp.config import TrainConfig
 
 
 def make_optimizer(config: TrainConfig, parameters: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
-    """The configured optimiser over these parameters, in their order; fused kernels, since the models are small.
+    """The configured optimiser over these parameters, in their order. Kernels are fused, because the models are small.
 
-    Its weight decay leads to the origin; that to the initial weights is not among torch's, and done by the learner.
+    Its weight decay leads to the origin. Decay to the initial weights, which torch does not have, is done by the learner.
 
-    On a GPU the learning rate is a tensor and Adam counts its steps there, so that a step can be captured in a graph.
+    On a GPU the learning rate and Adam's count of steps are tensors there, so that a step can be captured in a graph.
     """
     weights = list(parameters.values())
     on_gpu = weights[0].is_cuda
@@ -30,7 +30,7 @@ def make_optimizer(config: TrainConfig, parameters: Mapping[str, nn.Parameter]) 
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """The rate of the next step; in place where it is a tensor, which a captured step reads."""
+    """Set the learning rate of the next step; in place if it is a tensor, which a captured step reads."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(rate)
@@ -50,7 +50,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dic
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave."""
+    """Restore the optimiser's state, as `optimizer_tensors` gave it."""
     whole = optimizer.state_dict()
     for key, tensor in tensors.items():
         kind, name = key.split("/", 1)

@@ -18,11 +18,11 @@ from interp.tasks import (
 
 @dataclass(frozen=True)
 class Preset:
-    """A configuration worth a name."""
+    """A named configuration, with what it shows and how long it takes."""
 
     about: str
     minutes: float
-    """Expected on 2 CPU cores."""
+    """Expected minutes of training on 2 CPU cores."""
     config: RunConfig
 
 
@@ -119,11 +119,11 @@ PRESETS = {
         ),
     ),
 }
-"""Every preset by its name on the command line."""
+"""All presets, by name on the command line."""
 
 
 def preset(name: str) -> Preset:
-    """The preset of that name; UserError with the nearest name when there is none."""
+    """The preset called `name`; UserError with the nearest name if there is none."""
     if name not in PRESETS:
         raise UserError(f'no preset "{name}"{near_miss(name, PRESETS)}')
     return PRESETS[name]

@@ -1,4 +1,4 @@
-"""When something happens: learning rates, logged steps, checkpoints, mini-batches. Pure functions of the step."""
+"""Schedules: learning rates, logged steps, checkpoints, mini-batches. Pure functions of the step."""
 
 import math
 from functools import lru_cache
@@ -11,10 +11,10 @@ from interp.config import TrainConfig
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """The rate of the update that follows `step` updates: lr · min(step / warmup_steps, 1).
+    """Learning rate of the update after `step` updates: lr · min(step / warmup_steps, 1).
 
-    With a cosine lr_end + (lr − lr_end)·(1 + cos πt)/2 after the warm-up, t the share of the updates after it that are done:
-    the rate would be lr_end after the last.
+    With schedule "cosine" it is lr_end + (lr − lr_end)·(1 + cos πt)/2 after the warm-up. t is the share of the updates after
+    the warm-up that are done, so the rate reaches lr_end after the last update.
     """
     if step < config.warmup_steps:
         return config.lr * step / config.warmup_steps
@@ -40,15 +40,15 @@ def checkpoint_steps(config: TrainConfig) -> list[int]:
 
 
 def is_logged(step: int, config: TrainConfig, with_checkpoint: set[int]) -> bool:
-    """Whether a step has a row in the history: every `log_every`-th, and those with a checkpoint."""
+    """Whether a step has a row in the history: every `log_every`-th step, and every step with a checkpoint."""
     return step % config.log_every == 0 or step in with_checkpoint
 
 
 def batch_rows(step: int, n: int, batch_size: int, seed: int) -> Int[np.ndarray, " batch"]:
     """Rows of the training set for the update after `step` updates.
 
-    Each epoch is a fresh permutation drawn from (seed, epoch), so that any step can be recomputed without the steps
-    before it; the last batch of an epoch holds what is left.
+    Each epoch is a new permutation drawn from (seed, epoch), so that any step can be computed without the steps before it.
+    The last batch of an epoch has what is left.
     """
     epoch, position = divmod(step, -(-n // batch_size))
     return permutation(n, seed, epoch)[position * batch_size : (position + 1) * batch_size]
@@ -56,5 +56,5 @@ def batch_rows(step: int, n: int, batch_size: int, seed: int) -> Int[np.ndarray,
 
 @lru_cache(maxsize=256)  # one for each run of a batch
 def permutation(n: int, seed: int, epoch: int) -> Int[np.ndarray, " n"]:
-    """The order of the training set in one epoch."""
+    """Order of the training set in one epoch."""
     return np.random.default_rng([seed, epoch]).permutation(n)

@@ -1,6 +1,8 @@
 """Every ablation against HookedTransformer with hooks, and on networks of which it is known what they rest on."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,14 +10,19 @@ import torch
 from helpers import tiny_config
 
 from interp import analyze
-from interp.analyze import _keys, ablate
-from interp.analyze._sums import square
+from interp.analyze.mechanism import ablate
 from interp.base import DoesNotApply, UserError
 from interp.maths.losses import cross_entropy
 from interp.maths.neurons import cluster_sizes
 from interp.models import TransformerSpec
+from interp.models.network import Matrix, Roles, initial_weights, load
+from interp.models.transformer import forward
+from interp.recipe import TrainConfig
 from interp.store import RunWriter, open_run
 from interp.tasks import ModularTask
+from interp.train.loop import train
+from interp.views import keys
+from interp.views.ablated import Ablatable, Network
 
 KEY, CLUSTERS = (1, 3), {1: [0, 2, 5, 11, 20], 3: [1, 3, 7]}
 
@@ -25,11 +32,12 @@ def of_weights(tmp_path):
     """A run whose checkpoint at step i is the initial weights, changed by the i-th function."""
 
     def of_weights(*changes, task=None, **model):
-        spec = TransformerSpec(**({"n_heads": 2, "d_model": 16, "d_head": 8, "d_mlp": 24} | model))
+        fields: dict[str, Any] = {"n_heads": 2, "d_model": 16, "d_head": 8, "d_mlp": 24} | model
+        spec = TransformerSpec(**fields)
         config = tiny_config(task=task or ModularTask(p=11, train_fraction=0.5), model=spec)
         with RunWriter(tmp_path / "run", config) as writer:
             for step, change in enumerate(changes):
-                weights = spec.initial_weights(config.task.shape, seed=step)
+                weights = initial_weights(spec, config.task.shape, seed=step)
                 change(weights)
                 writer.checkpoint(step, weights)
         return open_run(tmp_path / "run")
@@ -48,8 +56,8 @@ def perturb(weights):
 def clusters(monkeypatch):
     """Neurons that belong to frequencies, whatever they do."""
 
-    def shares(grid, weights):
-        planted = torch.zeros(grid.run.config.model.d_mlp, grid.n // 2)
+    def shares(seen, post):
+        planted = torch.zeros(seen.neurons.width, seen.n // 2)
         for k, neurons in CLUSTERS.items():
             planted[neurons, k - 1] = 1
         return planted
@@ -73,9 +81,9 @@ class Slow:
     """A checkpoint with hooks that take something out, at the last position of the last layer, one prompt a row."""
 
     def __init__(self, run):
-        self.run, self.grid, self.model = run, square(run, "ablate"), run.final.model.requires_grad_(False)
+        self.run, self.grid, self.model = run, Ablatable.of(run), run.final.model.requires_grad_(False)
         self.block = f"blocks.{run.config.model.n_layers - 1}."
-        self.tokens = self.grid.prompts
+        self.tokens = self.grid.prompts.inputs
         with torch.no_grad():
             _, cache = self.model.run_with_cache(self.tokens)
         self.at = lambda name: cache[self.block + name][:, -1]
@@ -87,7 +95,7 @@ class Slow:
     def logits(self, *hooks):
         with torch.no_grad():
             hooks = [(self.block + name, change) for name, change in hooks]
-            return self.model.run_with_hooks(self.tokens, fwd_hooks=hooks)[:, -1, self.grid.residues]
+            return self.model.run_with_hooks(self.tokens, fwd_hooks=hooks)[:, -1, self.grid.values]
 
     def instead(self, name, value):
         """The network with other activations at the last position."""
@@ -105,13 +113,13 @@ class Slow:
     def embedding(self, ks, keep):
         weights, task = dict(self.run.final.weights), self.run.task
         W_E = weights["embed.W_E"].clone()
-        for rows in [self.grid.residues, *([self.grid.residues + task.p] if task.operands == "separate" else [])]:
+        for rows in [self.grid.values, *([self.grid.values + task.p] if task.operands == "separate" else [])]:
             table = W_E[rows].double()
             part = projection(self.grid.n, ks) @ table
             W_E[rows] = (table.mean(dim=0) + part if keep else table - part).float()
-        model = self.run.known_model.load(task.shape, {**weights, "embed.W_E": W_E})
+        model = load(self.run.known_model, task.shape, {**weights, "embed.W_E": W_E})
         with torch.no_grad():
-            return model(self.tokens)[:, -1, self.grid.residues]
+            return model(self.tokens)[:, -1, self.grid.values]
 
     def neurons(self, ks, keep):
         post = self.at("mlp.hook_post").double()
@@ -143,7 +151,7 @@ class Slow:
             W_out = W_out - W_out.mean(dim=-1, keepdim=True)
         if self.model.cfg.normalization_type == "LN":
             W_out = W_out * self.model.ln_final.w.double()
-        W_L = W_out @ self.model.W_U[:, self.grid.residues].double()
+        W_L = W_out @ self.model.W_U[:, self.grid.values].double()
         U = W_L @ projection(self.grid.n, ks)
         P = U @ torch.linalg.pinv(U, rtol=1e-8)
         post = self.at("mlp.hook_post").double()
@@ -249,7 +257,8 @@ def test_every_ablation_is_that_of_hooks(of_weights, clusters, task, model):
 def test_every_random_removal_is_that_of_hooks(of_weights, clusters, task, model):
     run = of_weights(perturb, **model)
     options = ablate.Options(frequencies=KEY, repeats=2, seed=5)
-    found, chosen = ablate.measure(run, options).sel(step=0), ablate.choose(square(run, "ablate"), options)
+    seen = Ablatable.of(run)
+    found, chosen = ablate.measure(seen, options).sel(step=0), ablate.choose(seen, options)
     slow = Slow(run)
     for draw in (0, 1):
         neurons = chosen.neurons(chosen.all_clustered, draw, purpose=0).tolist()
@@ -312,10 +321,10 @@ def test_logits_that_are_a_wave_of_the_answer_need_its_frequency_alone(of_weight
             tensor.zero_()
 
     run = of_weights(clock)
-    grid = square(run, "ablate")
+    grid = Ablatable.of(run)
     places = torch.arange(P)
     cosines = 9 * torch.cos(2 * math.pi * 3 * (grid.answers[:, None] - places) / P)
-    network = ablate.Network(ablate.choose(grid, ablate.Options(frequencies=(3,), repeats=4)), run.final.weights)
+    network = Network(ablate.choose(grid, ablate.Options(frequencies=(3,), repeats=4)), run.final.weights)
     network.whole = cosines
     outcome = {
         draw: [network.outcome(network.logits(draw, keep)) for keep in (True, False)] for draw in (None, 0, 1, 2, 3)
@@ -341,7 +350,7 @@ def test_key_frequencies_are_those_that_neurons_cluster_on_else_those_above_the_
         weights["blocks.0.attn.W_O"][:] = torch.eye(16)[:8]
         weights["blocks.0.mlp.b_in"][:] = 50.0  # ReLU is linear up there
 
-    chosen = ablate.choose(square(of_weights(clustered), "ablate"), ablate.Options())
+    chosen = ablate.choose(Ablatable.of(of_weights(clustered)), ablate.Options())
     assert chosen.key == (2,)
     assert chosen.keys_are.startswith("by neuron_clusters at step")
     assert len(chosen.all_clustered) == 24
@@ -349,7 +358,7 @@ def test_key_frequencies_are_those_that_neurons_cluster_on_else_those_above_the_
 
 def test_a_given_frequency_wins_and_one_that_is_not_there_is_refused(of_weights):
     run = of_weights(perturb)
-    grid = square(run, "ablate")
+    grid = Ablatable.of(run)
     assert ablate.choose(grid, ablate.Options(frequencies=(5, 1))).key == (1, 5)
     assert ablate.choose(grid, ablate.Options(frequencies=(5, 1))).keys_are == "as given"
     with pytest.raises(UserError, match="has frequencies 1 to 5"):
@@ -361,7 +370,7 @@ def test_without_clusters_keys_are_above_the_largest_gap_of_the_embedding(of_wei
         weights["embed.W_E"][:P, 0] += 5 * torch.cos(2 * math.pi * 4 * torch.arange(P) / P)
 
     monkeypatch.setattr(ablate, "SHARE", 1.0)
-    monkeypatch.setattr(_keys, "cluster_sizes", lambda shares: cluster_sizes(shares, 1.0))
+    monkeypatch.setattr(keys, "cluster_sizes", lambda shares: cluster_sizes(shares, 1.0))
     found = analyze.measure(of_weights(loud), "ablate", repeats=1)
     assert found.attrs["key_frequencies"] == "4"
     assert found.attrs["keys_are"].startswith("by W_E_largest_gap")
@@ -370,7 +379,7 @@ def test_without_clusters_keys_are_above_the_largest_gap_of_the_embedding(of_wei
 
 def test_others_are_drawn_outside_the_key_ones_while_enough_remain(of_weights):
     run = of_weights(perturb)
-    grid = square(run, "ablate")
+    grid = Ablatable.of(run)
     few = ablate.choose(grid, ablate.Options(frequencies=(1, 3), repeats=50))
     assert {k for draw in few.drawn for k in draw} == {2, 4, 5}
     many = ablate.choose(grid, ablate.Options(frequencies=(1, 2, 3), repeats=50))
@@ -428,3 +437,49 @@ def test_without_a_known_split_all_prompts_are_one(of_weights, monkeypatch):
     np.testing.assert_array_equal(found["loss"], known["loss"].sel(split=["all"]))
     analyze.draw(found)
     analyze.summarise(found)
+
+
+def test_a_network_without_heads_and_skips_has_the_other_ablations_alone(of_weights, clusters, monkeypatch):
+    """The same network, of which no more is told than its roles."""
+    run = of_weights(perturb, task=ModularTask(p=11, train_fraction=0.5, operands="separate"))
+    options = {"frequencies": KEY, "repeats": 2}
+    whole, whole_roles = analyze.measure(run, "ablate", **options), forward.roles
+
+    def roles_alone(spec) -> Roles:
+        """Without ways, and with an embedding of the second operand by itself."""
+        return replace(whole_roles(spec), routes={}, embedding_at=lambda position: whole_roles(spec).embedding)
+
+    monkeypatch.setattr(forward, "roles", roles_alone)
+    monkeypatch.delattr(forward, "tail")
+    found = analyze.measure(run, "ablate", **options)
+    assert list(found["ablation"].values) == list(whole["ablation"].values[:-5])
+    for name in ("whole_loss", "loss", "random_loss", "frequency_loss", "cluster_loss", "random_cluster_loss"):
+        same = whole[name].sel(ablation=found["ablation"]) if "ablation" in found[name].dims else whole[name]
+        np.testing.assert_allclose(found[name], same, rtol=1e-3, err_msg=name)  # what is beside is a difference
+    assert "head" not in found.attrs["definition"]
+    titles = " ".join(note.text for note in analyze.draw(found).layout.annotations)
+    assert "neurons: test loss" in titles
+    assert "ways through" not in titles
+    assert "one head" not in titles
+    assert not {"all heads", "MLP skip"} & set(analyze.summarise(found))
+
+
+def test_what_cannot_be_replaced_or_told_is_refused(of_weights, monkeypatch):
+    run, whole_roles = of_weights(perturb, normalization="LN"), forward.roles
+    fixed = Matrix(("embed.W_E",), lambda weights: weights["embed.W_E"], 16)
+    with monkeypatch.context() as patch:
+        patch.setattr(forward, "roles", lambda spec: replace(whole_roles(spec), embedding=fixed))
+        with pytest.raises(DoesNotApply, match="embedding is made of several weights"):
+            analyze.measure(run, "ablate")
+    monkeypatch.delattr(forward, "tail")
+    for name in ("ablate", "groups"):
+        with pytest.raises(DoesNotApply, match="answers are not linear in its neurons"):
+            analyze.measure(run, name)
+
+
+def test_losses_are_in_the_unit_of_the_history(tmp_path):
+    config = tiny_config(train=TrainConfig(steps=3, loss="squared_error"))
+    found = analyze.measure(train(config, tmp_path / "run"), "ablate", repeats=1)
+    np.testing.assert_allclose(found["whole_loss"].sel(split="train"), found["train_loss"], rtol=1e-5)
+    assert {found[name].attrs["units"] for name in ("loss", "random_loss", "train_loss")} == {"squared error"}
+    assert "loss (squared error)" in str(analyze.draw(found).to_plotly_json()["layout"])

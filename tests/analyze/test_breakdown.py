@@ -6,10 +6,11 @@ import torch
 from helpers import tiny_config
 
 from interp import analyze
-from interp.analyze.breakdown import phase
+from interp.analyze.learning.breakdown import phase
 from interp.base import IGNORED, DoesNotApply
-from interp.config import TrainConfig
 from interp.maths.losses import prompt_losses
+from interp.models.network import initial_weights
+from interp.recipe import TrainConfig
 from interp.store import RunWriter, open_run
 from interp.tasks import AdditionTask, Corruption, JointTask, ModularTask, RepeatedTask
 from interp.train.loop import train
@@ -19,7 +20,7 @@ KINDS = ["train clean", "train corrupted", "train recovered", "test"]
 
 def one_checkpoint(path, config, change=lambda weights: None):
     """A run of initial weights, changed."""
-    weights = config.model.initial_weights(config.task.shape, seed=0)
+    weights = initial_weights(config.model, config.task.shape, seed=0)
     change(weights)
     with RunWriter(path, config) as writer:
         writer.checkpoint(0, weights)
@@ -75,7 +76,7 @@ def test_each_operation_is_measured_on_its_own_prompts(tmp_path):
 def test_in_parts_it_is_the_same(tmp_path, monkeypatch):
     run = one_checkpoint(tmp_path / "run", tiny_config(corruption=Corruption(labels=20)))
     whole = analyze.measure(run, "breakdown")
-    monkeypatch.setattr("interp.analyze.breakdown.PART", 50)
+    monkeypatch.setattr("interp.analyze.learning.breakdown.PART", 50)
     np.testing.assert_allclose(analyze.measure(run, "breakdown")["loss"], whole["loss"], rtol=1e-6)
 
 
@@ -130,7 +131,7 @@ def test_the_gradient_that_training_follows_is_that_of_the_labels_as_trained(tmp
     loss = torch.nn.functional.cross_entropy(
         network(torch.from_numpy(split.train.inputs))[:, -1], torch.from_numpy(split.train.targets)
     )
-    (gradient,) = torch.autograd.grad(loss, [network.unembed.W_U])
+    (gradient,) = torch.autograd.grad(loss, [network.get_parameter("unembed.W_U")])
     found = analyze.measure(run, "numerics")["gradient_norm_of_tensor"].sel(step=0, tensor="unembed.W_U")
     assert found.item() == pytest.approx(gradient.double().norm().item(), rel=1e-4)
 
@@ -167,7 +168,7 @@ def test_of_sequences_every_answer_that_can_be_known_counts(task, tmp_path):
     }
     for kind, (inputs, targets) in expected.items():
         with torch.inference_mode():
-            logits = run.final.model(torch.from_numpy(inputs))[:, list(task.shape.positions)]
+            logits = run.final.model(torch.from_numpy(inputs))[:, list(task.shape.classes.positions)]
         known = targets != IGNORED
         chosen = logits[torch.from_numpy(known)]
         right = torch.from_numpy(targets[known])

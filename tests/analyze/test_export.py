@@ -1,4 +1,4 @@
-"""interp/analyze/_export.py: pictures when there is a browser, a sentence when there is none or it hangs."""
+"""interp/report/files.py: pictures when there is a browser, a sentence when there is none or it hangs."""
 
 import time
 
@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from interp import figures
-from interp.analyze import _export
+from interp.report import files as _export
 
 
 @pytest.fixture
@@ -20,6 +20,7 @@ def figure():
 def test_without_a_browser_one_line_says_how_to_get_one(figure, tmp_path, monkeypatch):
     monkeypatch.setattr(_export, "browser", lambda: None)
     said = _export.write_pngs({tmp_path / "x.png": figure})
+    assert said is not None
     assert "apt install chromium" in said
     assert "\n" not in said
     assert not (tmp_path / "x.png").exists()
@@ -34,6 +35,7 @@ def test_a_browser_that_hangs_is_given_up(figure, tmp_path, monkeypatch):
     monkeypatch.setattr(_export, "browser", lambda: str(stuck))
     began = time.monotonic()
     said = _export.write_pngs({tmp_path / "x.png": figure})
+    assert said is not None
     assert said.startswith("no .png")
     assert str(stuck) in said
     assert time.monotonic() - began < 60
@@ -58,10 +60,10 @@ def test_a_moving_picture_has_every_frame_and_begins_anew(growing, tmp_path):
         pytest.skip("no Chrome or Chromium on this machine to draw with")
     assert _export.write_gif(growing, tmp_path / "x.gif") is None
     with Image.open(tmp_path / "x.gif") as moving:
-        assert moving.n_frames == 5
         assert moving.info["loop"] == 0  # for ever
         assert moving.size == (1000, growing.layout.height)
         frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(moving)]
+        assert len(frames) == 5
         assert [moving.info["duration"] for _ in ImageSequence.Iterator(moving)] == [150] * 4 + [3000]
     blue = [int((abs(frame.astype(int) - frames[-1][0, 0]).sum(axis=-1) > 60).sum()) for frame in frames]
     assert blue == sorted(blue), "what was drawn stays"
@@ -70,7 +72,9 @@ def test_a_moving_picture_has_every_frame_and_begins_anew(growing, tmp_path):
 
 def test_without_a_browser_there_is_no_moving_picture(growing, tmp_path, monkeypatch):
     monkeypatch.setattr(_export, "browser", lambda: None)
-    assert _export.write_gif(growing, tmp_path / "x.gif").startswith("no .gif")
+    said = _export.write_gif(growing, tmp_path / "x.gif")
+    assert said is not None
+    assert said.startswith("no .gif")
     assert not (tmp_path / "x.gif").exists()
 
 

@@ -1,6 +1,7 @@
 """A planted clock and a planted pizza are told apart by every measure, whatever stands around them."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,10 +9,11 @@ import torch
 from helpers import tiny_config
 
 from interp import analyze
-from interp.analyze.clock_pizza import verdict
+from interp.analyze.mechanism.clock_pizza import verdict
 from interp.base import DoesNotApply, UserError
-from interp.config import TrainConfig
 from interp.models import TransformerSpec
+from interp.models.network import initial_weights
+from interp.recipe import TrainConfig
 from interp.store import RunWriter, open_run
 from interp.tasks import ModularTask
 
@@ -24,13 +26,13 @@ def plant(tmp_path):
     """Write a run with one checkpoint for each set of weights, at steps 0, 1, …; a function is called with fresh ones."""
 
     def plant(*changes, task=None, first=0, **model):
-        model = {"n_heads": HEADS, "d_model": D, "d_head": 8, "d_mlp": 32} | model
+        fields: dict[str, Any] = {"n_heads": HEADS, "d_model": D, "d_head": 8, "d_mlp": 32} | model
         task = task or ModularTask(p=P, train_fraction=0.5)
-        spec = TransformerSpec(**model)
+        spec = TransformerSpec(**fields)
         path = tmp_path / f"planted{len(list(tmp_path.iterdir()))}"
         with RunWriter(path, tiny_config(task=task, model=spec, train=TrainConfig(steps=len(changes)))) as writer:
             for step, change in enumerate(changes, start=first):
-                weights = spec.initial_weights(task.shape, seed=step)
+                weights = initial_weights(spec, task.shape, seed=step)
                 change(weights)
                 writer.checkpoint(step, weights)
         return open_run(path)
@@ -279,12 +281,14 @@ def test_the_control_is_the_runs_own_start_or_else_fresh_weights(plant):
     np.testing.assert_array_equal(late["symmetricity"].sel(step=1), own["symmetricity"].sel(step=1))
     converted = plant(pizza, first=1)
     fresh = {seed: analyze.measure(converted, "clock_pizza", control_seed=seed) for seed in (0, 3)}
-    assert fresh[3].attrs["control"] == "fresh initial weights, init nanda, seed 3: the run has no step 0"
+    assert fresh[3].attrs["control"] == "fresh initial weights, seed 3: the run has no step 0"
     untrained = {seed: each["symmetricity"].sel(network="untrained").values[0] for seed, each in fresh.items()}
     assert (
         untrained[0] == own["symmetricity"].sel(network="untrained").values[0]
     )  # the fixture draws step 0 from seed 0
     assert untrained[3] != untrained[0]
+    other = analyze.measure(plant(pizza, first=1, init="hooked"), "clock_pizza")
+    assert other.attrs["control"] == "fresh initial weights, init hooked, seed 0: the run has no step 0"
 
 
 def test_operands_with_tokens_of_their_own_give_what_the_same_tokens_give(plant):
@@ -307,7 +311,7 @@ def test_operands_with_tokens_of_their_own_give_what_the_same_tokens_give(plant)
 
 
 def test_triples_of_a_large_modulus_are_sampled(plant, monkeypatch):
-    from interp.analyze import clock_pizza
+    from interp.analyze.mechanism import clock_pizza
 
     run = plant(pizza)
     assert analyze.measure(run, "clock_pizza").attrs["triples_drawn"] == "published shuffle"

@@ -10,11 +10,12 @@ import torch
 import xarray as xr
 
 from interp import analyze
-from interp.analyze import _export
 from interp.base import DoesNotApply, UserError
-from interp.config import RunConfig, TrainConfig
+from interp.config import RunConfig
 from interp.maths.polygons import FORMS
 from interp.models import ToySpec
+from interp.recipe import TrainConfig
+from interp.report import files as _export
 from interp.store import RunWriter, open_run
 from interp.tasks import SparseFeaturesTask
 
@@ -134,7 +135,7 @@ def test_an_endless_stream_has_features_alone(plant, tmp_path):
     assert list(found["feature_polygon"][0]) == [0, 0, -1]
     assert math.isclose(float(found["polygons"].sel(form="digon")[0]), 1)
     assert not found["feature_plane"].sel(axis="y").any()
-    assert len(analyze.draw(found).data) == 2
+    assert len(list(analyze.draw(found).select_traces())) == 2
 
 
 def test_a_measurement_can_be_saved_and_told(plant, tmp_path):

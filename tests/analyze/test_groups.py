@@ -1,7 +1,6 @@
 """The analysis finds planted irreps, products and cosets: weights written as a run, read back, measured."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,16 +8,17 @@ import torch
 from helpers import needs_published, published, tiny_config
 
 from interp import analyze
-from interp.analyze.groups import Elements
 from interp.base import DoesNotApply
-from interp.config import TrainConfig
-from interp.convert import convert
 from interp.maths import groups
 from interp.maths.irreps import real_irreps
+from interp.maths.losses import cross_entropy
 from interp.models import TransformerSpec
+from interp.models.network import initial_weights
+from interp.recipe import TrainConfig
 from interp.store import RunWriter, open_run
+from interp.store.foreign.convert import convert
 from interp.tasks import GroupTask, ModularTask
-from interp.tasks.modular import OPERATIONS
+from interp.tasks.table import Prompt
 from interp.train.loop import train
 
 S3 = real_irreps(groups.symmetric(3), "S3")
@@ -31,7 +31,7 @@ def write(path, changes, task, **model):
     config = tiny_config(task=task, model=spec, train=TrainConfig(steps=len(changes)))
     with RunWriter(path, config) as writer:
         for step, change in enumerate(changes):
-            weights = spec.initial_weights(task.shape, seed=step)
+            weights = initial_weights(spec, task.shape, seed=step)
             change(weights)
             writer.checkpoint(step, weights)
     return open_run(path)
@@ -44,8 +44,8 @@ def multiplier(strengths, task, loud=0.0):
     where both are there and 0 elsewhere, and writes the functions of a·b which W_U compares with those of c. `loud` of the
     embedding is written on the logits as well, past the neurons.
     """
-    elements = Elements.of(task, Path("planted"))
-    n, tokens, free = 6, task.shape.d_vocab, task.shape.d_vocab
+    elements = task.composition()
+    n, tokens, free = 6, task.shape.tokens.d_vocab, task.shape.tokens.d_vocab
     weight = torch.tensor([strengths.get(name, 0.0) for name in S3.names])[S3.of_row]
 
     def change(weights):
@@ -53,7 +53,7 @@ def multiplier(strengths, task, loud=0.0):
             tensor.zero_()
         weights["embed.W_E"][:, :tokens] = torch.eye(tokens)
         weights["blocks.0.attn.W_V"][0] = torch.eye(free + n)
-        weights["blocks.0.attn.W_O"][0] = task.shape.n_ctx * torch.eye(free + n)
+        weights["blocks.0.attn.W_O"][0] = task.shape.tokens.n_ctx * torch.eye(free + n)
         weights["blocks.0.mlp.b_in"].fill_(-1.0)
         for pair, (a, b) in enumerate(np.ndindex(n, n)):
             weights["blocks.0.mlp.W_in"][elements.a[a], pair] = 1.0
@@ -65,9 +65,9 @@ def multiplier(strengths, task, loud=0.0):
     return change
 
 
-def multiplying(tmp_path, *changes, prompt="ab="):
+def multiplying(tmp_path, *changes, prompt: Prompt = "ab="):
     task = GroupTask(group="S3", operands="separate", prompt=prompt, train_fraction=0.5)
-    size = task.shape.d_vocab + 6
+    size = task.shape.tokens.d_vocab + 6
     return write(
         tmp_path / "planted", [change(task) for change in changes], task, n_heads=1, d_model=size, d_head=size, d_mlp=36
     )
@@ -164,8 +164,9 @@ def test_an_embedding_that_is_constant_on_cosets_names_their_subgroup(tmp_path):
 @pytest.mark.parametrize("operation", ["add", "subtract", "multiply", "divide", "add_mod_p_minus_1"])
 def test_modular_operations_are_composition_in_the_order_of_their_elements(operation, p):
     task = ModularTask(p=p, operation=operation, train_fraction=0.5)
-    elements, table = Elements.of(task, Path("planted")), task.table()
-    rows = elements.prompts(task).reshape(elements.table.shape)
+    elements, table = task.composition(), task.table()
+    assert elements is not None
+    rows = elements.rows.reshape(elements.table.shape)
     n = len(elements.table)
     assert len(set(rows.flatten())) == n * n  # every pair is a prompt of its own
     for i in range(n):
@@ -182,7 +183,6 @@ def test_what_is_no_composition_does_not_apply(tmp_path):
         run = train(tiny_config(task=task, train=TrainConfig(steps=0)), tmp_path / str(number))
         with pytest.raises(DoesNotApply, match='analysis "groups" needs composition in a group'):
             analyze.measure(run, "groups")
-    assert set(analyze.find("groups").COMPOSITIONS) <= set(OPERATIONS)
 
 
 def test_similarity_and_contents_are_those_of_hooked_transformers_activations(tiny):
@@ -211,7 +211,7 @@ def test_losses_without_key_irreps_or_with_none_but_their_rest_are_those_of_a_ho
     with torch.inference_mode():
         tokens, hook = torch.from_numpy(table.inputs), ("blocks.0.mlp.hook_post", averaged)
         logits = model.run_with_hooks(tokens, fwd_hooks=[hook])[:, -1]
-        loss = tiny.task.loss(logits, torch.from_numpy(table.targets))
+        loss = cross_entropy(logits, torch.from_numpy(table.targets))
     assert found["hidden_restricted_loss"].item() == pytest.approx(loss.item(), rel=1e-5)
 
 
@@ -225,6 +225,27 @@ def test_every_model_is_unembedded_as_it_is(tmp_path, model):
     config = tiny_config(task=GroupTask(group="S3"), model=spec, train=TrainConfig(steps=3))
     found = analyze.measure(train(config, tmp_path / "run"), "groups", key_above=0.999)
     np.testing.assert_allclose(found["hidden_excluded_loss"], found["train_loss"], rtol=1e-5)
+
+
+def test_a_network_that_tells_its_roles_alone_is_measured_as_one_that_tells_what_follows_its_neurons(
+    tmp_path, monkeypatch
+):
+    from interp.models.transformer import forward
+
+    run = multiplying(tmp_path, lambda task: multiplier({"sign": 1.0}, task, loud=3.0))
+    whole = analyze.measure(run, "groups")
+    monkeypatch.delattr(forward, "tail")
+    found = analyze.measure(run, "groups")
+    for name in found.data_vars:
+        np.testing.assert_allclose(found[name], whole[name], rtol=1e-5, atol=ROUNDING, err_msg=str(name))
+
+
+def test_losses_are_in_the_unit_of_the_history(tmp_path):
+    """Without a key irrep, the excluded loss is the plain one of the training prompts: here a squared error."""
+    config = tiny_config(task=GroupTask(group="S3"), train=TrainConfig(steps=3, loss="squared_error"))
+    found = analyze.measure(train(config, tmp_path / "run"), "groups", key_above=0.999)
+    np.testing.assert_allclose(found["hidden_excluded_loss"], found["train_loss"], rtol=1e-5)
+    assert found["hidden_excluded_loss"].attrs["units"] == found["train_loss"].attrs["units"] == "squared error"
 
 
 def test_a_network_that_learns_s3_comes_to_answer_by_its_characters(tmp_path):

@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from interp import analyze
-from interp.analyze import _common
-from interp.analyze.superposition import neurons_over_table
 from interp.base import UserError
+from interp.models.network import initial_weights
 from interp.store import CheckpointError, open_run
+from interp.views import neurons
+from interp.views import walk as _common
+from interp.views.directions import neurons_over_table
+from interp.views.residues import Spectrum
 
 
 @pytest.mark.parametrize("name", ["fourier", "norms", "superposition"])
@@ -64,9 +67,9 @@ def test_sums_over_the_table_are_those_of_the_cache(tiny, monkeypatch):
         post = checkpoint.cache(["blocks.0.mlp.hook_post"])["blocks.0.mlp.hook_post"][:, -1]
         slow.append(torch.stack([post[targets == answer].sum(dim=0) for answer in range(tiny.task.p)]))
     for activations in (1 << 30, 4 * 24 * len(targets), 4 * 24 * 50):
-        monkeypatch.setattr(_common, "ACTIVATIONS", activations)
+        monkeypatch.setattr(neurons, "ACTIVATIONS", activations)
         with torch.inference_mode():
-            sums = neurons_over_table(tiny, tiny.task).sums(tiny.stacked())
+            sums = neurons_over_table(Spectrum.of(tiny)).sums(tiny.stacked())
         torch.testing.assert_close(sums, torch.stack(slow), rtol=1e-5, atol=1e-5)
 
 
@@ -115,7 +118,6 @@ import sys, torch
 from pathlib import Path
 from interp import analyze
 from interp.store import open_run
-from interp.base import readable_size
 torch.set_num_threads(2)
 run = open_run(sys.argv[1])
 names = sys.argv[3:]
@@ -146,7 +148,7 @@ def test_the_bound_holds(tmp_path, names, checkpoints, bound):
     from interp.store import RunWriter
 
     config = RunConfig()
-    weights = config.model.initial_weights(config.task.shape, seed=0)
+    weights = initial_weights(config.model, config.task.shape, seed=0)
     with RunWriter(tmp_path / "run", config) as writer:
         for step in range(checkpoints):
             writer.checkpoint(step, weights)

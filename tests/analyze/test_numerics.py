@@ -1,25 +1,34 @@
 """Numerics against HookedTransformer's own logits and autograd."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from helpers import tiny_config
 
 from interp import analyze
+from interp.base import IGNORED
+from interp.maths import stability
 from interp.maths.losses import cross_entropy
 from interp.models import TransformerSpec
+from interp.models.network import initial_weights
+from interp.recipe import TrainConfig
 from interp.store import RunWriter, open_run
-from interp.tasks import ModularTask
+from interp.tasks import AdditionTask, JointTask, ModularTask, RepeatedTask, SkipTrigramTask
 
 
 @pytest.fixture
 def of_weights(tmp_path):
     """A run with one checkpoint: initial weights, changed."""
 
-    def of_weights(change=lambda weights: None, task=None, **model):
-        spec = TransformerSpec(**({"n_heads": 2, "d_model": 16, "d_head": 8, "d_mlp": 24} | model))
-        config = tiny_config(task=task or ModularTask(p=7, train_fraction=0.5), model=spec)
-        weights = spec.initial_weights(config.task.shape, seed=0)
+    def of_weights(change=lambda weights: None, task=None, train=None, **model):
+        fields: dict[str, Any] = {"n_heads": 2, "d_model": 16, "d_head": 8, "d_mlp": 24} | model
+        spec = TransformerSpec(**fields)
+        config = tiny_config(
+            task=task or ModularTask(p=7, train_fraction=0.5), model=spec, **({"train": train} if train else {})
+        )
+        weights = initial_weights(spec, config.task.shape, seed=0)
         change(weights)
         with RunWriter(tmp_path / "run", config) as writer:
             writer.checkpoint(0, weights)
@@ -28,19 +37,21 @@ def of_weights(tmp_path):
     return of_weights
 
 
+def perturb(weights):
+    """Noise on every number, so that no bias is 0."""
+    generator = torch.Generator().manual_seed(0)
+    for tensor in weights.values():
+        tensor += 0.1 * torch.randn(tensor.shape, generator=generator)
+
+
 @pytest.mark.parametrize("biases", ["frozen", "mlp", "trained"])
 @pytest.mark.parametrize("model", [{}, {"n_layers": 2, "normalization": "LN"}], ids=str)
 def test_the_gradient_is_that_of_hookedtransformer(of_weights, biases, model):
-    def perturb(weights):
-        generator = torch.Generator().manual_seed(0)
-        for tensor in weights.values():
-            tensor += 0.1 * torch.randn(tensor.shape, generator=generator)
-
     run = of_weights(perturb, biases=biases, **model)
     network, train = run.final.model, run.split.train
     network.zero_grad()
     cross_entropy(network(torch.from_numpy(train.inputs))[:, -1], torch.from_numpy(train.targets)).backward()
-    learned = {n: w for n, w in network.named_parameters() if run.known_model.learns(n)}
+    learned = {n: w for n, w in network.named_parameters() if run.tensors[n].learns}
     found = analyze.measure(run, "numerics").sel(step=0)
     assert set(found["tensor"].values) == set(learned)
     for name, w in learned.items():
@@ -136,3 +147,74 @@ def test_fewer_checkpoints_give_the_same_numbers(tiny):
     whole, part = analyze.measure(tiny, "numerics"), analyze.measure(tiny.select(every=2), "numerics")
     for variable in set(part.data_vars):
         np.testing.assert_allclose(part[variable], whole[variable].sel(step=part["step"].values), rtol=1e-12)
+
+
+STREAM = {"examples": "endless", "test_examples": 25}
+
+
+@pytest.mark.parametrize(
+    ("task", "model"),
+    [
+        (AdditionTask(digits=2, examples=30, test_examples=25), {}),
+        (AdditionTask(digits=2, **STREAM), {"n_layers": 2, "normalization": "LN"}),
+        (RepeatedTask(vocabulary=6, length=9, subsequence=2, examples=20, test_examples=9), {}),
+        (SkipTrigramTask(length=8, examples=40, test_examples=25), {"attn_only": True}),
+        (SkipTrigramTask(length=8, **STREAM), {}),
+        (JointTask(p=7, train_fraction=0.5), {}),
+    ],
+    ids=str,
+)
+def test_every_classifier_has_the_margins_and_the_gradient_of_hookedtransformer(of_weights, task, model):
+    """Several answers a prompt, long prompts, streams, operations side by side; what cannot be known does not count."""
+    train = TrainConfig(steps=10, batch_size=16 if task.endless else "full")
+    run = of_weights(perturb, task=task, train=train, biases="trained", **model)
+    network, positions = run.final.model, list(task.shape.classes.positions)
+    found = analyze.measure(run, "numerics").sel(step=0)
+
+    def answers(examples):
+        """Logits and targets of every answer that there is."""
+        logits = network(torch.from_numpy(examples.inputs))[:, positions].flatten(0, 1)
+        targets = torch.from_numpy(examples.targets).flatten()
+        return logits[targets != IGNORED], targets[targets != IGNORED]
+
+    margins = {}
+    for name, part in {"train": run.split.train, "test": run.split.test}.items():
+        with torch.inference_mode():
+            logits, targets = answers(part)
+        margins[name], here = stability.logit_margins(logits, targets).numpy(), found.sel(split=name)
+        assert here["margin_mean"].item() == pytest.approx(margins[name].mean(), abs=1e-4)
+        assert here["margin_min"].item() == pytest.approx(margins[name].min(), abs=1e-4)
+        np.testing.assert_allclose(here["margin_quantile"], np.quantile(margins[name], here["quantile"]), atol=1e-4)
+        collapsed = stability.softmax_collapsed(logits, torch.bfloat16).double().mean().item()
+        assert here["collapsed"].sel(precision="bfloat16").item() == pytest.approx(collapsed)
+    both = np.concatenate(list(margins.values()))
+    assert found["margin_mean"].sel(split="all").item() == pytest.approx(both.mean(), abs=1e-4)
+
+    cross_entropy(*answers(run.split.train)).backward()
+    learned = {name: w for name, w in network.named_parameters() if run.tensors[name].learns}
+    assert list(found["tensor"].values) == [name for name in run.tensors if name in learned]
+    for name, w in learned.items():
+        size = float(w.grad.double().norm())
+        assert found["gradient_norm_of_tensor"].sel(tensor=name).item() == pytest.approx(size, rel=1e-4, abs=1e-7)
+    flat = torch.cat([w.detach().double().flatten() for w in learned.values()])
+    gradient = torch.cat([w.grad.double().flatten() for w in learned.values()])
+    assert found["cosine"].item() == pytest.approx(-float(torch.cosine_similarity(flat, gradient, dim=0)), abs=1e-4)
+
+
+def test_a_squared_error_has_its_own_gradient_and_its_outputs_stand_for_logits(of_weights):
+    run = of_weights(perturb, train=TrainConfig(steps=10, loss="squared_error"))
+    network, split = run.final.model, run.split
+    outputs = network(torch.from_numpy(split.train.inputs))[:, -1]
+    targets = torch.from_numpy(split.train.targets)
+    one_hot = torch.nn.functional.one_hot(targets, outputs.shape[1])
+    (outputs.double() - one_hot).square().sum(dim=1).mean().backward()
+    measured = analyze.measure(run, "numerics")
+    found = measured.sel(step=0)
+    for name in found["tensor"].values:
+        size = float(network.get_parameter(name).grad.double().norm())
+        assert found["gradient_norm_of_tensor"].sel(tensor=name).item() == pytest.approx(size, rel=1e-4, abs=1e-7)
+    margins = stability.logit_margins(outputs.detach(), targets)
+    assert found["margin_mean"].sel(split="train").item() == pytest.approx(margins.mean().item(), abs=1e-4)
+    assert found["gradient_norm"].attrs["units"] == "squared error"
+    assert "of the mean squared error over the prompts" in found.attrs["definition"]
+    assert "(squared error)" in analyze.draw(measured).layout.yaxis5.title.text

@@ -10,11 +10,12 @@ import torch
 from helpers import needs_published, published, tiny_config
 
 from interp import analyze
-from interp.analyze import phases
-from interp.analyze.__main__ import main as command
+from interp.analyze.learning import phases
 from interp.base import DoesNotApply, UserError
-from interp.config import TrainConfig
+from interp.cli.analyze import main as command
 from interp.maths.losses import prompt_losses
+from interp.models.network import initial_weights
+from interp.recipe import TrainConfig
 from interp.store import RunWriter, open_run
 from interp.tasks import ModularTask
 from interp.train.loop import train
@@ -35,7 +36,7 @@ def grown(tmp_path):
                 row = {"train_loss": train_loss, "test_loss": test, "train_accuracy": float(at >= 60)}
                 writer.log({"step": step, **row, "test_accuracy": accuracy})
             for step in checkpoints:
-                writer.checkpoint(step, config.model.initial_weights(config.task.shape, seed=step))
+                writer.checkpoint(step, initial_weights(config.model, config.task.shape, seed=step))
         return open_run(tmp_path / name)
 
     return grown
@@ -61,7 +62,7 @@ def test_what_a_run_did_not_reach_is_nan_and_never_its_last_step(grown):
     assert math.isnan(ends[2])
     assert (found["censored_at"].sel(rule="test_loss") == 300).all()
     half = found["half_way"].to_series()
-    assert math.isnan(half["test accuracy"])  # it did not generalise, so the end of its way is not known
+    assert np.isnan(half["test accuracy"])  # it did not generalise, so the end of its way is not known
     assert half["train accuracy"] == 55
     assert found["lead"].isnull().all()
 
@@ -124,7 +125,7 @@ def test_one_checkpoint_is_no_curve(grown):
 def test_a_run_without_a_history_has_no_phases(tmp_path):
     config = tiny_config()
     with RunWriter(tmp_path / "run", config) as writer:
-        writer.checkpoint(0, config.model.initial_weights(config.task.shape, seed=0))
+        writer.checkpoint(0, initial_weights(config.model, config.task.shape, seed=0))
     with pytest.raises(DoesNotApply, match="needs logged losses"):
         analyze.measure(open_run(tmp_path / "run"), "phases")
 
@@ -184,6 +185,7 @@ def test_measurements_of_different_analyses_are_not_compared(tiny):
         analyze.compare([])
 
 
+@pytest.mark.usefixtures("no_browser")
 def test_the_command_compares_several_runs_and_writes_the_table(grown, tmp_path, capsys):
     runs = [str(grown(name).path) for name in "ab"]
     assert command(["curves", *runs, "--out", str(tmp_path / "out")]) == 0

@@ -9,10 +9,11 @@ import torch
 from helpers import tiny_config
 
 from interp import analyze
-from interp.config import TrainConfig
 from interp.maths.geometry import aligned
 from interp.maths.neighbours import nearest
 from interp.models import TransformerSpec
+from interp.models.network import initial_weights
+from interp.recipe import TrainConfig
 from interp.store import RunWriter, open_run
 from interp.tasks import GroupTask, ModularTask
 
@@ -28,7 +29,7 @@ def plant(tmp_path):
         config = tiny_config(task=task, model=spec, train=TrainConfig(steps=len(changes)))
         with RunWriter(tmp_path / "planted", config) as writer:
             for step, change in enumerate(changes):
-                weights = spec.initial_weights(task.shape, seed=step)
+                weights = initial_weights(spec, task.shape, seed=step)
                 change(weights)
                 writer.checkpoint(step, weights)
         return open_run(tmp_path / "planted")
@@ -269,7 +270,7 @@ def test_curves_mark_the_planted_transition(tmp_path):
             writer.log(
                 {"step": step, "train_loss": 1.0, "test_loss": 1.0, "train_accuracy": train, "test_accuracy": test}
             )
-        writer.checkpoint(50, config.model.initial_weights(config.task.shape, 0))
+        writer.checkpoint(50, initial_weights(config.model, config.task.shape, 0))
     found = analyze.measure(open_run(tmp_path / "x"), "curves")
     assert found.attrs["memorised"] == 10
     assert found.attrs["generalised"] == 40  # at 20 it was not to last

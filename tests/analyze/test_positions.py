@@ -6,10 +6,10 @@ import torch
 from helpers import tiny_config
 
 from interp import analyze
-from interp.analyze import positions
+from interp.analyze.learning import positions
 from interp.base import IGNORED, DoesNotApply
-from interp.config import TrainConfig
 from interp.models import TransformerSpec
+from interp.recipe import TrainConfig
 from interp.store import Run, RunWriter, open_run
 from interp.tasks import AdditionTask, RepeatedTask
 from interp.train.loop import train
@@ -31,12 +31,12 @@ def run(request, tmp_path_factory) -> Run:
 
 def test_losses_and_accuracies_are_those_of_the_model_at_each_position(run):
     found = analyze.measure(run, "positions")
-    assert list(found["position"].values) == run.task.answer_names
+    assert list(found["position"].values) == run.task.answer_names()
     for split in ("train", "test"):
         examples, model = getattr(run.split, split), run.final.model
         with torch.inference_mode():
-            logits = model(torch.from_numpy(examples.inputs))[:, run.task.shape.positions].double()
-        for answer, name in enumerate(run.task.answer_names):
+            logits = model(torch.from_numpy(examples.inputs))[:, run.task.shape.classes.positions].double()
+        for answer, name in enumerate(run.task.answer_names()):
             known = examples.targets[:, answer] != IGNORED
             here, targets = logits[known, answer], torch.from_numpy(examples.targets[known, answer])
             last = found.sel(split=split, position=name).isel(step=-1)

@@ -7,11 +7,12 @@ from helpers import needs_published, published, tiny_config
 
 from interp import analyze
 from interp.base import DoesNotApply, UserError
-from interp.config import TrainConfig
-from interp.convert import convert
 from interp.maths.losses import cross_entropy
 from interp.models import TransformerSpec
+from interp.models.network import initial_weights
+from interp.recipe import TrainConfig
 from interp.store import RunWriter, open_run
+from interp.store.foreign.convert import convert
 from interp.tasks import ModularTask
 from interp.train.loop import train
 
@@ -155,7 +156,7 @@ def test_planted_neurons_have_their_frequency_phases_and_cluster(tmp_path):
     task = ModularTask(p=p, train_fraction=0.5)
     spec = TransformerSpec(n_heads=1, d_model=16, d_head=16, d_mlp=24, attention_rate=0.0, attention="bidirectional")
     config = tiny_config(task=task, model=spec, train=TrainConfig(steps=0))
-    weights = {name: torch.zeros_like(each) for name, each in spec.initial_weights(task.shape, seed=0).items()}
+    weights = {name: torch.zeros_like(each) for name, each in initial_weights(spec, task.shape, seed=0).items()}
     angle = 2 * torch.pi * k * torch.arange(p).double() / p
     weights["embed.W_E"][:p, 0], weights["embed.W_E"][:p, 1] = angle.cos(), angle.sin()
     weights["blocks.0.attn.W_V"][0] = torch.eye(16)
@@ -205,7 +206,7 @@ def test_what_neurons_write_is_a_function_of_the_network_and_not_of_how_a_layer_
     """Its weights can stand in W_U as well, and a constant that W_out adds to the whole stream is centred away."""
     spec = TransformerSpec(n_heads=2, d_model=16, d_head=8, d_mlp=24, normalization="LN")
     config = tiny_config(model=spec, train=TrainConfig(steps=2))
-    weights = spec.initial_weights(config.task.shape, seed=0)
+    weights = initial_weights(spec, config.task.shape, seed=0)
     scale = torch.linspace(0.5, 3, 16)
     elsewhere = weights | {
         "ln_final.w": weights["ln_final.w"] * scale,

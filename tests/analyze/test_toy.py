@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ import torch
 
 import interp
 from interp.base import DoesNotApply, UserError
-from interp.config import RunConfig, Seeds, TrainConfig
+from interp.config import RunConfig
 from interp.models import ToySpec
+from interp.recipe import Seeds, TrainConfig
 from interp.store import RunWriter
 from interp.store.record import Session
 from interp.tasks import SparseFeaturesTask
@@ -119,7 +121,7 @@ def test_a_sweep_ends_in_one_table_and_one_figure(tmp_path):
     assert table.index.name == "task.examples"
     assert table["runs"].tolist() == [2, 2]
     np.testing.assert_allclose(table["‖W‖"], [4 * math.sqrt(5), 40 * math.sqrt(5)], rtol=1e-6)
-    figure = interp.draw_runs(found)
+    figure: Any = interp.draw_runs(found)
     norm = next(trace for trace in figure.data if trace.name == "‖W‖")
     assert list(norm.x) == [4, 40]
 
@@ -146,8 +148,20 @@ def test_every_analysis_fits_a_toy_model_or_says_why_not(tmp_path):
 def test_analyses_of_toy_models_say_why_a_transformer_is_none(tmp_path):
     config = interp.preset("quick").config
     run = interp.train_run(config.but(task=config.task.but(p=11), train=config.train.but(steps=1)), tmp_path / "run")
-    with pytest.raises(DoesNotApply, match='was trained on "modular"; what was asked for needs a toy model'):
+    with pytest.raises(DoesNotApply, match='was trained on "modular"; analysis "double_descent" needs a toy model'):
         run.measure("double_descent")
+
+
+def test_what_has_no_directions_is_told_of_both_kinds_of_run_that_have_some(tmp_path):
+    config = interp.preset("quick").config
+    config = config.but(
+        task=config.task.but(p=11), model=config.model.but(attn_only=True), train=config.train.but(steps=1)
+    )
+    run = interp.train_run(config, tmp_path / "run")
+    with pytest.raises(
+        DoesNotApply, match=r"is a model without neurons .* needs an MLP, or a toy model of sparse feat"
+    ):
+        run.measure("superposition")
 
 
 def test_the_history_has_no_accuracy_and_no_nats(tmp_path):
@@ -159,8 +173,23 @@ def test_the_history_has_no_accuracy_and_no_nats(tmp_path):
     assert json.loads(found.attrs["config"])["model"]["kind"] == "toy"
 
 
+@pytest.mark.parametrize("name", ["curves", "phases", "norms"])
+def test_losses_of_a_toy_model_are_squared_errors_in_units_and_in_words(tmp_path, name):
+    config = interp.preset("toy-superposition").config
+    run = interp.train_run(config.but(train=config.train.but(steps=20, log_every=5)), tmp_path / "run")
+    found = run.measure(name)
+    losses = [variable for variable in found.data_vars if "loss" in str(variable)]
+    assert {found[loss].attrs["units"] for loss in losses} == {"squared error"}
+    assert not [variable for variable in found.data_vars if found[variable].attrs.get("units") == "nats"]
+    assert "nats" not in found.attrs["definition"]
+    if name in ("curves", "phases"):
+        assert "0.01 squared error" in found.attrs["definition"]
+    assert "squared error" in interp.draw(found).layout.yaxis.title.text
+
+
+@pytest.mark.usefixtures("no_browser")
 def test_a_directory_of_runs_ends_in_a_table_and_a_figure_where_one_number_differs(tmp_path, capsys):
-    from interp.analyze.__main__ import main
+    from interp.cli.analyze import main
 
     for size in (4, 40):
         planted(tmp_path / "sizes" / str(size), polygon(5, radius=size, n=12), examples=size)

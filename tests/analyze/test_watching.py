@@ -3,14 +3,16 @@
 import pytest
 
 from interp import analyze
-from interp.analyze import _progress
-from interp.analyze.__main__ import main
+from interp.cli.analyze import main
 from interp.store import CheckpointError
+from interp.views import watched
+
+pytestmark = pytest.mark.usefixtures("no_browser")
 
 
 def test_elsewhere_than_in_a_terminal_lines_count_the_checkpoints_and_the_seconds_left(tiny, capsys, monkeypatch):
-    monkeypatch.setattr(_progress, "SECONDS", 0.0)
-    with _progress.shown("neurons"):
+    monkeypatch.setattr(watched, "SECONDS", 0.0)
+    with watched.shown("neurons"):
         analyze.measure(tiny, "neurons")
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "measuring neurons"
@@ -20,13 +22,13 @@ def test_elsewhere_than_in_a_terminal_lines_count_the_checkpoints_and_the_second
 
 def test_a_terminal_has_a_bar(tiny, capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with _progress.shown("neurons"):
+    with watched.shown("neurons"):
         analyze.measure(tiny, "neurons")
     assert "measuring neurons" in capsys.readouterr().err
 
 
 def test_a_library_is_silent_also_after_someone_watched(tiny, capsys):
-    with pytest.raises(ZeroDivisionError), _progress.shown("x"):
+    with pytest.raises(ZeroDivisionError), watched.shown("x"):
         raise ZeroDivisionError
     capsys.readouterr()
     analyze.measure(tiny, "neurons")

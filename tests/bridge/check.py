@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformer_lens import TransformerBridgeConfig
 from transformer_lens.config.transformer_lens_config import TransformerLensConfig
-from transformer_lens.conversion_utils import convert_tl_checkpoint
+from transformer_lens.conversion_utils import convert_tl_checkpoint  # pyright: ignore  of TransformerLens 4
 from transformer_lens.model_bridge import TransformerBridge
 
 TOLERANCE = 1e-5

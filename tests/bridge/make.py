@@ -13,10 +13,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from interp.config import RunConfig, TrainConfig
+from interp.config import RunConfig
 from interp.models import TransformerSpec
-from interp.store.bridge import write_bridge
+from interp.recipe import TrainConfig
+from interp.store.foreign.bridge import write_bridge
 from interp.tasks import ModularTask
+from interp.tasks.table import Prompt
 from interp.train.loop import train
 
 SIZE = {"n_heads": 2, "d_model": 16, "d_head": 8, "d_mlp": 24, "biases": "trained"}
@@ -49,7 +51,8 @@ def specs() -> dict[str, tuple[TransformerSpec, ModularTask]]:
         "hooked_init": {"init": "hooked", "init_scale": 4.0},
     }
     found |= {name: (TransformerSpec(**SIZE | change, n_layers=2), task) for name, change in odd.items()}
-    for prompt, p in (("ab", 7), ("aob=", 11)):
+    prompts: list[tuple[Prompt, int]] = [("ab", 7), ("aob=", 11)]
+    for prompt, p in prompts:
         found[f"prompt_{prompt.rstrip('=')}"] = (TransformerSpec(**SIZE), ModularTask(p=p, prompt=prompt))
     return found
 

@@ -17,8 +17,9 @@ import torch
 from helpers import files, tiny_config
 
 from interp.base import UserError
-from interp.config import RunConfig, TrainConfig
+from interp.config import RunConfig
 from interp.models import TransformerSpec
+from interp.recipe import TrainConfig
 from interp.store import CheckpointError, Run, open_run
 from interp.store.layout import HISTORY, RESUME, checkpoint_steps, steps_in
 from interp.store.verify import verify
@@ -134,7 +135,7 @@ def last_row(whole: Whole, at_most: int) -> int:
     return max(step for step in steps if step <= at_most)
 
 
-def forked(work: Callable[[Callable[[str], None]], None]) -> tuple[int, int]:
+def forked(work: Callable[[Callable[[str], object]], None]) -> tuple[int, int]:
     """A process that does this work, telling what it does line by line; its id, and where to read the lines.
 
     It ends without cleaning up, as the parent's tests and files are not its own.
@@ -147,7 +148,7 @@ def forked(work: Callable[[Callable[[str], None]], None]) -> tuple[int, int]:
     os.close(reading)
     code = 1
     try:
-        work(lambda line: os.write(writing, f"{line}\n".encode()) and None)
+        work(lambda line: os.write(writing, f"{line}\n".encode()))
         code = 0
     except BaseException:
         os.write(writing, f"! {traceback.format_exc()[-1500:]!r}\n".encode())
@@ -197,7 +198,8 @@ class Calls:
             buffer = io.BufferedWriter(Counted(self, file, mode.replace("b", "").replace("t", "")))
             return buffer if "b" in mode else io.TextIOWrapper(buffer, encoding="utf-8")
 
-        with mock.patch.multiple(os, **{name: system_call(name) for name in real}), mock.patch("io.open", opened):
+        counted: dict[str, Any] = {name: system_call(name) for name in real}
+        with mock.patch.multiple(os, **counted), mock.patch("io.open", opened):
             yield self
 
 

@@ -29,7 +29,7 @@ def merged(rows) -> list[list]:
     for part, kind, tried, faults, note in rows:
         before = whole.setdefault((part, kind), [part, kind, 0, 0, note])
         if before[2]:
-            first, second = (int(re.search(r"[0-9]+", text)[0]) for text in (before[4], note))
+            first, second = (int(re.findall(r"[0-9]+", text)[0]) for text in (before[4], note))
             number = first + second if note.endswith("refused") else max(first, second)
             before[4] = re.sub(r"[0-9]+", str(number), note)
         before[2:4] = before[2] + tried, before[3] + faults

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -71,4 +72,4 @@ class Scene:
         write_tensors(self.path, tensors, header)
 
 
-Mutation = Callable[[Scene], object]
+Mutation = Callable[[Scene], Any]

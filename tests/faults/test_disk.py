@@ -247,13 +247,16 @@ def stopped_at_step_3(whole: Whole, path: Path) -> list[str]:
 
 
 def test_the_command_says_it_in_a_sentence_with_exit_code_2(tmp_path, record_property):
-    disk, bound = tmp_path / "disk", None
+    disk = tmp_path / "disk"
+    bound: Callable[[], None] | None = None
     expected = "no space left on device; make room, then go on with --resume"
     if not mounted(disk, "512k"):
         expected = "file too large; allow larger files (ulimit -f), then go on with --resume"
 
-        def bound():
+        def bounded():
             resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
+
+        bound = bounded
 
     try:
         words = ["quick", "--train.steps", "20", "--threads", "1", "--out", str(disk / "run")]

@@ -5,6 +5,7 @@ import random
 import signal
 import time
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -55,7 +56,8 @@ def announcing(tell):
 
         return work
 
-    return mock.patch.multiple(RunWriter, **{name: told(name) for name in WORKS})
+    works: dict[str, Any] = {name: told(name) for name in WORKS}
+    return mock.patch.multiple(RunWriter, **works)
 
 
 def write(config, path: Path, seconds: float, act=None):

@@ -21,7 +21,8 @@ from faults.mutations import FORGERIES, mutations
 from faults.scene import Scene
 
 from interp.base import UserError
-from interp.config import RunConfig, Seeds
+from interp.config import RunConfig
+from interp.recipe import Seeds
 from interp.store import CheckpointError, RunWriter, open_run
 from interp.store.layout import RECORD, RESUME, SPLIT, resume_files
 from interp.store.record import Origin
@@ -63,6 +64,7 @@ def readings(path: Path, config: RunConfig | None, steps: tuple[int, ...]) -> It
     """Everything that can be read of a run, with the function that reads it; resuming needs a configuration."""
 
     def resumed() -> Any:
+        assert config is not None
         said = io.StringIO()
         with contextlib.redirect_stderr(said), RunWriter(path, config, resume=True) as writer:
             state = {} if writer.resume_step is None else plain(writer.resume_state())
@@ -155,7 +157,8 @@ def damage(benches: list[Bench], seed: str, number: int):
 
     def work(tell):
         chance, before = random.Random(seed), memory("VmHWM")
-        resource.setrlimit(resource.RLIMIT_AS, (memory("VmSize") + ROOM,) * 2)
+        most = memory("VmSize") + ROOM
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
         for _ in range(number):
             bench = chance.choice([benches[0], benches[0], benches[1]])
             target = chance.choice(bench.files)

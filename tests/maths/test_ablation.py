@@ -5,7 +5,7 @@ import torch
 
 from interp.maths.ablation import at_frequencies, block_waves, plane
 from interp.maths.neurons import block_shares
-from interp.maths.progress import waves_of
+from interp.maths.restricted import waves_of
 
 
 def wave(n, k, phase=0.3):

@@ -1,5 +1,6 @@
 import math
 import time
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -338,7 +339,7 @@ def test_similarity_is_the_cosine_that_it_is_called(seed):
     torch.testing.assert_close(logit_similarity(cube, irreps), torch.stack(slow, dim=-1), rtol=0, atol=ROUNDING)
 
 
-def partitions(table, side="left"):
+def partitions(table, side: Literal["left", "right"] = "left"):
     """Cosets of every subgroup but the trivial one."""
     classes, _ = groups.subgroup_classes(table)
     return [(mask, groups.cosets(table, np.flatnonzero(mask), side)) for c in classes for mask in c if mask.sum() > 1]

@@ -41,7 +41,7 @@ def explained(logits):
 @pytest.mark.parametrize("p, ks", [(11, (2, 5)), (12, (1, 6)), (13, (3,))])
 def test_a_sum_of_clocks_is_all_clock_with_shares_of_their_squares(p, ks):
     sizes = [2.0, 1.0][: len(ks)]
-    logits = sum(size * clock(p, k) for size, k in zip(sizes, ks, strict=True))
+    logits = torch.stack([size * clock(p, k) for size, k in zip(sizes, ks, strict=True)]).sum(dim=0)
     u, v = in_and_out_of_phase(logits)
     shares = form_products(u)[0].square() / logits.square().sum()
     assert shares.sum().item() == pytest.approx(1, abs=ROUNDING)

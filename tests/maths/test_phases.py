@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,8 +55,9 @@ def test_a_test_loss_that_falls_already_when_memorised_has_its_highest_there():
 def test_a_run_that_never_memorises_has_no_phases():
     _, test = planted()
     assert np.isnan(phases.boundaries_by_test_loss(STEPS, np.full(101, 0.02), test)).all()
-    _, *others = planted_mechanism()
-    assert np.isnan(phases.boundaries_by_mechanism(STEPS, np.full(101, 0.02), *others)).all()
+    _, excluded, restricted, squares = planted_mechanism()
+    found = phases.boundaries_by_mechanism(STEPS, np.full(101, 0.02), excluded, restricted, squares)
+    assert np.isnan(found).all()
 
 
 def test_a_test_loss_that_still_rises_at_the_end_is_censored():
@@ -73,28 +75,29 @@ def test_a_run_that_memorises_and_never_generalises_is_censored_after_memorisati
 @pytest.mark.parametrize("edge", [0.1, 0.25])
 def test_a_run_that_was_cut_while_the_test_loss_fell_has_no_end_of_cleanup(cut, edge):
     seen = cut >= STEPS
-    _, begun, ended = phases.boundaries_by_test_loss(STEPS[seen], *(curve[seen] for curve in planted()), edge=edge)
+    train, test = planted()
+    _, begun, ended = phases.boundaries_by_test_loss(STEPS[seen], train[seen], test[seen], edge=edge)
     assert 100 < begun <= 200
     assert math.isnan(ended)
 
 
 def test_a_run_that_was_cut_while_the_excluded_loss_rose_has_no_circuit():
     seen = STEPS <= 250
-    found = phases.boundaries_by_mechanism(STEPS[seen], *(curve[seen] for curve in planted_mechanism()))
+    train, excluded, restricted, squares = (curve[seen] for curve in planted_mechanism())
+    found = phases.boundaries_by_mechanism(STEPS[seen], train, excluded, restricted, squares)
     np.testing.assert_array_equal(found, [100, np.nan, np.nan])
 
 
 def test_an_excluded_loss_that_stays_low_ends_no_memorisation():
-    train, excluded, *others = planted_mechanism()
+    train, excluded, restricted, squares = planted_mechanism()
     for low in (np.minimum(excluded, 4.0) / 1000, np.clip(excluded, 1.0, 5.0)):
-        assert np.isnan(phases.boundaries_by_mechanism(STEPS, train, low, *others)).all()
+        assert np.isnan(phases.boundaries_by_mechanism(STEPS, train, low, restricted, squares)).all()
 
 
 def test_weights_that_do_not_shrink_end_no_cleanup():
-    *others, squares = planted_mechanism()
-    np.testing.assert_allclose(
-        phases.boundaries_by_mechanism(STEPS, *others, 4000 - squares), [100, 280, np.nan]
-    )  # they grow
+    train, excluded, restricted, squares = planted_mechanism()
+    found = phases.boundaries_by_mechanism(STEPS, train, excluded, restricted, 4000 - squares)  # they grow
+    np.testing.assert_allclose(found, [100, 280, np.nan])
 
 
 def test_cleanup_waits_for_the_later_of_weights_and_restricted_loss():
@@ -105,10 +108,11 @@ def test_cleanup_waits_for_the_later_of_weights_and_restricted_loss():
 
 @pytest.mark.parametrize("scale", [0.1, 7])
 def test_boundaries_and_half_ways_go_with_the_scale_of_the_steps(scale):
-    for boundary, curves in (
+    rules: list[tuple[Any, Any]] = [
         (phases.boundaries_by_test_loss, planted()),
         (phases.boundaries_by_mechanism, planted_mechanism()),
-    ):
+    ]
+    for boundary, curves in rules:
         np.testing.assert_allclose(boundary(scale * STEPS, *curves), scale * boundary(STEPS, *curves))
     values = np.tanh((STEPS - 400) / 100)
     assert phases.half_way(scale * STEPS, values, scale * 50.0) == pytest.approx(
@@ -191,8 +195,8 @@ def test_the_published_sweep_memorises_until_step_1420(tmp_path):
     ends = {}
     for fraction in ("0.3", "0.28", "0.25"):
         history = open_run(tmp_path / f"train_fraction={fraction}").history
-        losses = (history[name].to_numpy() for name in ("train_loss", "test_loss"))
-        ends[fraction] = phases.boundaries_by_test_loss(history.index.to_numpy(), *losses)
+        train, test = (history[name].to_numpy() for name in ("train_loss", "test_loss"))
+        ends[fraction] = phases.boundaries_by_test_loss(history.index.to_numpy(), train, test)
     assert [found[0] for found in ends.values()] == pytest.approx([1420, 1451, 1455], abs=3)
     assert 1420 < ends["0.3"][1] < 7583  # where the test loss falls below 1
     assert all(math.isnan(found[2]) for found in ends.values())  # they were stopped at 3e-6, still falling

@@ -6,7 +6,6 @@ import pytest
 import torch
 from helpers import needs_published, published
 
-from interp.convert import convert
 from interp.maths.clock_pizza import (
     circularity,
     distance_irrelevance,
@@ -19,8 +18,9 @@ from interp.maths.fourier import above_largest_gap, above_quarter_of_largest, co
 from interp.maths.logits import form_products, form_variance, frequency_variance, in_and_out_of_phase
 from interp.maths.losses import accuracy, cross_entropy
 from interp.maths.neurons import block_shares, cluster_sizes, neuron_frequency
-from interp.models.shared import SharedForward
-from interp.models.transformer import TransformerSpec
+from interp.models.transformer.shared import SharedForward
+from interp.models.transformer.spec import TransformerSpec
+from interp.store.foreign.convert import convert
 from interp.tasks.modular import ModularTask
 
 pytestmark = needs_published
@@ -44,6 +44,7 @@ def converted(path, tmp_path_factory):
     """A file of others as an ordinary run, by the command's own way and without being told anything."""
     (run,) = convert(path, tmp_path_factory.mktemp("converted") / "run")
     weights = {name: tensor.double() for name, tensor in run.final.weights.items()}
+    assert isinstance(run.task, ModularTask) and isinstance(run.known_model, TransformerSpec)
     return Network(run.task, run.known_model, weights)
 
 

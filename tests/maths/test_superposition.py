@@ -1,4 +1,5 @@
 from math import cos, exp, log, pi, sin
+from typing import Any
 
 import pytest
 import torch
@@ -51,7 +52,7 @@ SQUARE_ANTIPRISM = torch.cat(
 )
 
 
-def exactly(n):
+def exactly(n) -> dict[str, Any]:
     return {"min_size": n, "max_size": n}
 
 
@@ -187,7 +188,7 @@ def test_the_shares_are_those_of_the_squared_sizes():
 @examples
 @given(V=matrices)
 def test_gram_is_the_sum_of_the_outer_products(V):
-    assert torch.equal(gram(V), sum(torch.outer(v, v) for v in V))  # whole numbers: exact
+    assert torch.equal(gram(V), torch.stack([torch.outer(v, v) for v in V]).sum(dim=0))  # whole numbers: exact
 
 
 @pytest.mark.parametrize("effective", [exp_entropy, participation])

@@ -1,4 +1,4 @@
-"""interp/models/dense.py: HookedTransformer's function at the positions where answers are read."""
+"""interp/models/transformer/dense.py: HookedTransformer's function at the positions where answers are read."""
 
 import pytest
 import torch
@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from networks import SMALL, assert_equal_to_rounding, examples, hooked_model, perturbed_weights, specs, with_gradients
 
-from interp.base import TaskShape
-from interp.models.dense import DenseForward, forward_over
-from interp.models.shared import SharedForward
+from interp.models.network import over
+from interp.models.transformer.dense import DenseForward
+from interp.models.transformer.shared import SharedForward
+from interp.shape import Shape
 from interp.tasks import AdditionTask, ModularTask, SkipTrigramTask
 
 
@@ -17,14 +18,15 @@ def sequences(draw):
     """A shape with answers at some positions, in any order, and prompts for it."""
     n_ctx = draw(st.integers(1, 7))
     positions = draw(st.lists(st.integers(0, n_ctx - 1), min_size=1, max_size=n_ctx, unique=True))
-    shape = TaskShape(n_ctx=n_ctx, d_vocab=5, d_vocab_out=draw(st.integers(2, 6)), positions=tuple(positions))
+    shape = Shape.of_tokens(n_ctx, 5, draw(st.integers(2, 6)), tuple(positions))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
-    return shape, torch.randint(shape.d_vocab, (draw(st.integers(1, 8)), n_ctx), generator=generator)
+    return shape, torch.randint(shape.tokens.d_vocab, (draw(st.integers(1, 8)), n_ctx), generator=generator)
 
 
 def at(shape, logits):
     """Those where answers are read, without an axis where that is one."""
-    return logits[:, shape.positions[0]] if len(shape.positions) == 1 else logits[:, list(shape.positions)]
+    positions = shape.classes.positions
+    return logits[:, positions[0]] if len(positions) == 1 else logits[:, list(positions)]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,7 @@ def test_logits_and_gradients_are_those_of_hookedtransformer_where_answers_are_r
     model = hooked_model(spec, shape, perturbed_weights(spec, shape, seed), dtype)
     weights = dict(model.named_parameters())
     expected = with_gradients(at(shape, model(tokens)), weights)
-    found = with_gradients(DenseForward(spec, tokens, shape.positions)(weights), weights)
+    found = with_gradients(DenseForward(spec, tokens, shape.classes.positions)(weights), weights)
     assert_equal_to_rounding(found, expected, tolerance)
 
 
@@ -48,15 +50,17 @@ def test_logits_and_gradients_are_those_of_hookedtransformer_where_answers_are_r
 @torch.no_grad()
 def test_runs_side_by_side_are_those_alone(spec, shape_and_tokens, seed, n_runs):
     shape, tokens = shape_and_tokens
-    tokens = torch.stack([(tokens + run) % shape.d_vocab for run in range(n_runs)])
+    tokens = torch.stack([(tokens + run) % shape.tokens.d_vocab for run in range(n_runs)])
     weights = [perturbed_weights(spec, shape, seed + run) for run in range(n_runs)]
-    together = DenseForward(spec, tokens, shape.positions)
+    together = DenseForward(spec, tokens, shape.classes.positions)
     sizes, generator = (*tokens.shape[:2], together.places, spec.d_model), torch.Generator().manual_seed(seed)
     factors = torch.rand(sizes, generator=generator, dtype=torch.float64)
     stacked = {name: torch.stack([each[name] for each in weights]) for name in weights[0]}
     for drawn in (None, factors):
         alone = [
-            DenseForward(spec, tokens[run], shape.positions)(weights[run], None if drawn is None else drawn[run])
+            DenseForward(spec, tokens[run], shape.classes.positions)(
+                weights[run], None if drawn is None else drawn[run]
+            )
             for run in range(n_runs)
         ]
         torch.testing.assert_close(together(stacked, drawn), torch.stack(alone), rtol=0, atol=1e-10)
@@ -68,9 +72,9 @@ def with_factors(model, tokens, factors, shape):
     Where nothing is to be multiplied, since no answer needs it, stands −7: it should not matter.
     """
     cfg, hooks, begin = model.cfg, [], 0
-    seen = max(shape.positions) + 1 if cfg.attention_dir == "causal" else shape.n_ctx
+    seen = max(shape.classes.positions) + 1 if cfg.attention_dir == "causal" else shape.tokens.n_ctx
     for layer in range(cfg.n_layers):
-        where = list(shape.positions) if layer == cfg.n_layers - 1 else list(range(seen))
+        where = list(shape.classes.positions) if layer == cfg.n_layers - 1 else list(range(seen))
         for name in ("hook_attn_out", "hook_mlp_out")[: 1 if cfg.attn_only else 2]:
             full = factors.new_full((*tokens.shape, factors.shape[-1]), -7)
             full[:, where] = factors[:, begin : begin + len(where)]
@@ -85,7 +89,7 @@ def with_factors(model, tokens, factors, shape):
 def test_with_dropout_logits_and_gradients_are_those_of_hooks_that_multiply(spec, shape_and_tokens, rate, seed):
     shape, tokens = shape_and_tokens
     model = hooked_model(spec, shape, perturbed_weights(spec, shape, seed), torch.float64)
-    weights, forward = dict(model.named_parameters()), DenseForward(spec, tokens, shape.positions)
+    weights, forward = dict(model.named_parameters()), DenseForward(spec, tokens, shape.classes.positions)
     generator = torch.Generator().manual_seed(seed)
     numbers = torch.rand(len(tokens), forward.places, spec.d_model, generator=generator, dtype=torch.float64)
     factors = (numbers >= rate).double() / (1 - rate)
@@ -99,8 +103,8 @@ def test_tables_share_their_work_and_sequences_do_not():
         (AdditionTask(), DenseForward),
         (SkipTrigramTask(), DenseForward),
     ]:
-        tokens = torch.zeros(3, task.shape.n_ctx, dtype=torch.long)
-        assert type(forward_over(SMALL, task.shape, tokens)) is kind
+        tokens = torch.zeros(3, task.shape.tokens.n_ctx, dtype=torch.long)
+        assert type(over(SMALL, task.shape, tokens)) is kind
 
 
 def test_what_comes_behind_the_last_answer_is_left_out_where_attention_is_causal():

@@ -5,11 +5,17 @@ import pytest
 import torch
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
-from interp.base import TaskShape
 from interp.models import TransformerSpec
-from interp.models.transformer import is_bias
+from interp.models.network import build, initial_weights
+from interp.shape import Shape
 
-SHAPE = TaskShape(n_ctx=3, d_vocab=41, d_vocab_out=20)
+
+def is_bias(name):
+    """b_in, b_U, a LayerNorm's b."""
+    return name.rsplit(".", 1)[-1].startswith("b")
+
+
+SHAPE = Shape.of_tokens(3, 41, 20)
 WIDE = TransformerSpec(n_heads=2, d_model=64, d_head=32, d_mlp=128)
 
 
@@ -17,7 +23,8 @@ def drawn_by_transformer_lens(spec, shape, seed):
     """The parameters of a HookedTransformer that draws for itself, the global generator left as it was."""
     config = HookedTransformerConfig(
         **spec.model_dump(include={"n_layers", "n_heads", "d_model", "d_head", "d_mlp", "act_fn"}),
-        **shape.model_dump(include={"n_ctx", "d_vocab", "d_vocab_out"}),
+        **shape.tokens.model_dump(),
+        d_vocab_out=shape.outputs.n,
         normalization_type=None if spec.normalization == "none" else spec.normalization,
         attention_dir=spec.attention,
         device="cpu",
@@ -43,7 +50,7 @@ def drawn_by_transformer_lens(spec, shape, seed):
 def test_hooked_is_what_transformer_lens_draws_bit_for_bit(changes, seed):
     spec = WIDE.but(init="hooked", **changes)
     expected = drawn_by_transformer_lens(spec, SHAPE, seed)
-    found = spec.initial_weights(SHAPE, seed)
+    found = initial_weights(spec, SHAPE, seed)
     assert list(found) == list(expected)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
 
@@ -53,7 +60,7 @@ def test_hooked_is_what_transformer_lens_draws_bit_for_bit(changes, seed):
     [("nanda", 1 / 8, 1 / math.sqrt(41)), ("hooked", 0.8 / 8, 0.8 / 8)],  # d_model 64, d_vocab 41
 )
 def test_weights_are_normal_of_the_documented_width(init, std, std_of_W_U):
-    for name, tensor in WIDE.but(init=init).initial_weights(SHAPE, seed=0).items():
+    for name, tensor in initial_weights(WIDE.but(init=init), SHAPE, seed=0).items():
         if is_bias(name):
             continue
         expected, n = (std_of_W_U if name == "unembed.W_U" else std), tensor.numel()
@@ -65,7 +72,7 @@ def test_weights_are_normal_of_the_documented_width(init, std, std_of_W_U):
 
 @pytest.mark.parametrize("init", ["nanda", "hooked"])
 def test_biases_start_at_0_and_the_scale_of_a_layernorm_at_1(init):
-    weights = WIDE.but(init=init, normalization="LN", act_fn="solu_ln").initial_weights(SHAPE, seed=0)
+    weights = initial_weights(WIDE.but(init=init, normalization="LN", act_fn="solu_ln"), SHAPE, seed=0)
     biases = {name for name in weights if is_bias(name)}
     scales = {name for name in weights if name.endswith(".w")}
     assert len(biases) == 11 and len(scales) == 4
@@ -76,37 +83,37 @@ def test_biases_start_at_0_and_the_scale_of_a_layernorm_at_1(init):
 @pytest.mark.parametrize("init", ["nanda", "hooked"])
 def test_init_scale_multiplies_every_initial_parameter(init):
     spec = WIDE.but(init=init, normalization="LN")
-    plain, scaled = spec.initial_weights(SHAPE, seed=0), spec.but(init_scale=3.0).initial_weights(SHAPE, seed=0)
+    plain, scaled = initial_weights(spec, SHAPE, seed=0), initial_weights(spec.but(init_scale=3.0), SHAPE, seed=0)
     assert all(torch.equal(scaled[name], 3 * tensor) for name, tensor in plain.items())
 
 
 @pytest.mark.parametrize("init", ["nanda", "hooked"])
 def test_the_same_seed_builds_the_same_model_and_another_seed_another(init):
     spec = WIDE.but(init=init)
-    first, again, other = (dict(spec.build(SHAPE, seed).named_parameters()) for seed in (5, 5, 6))
+    first, again, other = (dict(build(spec, SHAPE, seed).named_parameters()) for seed in (5, 5, 6))
     assert all(torch.equal(tensor, again[name]) for name, tensor in first.items())
     assert all(is_bias(name) or not torch.equal(tensor, other[name]) for name, tensor in first.items())
 
 
 def test_a_model_is_built_from_its_initial_weights():
-    weights = WIDE.initial_weights(SHAPE, seed=5)
-    built = dict(WIDE.build(SHAPE, seed=5).named_parameters())
+    weights = initial_weights(WIDE, SHAPE, seed=5)
+    built = dict(build(WIDE, SHAPE, seed=5).named_parameters())
     assert weights.keys() == built.keys()
     assert all(torch.equal(tensor, built[name]) for name, tensor in weights.items())
     assert all(tensor.dtype == torch.float32 for tensor in weights.values())
 
 
 def test_no_two_tensors_share_their_draws():
-    weights = WIDE.initial_weights(SHAPE, seed=0)
+    weights = initial_weights(WIDE, SHAPE, seed=0)
     first = [float(tensor.flatten()[0]) for name, tensor in weights.items() if not is_bias(name)]
     assert len(set(first)) == len(first)
 
 
 def test_building_neither_reads_nor_moves_the_global_generator():
     before = torch.get_rng_state()
-    first = WIDE.build(SHAPE, seed=0)
+    first = build(WIDE, SHAPE, seed=0)
     assert torch.equal(torch.get_rng_state(), before)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1234)
-        second = WIDE.build(SHAPE, seed=0)
+        second = build(WIDE, SHAPE, seed=0)
     assert torch.equal(first.embed.W_E, second.embed.W_E)

@@ -3,16 +3,17 @@
 import pytest
 import torch
 
-from interp.base import TaskShape
 from interp.models import ToySpec
-from interp.models.reconstruct import CACHE, SparseError, SparseVectors, ToyForward
+from interp.models.network import initial_weights, load
+from interp.models.toy.forward import CACHE, SparseError, SparseVectors, ToyForward
+from interp.shape import Shape
 
 RUNS, N, FEATURES, HIDDEN = 3, 40, 25, 4
 
 
 def weights(spec: ToySpec, runs: int = RUNS) -> dict[str, torch.Tensor]:
-    shape = TaskShape(n_ctx=1, d_vocab=FEATURES, d_vocab_out=FEATURES, kind="vectors")
-    each = [spec.initial_weights(shape, seed) for seed in range(runs)]
+    shape = Shape.of_vectors(FEATURES)
+    each = [initial_weights(spec, shape, seed) for seed in range(runs)]
     stack = {name: torch.stack([one[name] for one in each]).double() for name in each[0]}
     stack["b"] += 0.1 * torch.randn(runs, FEATURES, generator=torch.Generator().manual_seed(1)).double()
     return stack
@@ -29,7 +30,7 @@ def sparse_vectors(density: float = 0.2) -> torch.Tensor:
 @pytest.mark.parametrize("filled", [False, True])
 def test_the_closed_form_is_what_autograd_gives(monkeypatch, in_parts, important, filled):
     if in_parts:  # seven vectors at a time, which do not divide the whole
-        monkeypatch.setattr("interp.models.reconstruct.CACHE", 7 * RUNS * FEATURES * 8)
+        monkeypatch.setattr("interp.models.toy.forward.CACHE", 7 * RUNS * FEATURES * 8)
     vectors, counted = sparse_vectors(), torch.ones(RUNS, N).double()
     importance = torch.rand(RUNS, FEATURES).double() if important else torch.ones(RUNS, FEATURES).double()
     if filled:
@@ -75,9 +76,9 @@ def test_a_batch_computes_what_the_module_does(tied, hidden, output):
         stack["ln.w"] = torch.rand(RUNS, HIDDEN).double()
         stack["ln.b"] = torch.rand(RUNS, HIDDEN).double()
     outputs = ToyForward(spec, vectors)(stack)
-    shape = TaskShape(n_ctx=1, d_vocab=FEATURES, d_vocab_out=FEATURES, kind="vectors")
+    shape = Shape.of_vectors(FEATURES)
     for run in range(RUNS):
-        module = spec.load(shape, {name: tensor[run].float() for name, tensor in stack.items()}).double()
+        module = load(spec, shape, {name: tensor[run].float() for name, tensor in stack.items()}).double()
         # The module keeps float32 weights, so they agree to float32's rounding.
         found, cache = module.run_with_cache(vectors[run])
         torch.testing.assert_close(found, outputs[run], rtol=1e-5, atol=1e-6)

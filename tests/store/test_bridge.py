@@ -1,4 +1,4 @@
-"""interp/store/bridge.py: what is written for TransformerLens 4, and what is refused (`make test-bridge` loads it)."""
+"""interp/store/foreign/bridge.py: what is written for TransformerLens 4, and what is refused (`make test-bridge` loads it)."""
 
 import json
 
@@ -8,10 +8,11 @@ from helpers import tiny_config
 from safetensors.torch import load_file
 
 from interp.base import UserError
-from interp.config import TrainConfig
 from interp.models import TransformerSpec
+from interp.models.network import initial_weights
+from interp.recipe import TrainConfig
 from interp.store import CheckpointError
-from interp.store.bridge import bridge_config, bridge_weights, write_bridge
+from interp.store.foreign.bridge import bridge_config, bridge_weights, write_bridge
 from interp.train.loop import train
 
 SHAPE = tiny_config().task.shape
@@ -63,7 +64,7 @@ def test_the_configuration_is_plain_json(tiny, tmp_path):
 @pytest.mark.parametrize("normalization", ["none", "LN", "LNPre"])
 @pytest.mark.parametrize("attention", ["causal", "bidirectional"])
 def test_the_configuration_is_that_of_the_hooked_transformer(normalization, attention):
-    from interp.models import hooked
+    from interp.models.transformer import hooked
 
     spec = TransformerSpec(act_fn="solu_ln", normalization=normalization, attention=attention)
     ours, theirs = bridge_config(spec, SHAPE), vars(hooked.empty(spec, SHAPE).cfg)
@@ -75,7 +76,7 @@ def test_the_configuration_is_that_of_the_hooked_transformer(normalization, atte
 @pytest.mark.parametrize("normalization", ["none", "LN", "LNPre"])
 def test_the_layernorm_after_solu_always_has_weights(act_fn, normalization):
     spec = TransformerSpec(n_layers=2, d_mlp=5, act_fn=act_fn, normalization=normalization)
-    before = spec.initial_weights(SHAPE, 0)
+    before = initial_weights(spec, SHAPE, 0)
     after = bridge_weights(spec, before)
     norms = {name: tensor.tolist() for name, tensor in after.items() if ".mlp.ln." in name}
     assert norms == {

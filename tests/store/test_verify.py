@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from interp.store.__main__ import main as store
+from interp.cli.store import main as store
 from interp.store.verify import verify
 
 

@@ -11,11 +11,13 @@ import torch
 from helpers import tiny_config
 
 from interp.base import UserError
-from interp.config import Seeds
+from interp.models.network import initial_weights
+from interp.recipe import Seeds
 from interp.store import RunWriter, open_run
+from interp.store.history import Row
 from interp.store.layout import checkpoint_steps, resume_files
 
-ROW = {"step": 0, "train_loss": 1.0, "test_loss": 0.1 + 0.2, "train_accuracy": 0.5, "test_accuracy": 1 / 3}
+ROW: Row = {"step": 0, "train_loss": 1.0, "test_loss": 0.1 + 0.2, "train_accuracy": 0.5, "test_accuracy": 1 / 3}
 
 
 def opened(path, config, **how):
@@ -26,7 +28,7 @@ def opened(path, config, **how):
 
 def weights():
     config = tiny_config()
-    return config.model.initial_weights(config.task.shape, seed=0)
+    return initial_weights(config.model, config.task.shape, seed=0)
 
 
 def test_what_was_written_is_what_is_read(tmp_path):

@@ -9,8 +9,8 @@ import pytest
 from helpers import files, tiny_config
 
 import interp.train.__main__ as command
-from interp.config import Seeds, TrainConfig
 from interp.models import TransformerSpec
+from interp.recipe import Seeds, TrainConfig
 from interp.store import open_run
 from interp.store.layout import checkpoint_steps
 from interp.study.engine import Stopped, Worker, run_all

@@ -4,7 +4,7 @@ import pytest
 from helpers import tiny_config
 
 from interp.base import UserError
-from interp.config import Seeds
+from interp.recipe import Seeds
 from interp.study.grid import grid, parse_axis
 
 

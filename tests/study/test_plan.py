@@ -7,11 +7,11 @@ import pytest
 from helpers import StopAt, tiny_config
 
 from interp.base import UserError
-from interp.config import Seeds
 from interp.models import TransformerSpec
+from interp.recipe import Seeds
 from interp.store.writer import saved_step
 from interp.study.grid import grid
-from interp.study.plan import Cost, Job, job, lasting, makespan, plan, share_out
+from interp.study.plan import Cost, Job, Left, job, lasting, makespan, plan, share_out
 from interp.tasks import ModularTask
 from interp.train import loop
 from interp.train.loop import Interrupted, train, train_many
@@ -64,12 +64,12 @@ def test_every_process_gets_work():
     assert [len(names) for names in cut] == [4, 4]
     assert len(share_out(numbered(3), new(3), 16, "cpu", None)) == 3
     assert [len(names) for names in share_out(numbered(8), new(8), 2, "cpu", 8)] == [8]  # as asked for
-    last_four = {str(i): None for i in range(4, 8)}  # the others are finished
+    last_four: Left = {str(i): None for i in range(4, 8)}  # the others are finished
     assert [len(names) for names in share_out(numbered(8), last_four, 2, "cpu", None)] == [2, 2]
 
 
 def test_where_a_process_would_be_idle_new_runs_part_from_those_that_go_on():
-    left = new(4) | {"0": 20, "1": 20}
+    left: Left = new(4) | {"0": 20, "1": 20}
     assert share_out(numbered(4), left, 1, "cpu", None) == [("0", "1", "2", "3")]
     assert share_out(numbered(4), {"2": 0, "3": None}, 2, "cpu", None) == [("2",), ("3",)]
     assert share_out(numbered(4), {"2": 0, "3": 0}, 2, "cpu", None) == [("2", "3")]
@@ -82,7 +82,7 @@ def test_runs_of_two_kinds_do_not_learn_together():
 
 
 def test_a_study_that_was_stopped_keeps_its_batches():
-    left = {str(i): 20 for i in range(4, 8)}  # the others are finished
+    left: Left = {str(i): 20 for i in range(4, 8)}  # the others are finished
     assert share_out(numbered(8), left, 2, "cpu", None) == [("4", "5", "6", "7")]
 
 
@@ -102,7 +102,7 @@ def test_a_job_takes_its_updates_its_rows_and_its_checkpoints():
     configs = numbered(2)
     start = job(("0",), configs, new(2), Cost(0, 0, 0)).seconds
     assert job(("0",), configs, new(2), Cost(1, 0, 0)) == Job(("0",), 0, 40, start + 40)
-    begun = {"0": 30, "1": 15}
+    begun: Left = {"0": 30, "1": 15}
     assert job(("0", "1"), configs, begun, Cost(1, 0, 0)) == Job(("0", "1"), 15, 40, start + 25)
     assert job(("1",), configs, begun, Cost(0, 1, 0)).seconds == start + len([20, 25, 30, 35, 40])
     assert job(("1",), configs, begun, Cost(0, 0, 1)).seconds == start + len([20, 30, 40])

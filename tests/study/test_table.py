@@ -7,7 +7,7 @@ from helpers import tiny_config
 
 import interp
 from interp.base import UserError
-from interp.config import Seeds
+from interp.recipe import Seeds
 from interp.study.table import spread, tabulate
 from interp.train.loop import train_many
 

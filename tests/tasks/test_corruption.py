@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interp.base import IGNORED, UserError
-from interp.config import RunConfig, Seeds, TrainConfig
+from interp.config import RunConfig
+from interp.recipe import Seeds, TrainConfig
 from interp.tasks import AdditionTask, Corruption, GroupTask, JointTask, ModularTask, RepeatedTask
 
 examples = settings(max_examples=40, deadline=None, derandomize=True)
@@ -131,7 +132,7 @@ def test_of_a_sequence_every_answer_that_can_be_known_is_wrong_and_no_other(task
     trained, true = found.train.targets[found.corrupted], found.true_targets[found.corrupted]
     assert ((trained != true) == (true != IGNORED)).all()
     assert trained[true != IGNORED].min() >= 0
-    assert trained.max() < task.shape.d_vocab_out
+    assert trained.max() < task.shape.outputs.n
 
 
 def test_a_stream_has_its_share_of_wrong_answers_at_every_step():

@@ -67,7 +67,7 @@ def test_a_cyclic_group_is_addition_prompt_for_prompt():
 def test_tokens_are_the_elements_then_the_signs(fields, row, d_vocab, d_vocab_out):
     task = GroupTask(group="S3", **fields)
     assert task.table().inputs[2 * 6 + 3].tolist() == row
-    assert (task.shape.d_vocab, task.shape.d_vocab_out) == (d_vocab, d_vocab_out)
+    assert (task.shape.tokens.d_vocab, task.shape.outputs.n) == (d_vocab, d_vocab_out)
 
 
 @pytest.mark.parametrize("name", ["C7", "D5", "S4", "A5", "Q8", "S3xC4"])
@@ -131,8 +131,8 @@ def test_every_way_to_write_a_table_is_the_same_task(text):
 
 def test_a_table_leaves_a_task_as_it_came():
     task = GroupTask(group="0 1; 1 0")
-    task.composition()[:] = 0
-    assert task.composition().tolist() == [[0, 1], [1, 0]]
+    task.products()[:] = 0
+    assert task.products().tolist() == [[0, 1], [1, 0]]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from interp.tasks import GroupTask, JointTask, ModularTask
     ids=["modular", "group"],
 )
 def test_its_table_is_those_of_its_operations_with_a_token_for_each(joint, alone):
-    table, which = joint.table(), joint.which()
+    table, which = joint.table(), joint.part_of_rows()
     assert joint.n_prompts == len(table) == len(which) == sum(task.n_prompts for task in alone)
     sign = joint.n_values + 1
     for number, task in enumerate(alone):
@@ -31,8 +31,8 @@ def test_its_table_is_those_of_its_operations_with_a_token_for_each(joint, alone
         assert (own.targets == expected.targets).all()
         assert (own.inputs[:, 1] == sign + number).all()
         assert (np.delete(own.inputs, 1, axis=1) == np.delete(expected.inputs, 1, axis=1)).all()
-    assert joint.shape.d_vocab == table.inputs.max() + 1 == sign + len(alone)
-    assert (joint.shape.n_ctx, joint.shape.d_vocab_out) == (4, joint.n_values)
+    assert joint.shape.tokens.d_vocab == table.inputs.max() + 1 == sign + len(alone)
+    assert (joint.shape.tokens.n_ctx, joint.shape.outputs.n) == (4, joint.n_values)
 
 
 def test_the_split_is_drawn_over_all_operations_together():
@@ -40,7 +40,7 @@ def test_the_split_is_drawn_over_all_operations_together():
     split = task.split(0)
     assert len(split.train) == int(0.3 * 242)
     # 72 of 242 without replacement: half of them in each table, standard deviation 3.6
-    assert abs((task.which()[split.train_index] == 0).sum() - 36) < 5 * 3.6
+    assert abs((task.part_of_rows()[split.train_index] == 0).sum() - 36) < 5 * 3.6
 
 
 def test_a_random_table_is_drawn_from_its_seed():

@@ -2,13 +2,11 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from interp.base import UserError
-from interp.maths.losses import accuracy, cross_entropy
 from interp.tasks import OPERATIONS, ModularTask
 from interp.tasks.modular import inverses, is_prime, next_prime, powers_of_generator
 
@@ -107,7 +105,7 @@ def test_a_second_operand_with_tokens_of_its_own_has_them_behind_those_of_the_fi
     assert (table.targets == shared.targets).all()
     a, b = table.inputs[:, 0], table.inputs[:, prompt.index("b")]
     assert (a == shared.inputs[:, 0]).all() and (b - 5 == shared.inputs[:, prompt.index("b")]).all()
-    assert task.shape.d_vocab == 2 * 5 + len(set(prompt) - {"a", "b"})
+    assert task.shape.tokens.d_vocab == 2 * 5 + len(set(prompt) - {"a", "b"})
 
 
 @pytest.mark.parametrize(
@@ -125,7 +123,7 @@ def test_a_second_operand_with_tokens_of_its_own_has_them_behind_those_of_the_fi
 )
 def test_tokens_and_logits_are_as_many_as_in_the_papers(fields, d_vocab, d_vocab_out):
     shape = ModularTask(**fields).shape
-    assert (shape.d_vocab, shape.d_vocab_out) == (d_vocab, d_vocab_out)
+    assert (shape.tokens.d_vocab, shape.outputs.n) == (d_vocab, d_vocab_out)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -133,10 +131,10 @@ def test_tokens_and_logits_are_as_many_as_in_the_papers(fields, d_vocab, d_vocab
 def test_a_model_of_the_tasks_shape_has_room_for_every_token_and_answer(operation, prompt):
     task = ModularTask(p=7, operation=operation, prompt=prompt)
     table, shape = task.table(), task.shape
-    assert table.inputs.shape == (task.n_prompts, shape.n_ctx)
-    assert table.inputs.min() == 0 and table.inputs.max() < shape.d_vocab
-    assert table.targets.min() == 0 and table.targets.max() < shape.d_vocab_out
-    assert shape.d_vocab == 7 + len(set(prompt) - {"a", "b"})  # every sign has its one token
+    assert table.inputs.shape == (task.n_prompts, shape.tokens.n_ctx)
+    assert table.inputs.min() == 0 and table.inputs.max() < shape.tokens.d_vocab
+    assert table.targets.min() == 0 and table.targets.max() < shape.outputs.n
+    assert shape.tokens.d_vocab == 7 + len(set(prompt) - {"a", "b"})  # every sign has its one token
 
 
 def test_the_same_seed_gives_the_same_random_table_and_another_seed_another():
@@ -282,11 +280,3 @@ def test_a_task_cannot_be_changed_but_copied_with_a_change():
     assert task.but(operation="divide") == ModularTask(p=97, operation="divide")
     with pytest.raises(UserError, match="take a prime"):
         task.but(operation="divide", p=9)
-
-
-def test_loss_and_accuracy_are_those_of_the_answers():
-    task = ModularTask(p=5)
-    logits = torch.randn((4, 5), generator=torch.Generator().manual_seed(0))
-    targets = torch.tensor([0, 1, 2, 3])
-    assert task.loss(logits, targets) == cross_entropy(logits, targets)
-    assert task.accuracy(logits, targets) == accuracy(logits, targets)

@@ -63,7 +63,7 @@ def test_every_prompt_is_trained_on_equally_often_over_seeds():
     table = ModularTask(p=5).table()
     chosen = sum(np.bincount(split_examples(table, 0.4, seed).train_index, minlength=25) for seed in range(400))
     # 400 splits take each of 25 prompts 160 times, with standard deviation √(400·0.4·0.6) = 9.8.
-    assert (abs(chosen - 160) < 5 * 9.8).all()
+    assert (np.abs(chosen - 160) < 5 * 9.8).all()
 
 
 def test_splitting_leaves_the_table_and_numpys_own_randomness_alone():

@@ -1,12 +1,16 @@
 """Runs side by side: each learns what it learns alone."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from helpers import StopAt, files, tiny_config
 
 from interp.base import UserError
-from interp.config import RunConfig, Seeds, TrainConfig
+from interp.config import RunConfig
 from interp.models import TransformerSpec
+from interp.recipe import Seeds, TrainConfig
 from interp.store import open_run
 from interp.tasks import AdditionTask, ModularTask, RepeatedTask
 from interp.train import loop
@@ -24,7 +28,9 @@ DIFFERENT = {
         for wd, lr, kind, warm in [(0.0, 1e-3, "adamw", 10), (3.0, 3e-3, "adam", 0), (1e-3, 1e-2, "sgd", 5)]
     ],
     "fraction, operation and initial scale": [
-        tiny_config(train=SHORT, task=ModularTask(p=11, train_fraction=share, operation=kind), model=MODEL.but(init_scale=scale))
+        tiny_config(
+            train=SHORT, task=ModularTask(p=11).but(train_fraction=share, operation=kind), model=MODEL.but(init_scale=scale)
+        )
         for share, kind, scale in [(0.3, "add", 1.0), (0.5, "subtract", 0.5), (0.8, "add", 2.0)]
     ],
     "mini-batches of unequal epochs": [
@@ -80,8 +86,8 @@ DIFFERENT = {
 
 @pytest.mark.parametrize("what", DIFFERENT)
 def test_a_run_in_a_batch_is_the_run_alone(what, tmp_path, monkeypatch):
-    configs = DIFFERENT[what]
-    monkeypatch.setattr("interp.train.batch.CHUNK", 40)  # the test set in parts, some without a prompt of some run
+    configs = [config.but(train=config.train.but(steps=40, checkpoint_every=20)) for config in DIFFERENT[what]]
+    monkeypatch.setattr("interp.objective.runs.CHUNK", 40)  # the test set in parts, some without a prompt of some run
     together = train_many(configs, [tmp_path / f"together{i}" for i in range(len(configs))], at_once=8)
     for i, config in enumerate(configs):
         alone = train(config, tmp_path / f"alone{i}")
@@ -114,21 +120,20 @@ def test_the_whole_batch_is_one_computation(tmp_path, monkeypatch):
 
 
 def test_runs_of_another_shape_or_length_are_batches_of_their_own(tmp_path):
-    class Writer:
-        def __init__(self, config):
-            self.config = config
+    def writers(configs) -> list[Any]:
+        return [SimpleNamespace(config=config) for config in configs]
 
     plain, size = tiny_config(), tiny_config().train
     others = [tiny_config(model=MODEL.but(**change)) for change in ({"d_mlp": 8}, {"attention_rate": 0.5})]
     hows = [{"batch_size": 8}, {"dropout": 0.1}]
     hows += [{"noise": kind, "noise_scale": 0.1} for kind in ("weights", "gradients", "updates")]
     odd = [plain, *others, *(tiny_config(train=size.but(**how)) for how in hows), plain]
-    found = list(batches([Writer(config) for config in odd], "cpu", 8))
+    found = list(batches(writers(odd), "cpu", 8))
     assert sorted(len(batch) for _, batch in found) == [1] * 7 + [2]
     assert next([writer.config for writer in batch] for _, batch in found if len(batch) == 2) == [plain, plain]
     assert sorted(" " in label for label, _ in found) == [True] * 8
-    assert [label for label, _ in batches([Writer(plain)] * 3, "cpu", 2)] == ["runs 1–2 of 3", "run 3 of 3"]
-    assert [label for label, _ in batches([Writer(plain)], "cpu", 2)] == [""]
+    assert [label for label, _ in batches(writers([plain] * 3), "cpu", 2)] == ["runs 1–2 of 3", "run 3 of 3"]
+    assert [label for label, _ in batches(writers([plain]), "cpu", 2)] == [""]
 
 
 def test_the_largest_runs_are_trained_one_by_one_and_small_ones_together():

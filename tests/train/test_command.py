@@ -1,4 +1,4 @@
-"""interp/train/__main__.py: what the words on the command line do."""
+"""interp/cli/train.py: what the words on the command line do."""
 
 import os
 
@@ -6,8 +6,10 @@ import pexpect
 import pytest
 import torch
 
-import interp.train.__main__ as command
+import interp.cli.train as command
+from interp.models import TransformerSpec
 from interp.store import open_run
+from interp.tasks import GroupTask, ModularTask
 
 TINY = [
     "--task.p", "11", "--model.d-model", "8", "--model.n-heads", "1", "--model.d-head", "8", "--model.d-mlp", "8",
@@ -48,6 +50,8 @@ def test_every_override_reaches_the_configuration(tmp_path):
         "solu_ln",
     ]
     config = command.parse(words).config
+    assert isinstance(config.task, ModularTask)
+    assert isinstance(config.model, TransformerSpec)
     assert config.train.weight_decay == 0.5
     assert config.seeds.split == 4
     assert config.task.prompt == "aob="
@@ -61,7 +65,9 @@ def test_a_groups_table_is_read_from_a_file_and_kept_in_the_configuration(tmp_pa
     file = tmp_path / "group.csv"
     file.write_text(mark + "1,2,0\n2,0,1\n0,1,2\n", encoding="utf-8")
     words = [f"--task.group={file}"] if joined else ["--task.group", str(file)]
-    assert command.parse(["s5", *words]).config.task.group == "1 2 0; 2 0 1; 0 1 2"
+    task = command.parse(["s5", *words]).config.task
+    assert isinstance(task, GroupTask)
+    assert task.group == "1 2 0; 2 0 1; 0 1 2"
 
 
 def test_the_joint_preset_takes_any_operations():

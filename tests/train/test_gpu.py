@@ -4,8 +4,8 @@ import pytest
 import torch
 from helpers import StopAt, tiny_config
 
-from interp.config import Seeds, TrainConfig
 from interp.models import TransformerSpec
+from interp.recipe import Seeds, TrainConfig
 from interp.tasks import ModularTask
 from interp.train.learner import Learner
 from interp.train.loop import Interrupted, train, train_many

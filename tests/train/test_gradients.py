@@ -1,17 +1,26 @@
-"""interp/train/gradients.py and what of it training does: equal to the papers' formulas, and to a library that has them."""
+"""interp/train/methods and what of them training does: equal to the papers' formulas, and to a library that has them."""
+
+from typing import Any, Literal
 
 import pytest
 import pytorch_optimizer as library
 import torch
 from helpers import tiny_config
+from pytorch_optimizer.optimizer.grokfast import gradfilter_ema, gradfilter_ma
 from torch import nn
 
 from interp.base import UserError
-from interp.config import RunConfig, Seeds, TrainConfig
+from interp.config import RunConfig
 from interp.maths.losses import cross_entropy
-from interp.train.gradients import SlowGradients, ascent, clip, orthogonalise, penalise, pull
+from interp.models.network import build
+from interp.recipe import Seeds, TrainConfig
 from interp.train.learner import Learner
-from interp.train.noise import NOTHING
+from interp.train.methods.clipping import clip
+from interp.train.methods.decay import pull
+from interp.train.methods.grokfast import SlowGradients
+from interp.train.methods.l1 import penalise
+from interp.train.methods.orthogonal import orthogonalise
+from interp.train.methods.sam import ascent
 
 SHAPES = {"W": (5, 4), "b": (3,), "one": (1,)}
 PLAIN = TrainConfig(steps=10, lr=0.1, warmup_steps=0, weight_decay=0.0)
@@ -24,7 +33,7 @@ def drawn(seed: int, runs: int = 2) -> dict[str, torch.Tensor]:
     return {name: torch.randn(runs, *shape, generator=generator) for name, shape in SHAPES.items()}
 
 
-def module(stacks, run) -> nn.Module:
+def module(stacks, run) -> nn.ParameterDict:
     """The parameters of one run, for the library."""
     return nn.ParameterDict({name: nn.Parameter(stack[run].clone()) for name, stack in stacks.items()})
 
@@ -38,7 +47,8 @@ def gradient_at(config: RunConfig, moved) -> dict[str, torch.Tensor]:
     other = Learner.make([config], "cpu")
     for name, more in moved.items():
         other.weights[name].detach().add_(more)
-    other.losses(other.whole, NOTHING).sum().backward()
+    assert other.whole is not None
+    other.losses(other.whole).sum().backward()
     return {name: other.gradient(name).clone() for name in other.learned}
 
 
@@ -89,7 +99,8 @@ def test_slow_gradients_are_amplified_as_by_the_library(kind):
     """Over three windows; every run with a gain and a momentum of its own."""
     gains, momenta, size = [2.0, 5.0], [0.9, 0.5], 4
     slow = SlowGradients.make(kind, torch.tensor(gains), torch.tensor(momenta), size, drawn(0))
-    kept, models = [None, None], [module(drawn(0), run) for run in range(2)]
+    kept: list[Any] = [None, None]
+    models = [module(drawn(0), run) for run in range(2)]
     for step in range(3 * size):
         given = drawn(step + 1)
         found = {name: stack.clone() for name, stack in given.items()}
@@ -98,16 +109,17 @@ def test_slow_gradients_are_amplified_as_by_the_library(kind):
             for name, parameter in model.items():
                 parameter.grad = given[name][run].clone()
             if kind == "ma":
-                kept[run] = library.optimizer.grokfast.gradfilter_ma(model, kept[run], size, gains[run])
+                kept[run] = gradfilter_ma(model, kept[run], size, gains[run])
             else:
-                kept[run] = library.optimizer.grokfast.gradfilter_ema(model, kept[run], momenta[run], gains[run])
+                kept[run] = gradfilter_ema(model, kept[run], momenta[run], gains[run])
             for name, parameter in model.items():
                 torch.testing.assert_close(found[name][run], parameter.grad, rtol=1e-5, atol=1e-5)
 
 
 def test_a_constant_gradient_is_multiplied_by_one_plus_the_gain():
     """At once by the exponential average, which starts at it; once the window is full by the other."""
-    for kind, expected in {"ema": [3.0] * 6, "ma": [1, 1, 1, 3, 3, 3]}.items():
+    kinds: dict[Literal["ma", "ema"], list[float]] = {"ema": [3.0] * 6, "ma": [1, 1, 1, 3, 3, 3]}
+    for kind, expected in kinds.items():
         slow = SlowGradients.make(kind, torch.full((2,), 2.0), torch.full((2,), 0.9), 4, drawn(0))
         for step, factor in enumerate(expected):
             given = {name: stack.clone() for name, stack in drawn(1).items()}
@@ -176,7 +188,7 @@ def test_sam_updates_as_the_library_does():
     """Its SAM around torch's SGD with momentum, over some updates of the HookedTransformer itself."""
     how = PLAIN.but(optimizer="sgd", momentum=0.9, lr=0.5, sam=0.2)
     config = tiny_config(train=how)
-    ours, model = Learner.make([config], "cpu"), config.model.build(config.task.shape, config.seeds.model)
+    ours, model = Learner.make([config], "cpu"), build(config.model, config.task.shape, config.seeds.model)
     split = config.task.split(config.seeds.split)
     tokens, targets = torch.from_numpy(split.train.inputs), torch.from_numpy(split.train.targets)
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -199,12 +211,12 @@ def test_sam_updates_as_the_library_does():
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
-def test_decay_to_the_initial_weights_is_decay_to_the_origin_of_what_was_added(optimizer):
+def test_decay_to_the_initial_weights_is_decay_to_the_origin_of_what_was_added(optimizer, monkeypatch):
     """In other coordinates: with the loss taken at w₀ + v, v decays to 0. Here without a loss: v shrinks as alone."""
     how = PLAIN.but(optimizer=optimizer, weight_decay=0.5, decay_to="initial", momentum=0.0)
     one = learner(how)
     start = {name: one.weights[name].detach().clone() for name in one.learned}
-    one.losses = lambda *_: sum(0 * one.weights[name].sum() for name in one.learned)
+    monkeypatch.setattr(one, "losses", lambda *_: sum(0 * one.weights[name].sum() for name in one.learned))
     for name in one.learned:
         one.weights[name].detach().add_(1.0)
     one.update(0)

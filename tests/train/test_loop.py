@@ -11,8 +11,10 @@ import torch
 from helpers import StopAt, files, tiny_config
 
 from interp.base import UserError
-from interp.config import RunConfig, Seeds, TrainConfig
+from interp.config import RunConfig
 from interp.models import TransformerSpec
+from interp.models.network import build
+from interp.recipe import Seeds, TrainConfig
 from interp.store import open_run
 from interp.tasks import AdditionTask, ModularTask, RepeatedTask, SkipTrigramTask
 from interp.train.learner import Learner
@@ -47,21 +49,25 @@ CHANCE = {
 
 
 @pytest.mark.parametrize("how", HOW)
-@pytest.mark.parametrize("stop", [1, 8, 13])
-def test_a_run_that_was_stopped_ends_as_one_that_was_not(how, stop, tmp_path):
-    config = tiny_config(train=HOW[how])
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(how, tmp_path):
+    """At step 1, at a checkpoint, and between two; were one of the states wrong, so would be the end."""
+    config, stops = tiny_config(train=HOW[how]), [1, 8, 13]
     whole = train(config, tmp_path / "whole")
-    with pytest.raises(Interrupted) as stopped:
-        train(config, tmp_path / "stopped", watcher=StopAt(stop))
-    assert stopped.value.step == stop
+    for stop in stops:
+        with pytest.raises(Interrupted) as stopped:
+            train(config, tmp_path / "stopped", resume=True, watcher=StopAt(stop))
+        assert stopped.value.step == stop
     resumed = train(config, tmp_path / "stopped", resume=True)
     assert files(resumed) == files(whole)  # bit for bit: history, every checkpoint, the resume state
-    assert [session.from_step for session in resumed.record.sessions] == [0, stop]
+    assert [session.from_step for session in resumed.record.sessions] == [0, *stops]
 
 
-@pytest.mark.parametrize("attn_only", [False, True])
-@pytest.mark.parametrize("examples", [20, "endless"])
-@pytest.mark.parametrize("kind", SEQUENCES)
+def pairwise(first, second, third):
+    """Triples in which every two values of different lists meet, with all pairs of the first two lists."""
+    return [(a, b, third[(i + j) % len(third)]) for i, a in enumerate(first) for j, b in enumerate(second)]
+
+
+@pytest.mark.parametrize("kind, examples, attn_only", pairwise(SEQUENCES, [20, "endless"], [False, True]))
 def test_a_run_on_sequences_that_was_stopped_ends_as_one_that_was_not(kind, examples, attn_only, tmp_path):
     model = TransformerSpec(n_layers=2, n_heads=2, d_model=8, d_head=4, d_mlp=12, attn_only=attn_only)
     how = SHORT.but(batch_size=8, dropout=0.1)
@@ -80,12 +86,12 @@ def test_an_endless_stream_is_trained_on_as_a_plain_loop_would(tmp_path):
         task=task, train=TrainConfig(steps=20, lr=1e-2, warmup_steps=0, batch_size=8), seeds=Seeds(order=3)
     )
     run = train(config, tmp_path / "run")
-    model = config.model.build(task.shape, config.seeds.model)
+    model = build(config.model, task.shape, config.seeds.model)
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=1e-2, weight_decay=1.0, betas=(0.9, 0.98))
     for step in range(20):
         fresh = task.fresh(step, 8, seed=3)
-        logits = model(torch.from_numpy(fresh.inputs))[:, task.shape.positions]
+        logits = model(torch.from_numpy(fresh.inputs))[:, task.shape.classes.positions]
         loss = torch.nn.functional.cross_entropy(
             logits.double().flatten(0, 1), torch.from_numpy(fresh.targets).flatten()
         )
@@ -96,10 +102,8 @@ def test_an_endless_stream_is_trained_on_as_a_plain_loop_would(tmp_path):
         torch.testing.assert_close(tensor, model.state_dict()[name], rtol=0, atol=2e-4)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
-@pytest.mark.parametrize("batch_size", ["full", 16])
-@pytest.mark.parametrize("chance", CHANCE)
-def test_what_chance_adds_does_not_depend_on_stops(chance, batch_size, optimizer, tmp_path):
+@pytest.mark.parametrize("chance, optimizer, batch_size", pairwise(CHANCE, ["adamw", "adam", "sgd"], ["full", 16]))
+def test_what_chance_adds_does_not_depend_on_stops(chance, optimizer, batch_size, tmp_path):
     how = SHORT.but(steps=12, optimizer=optimizer, batch_size=batch_size, **CHANCE[chance])
     config = tiny_config(train=how, model=TransformerSpec(n_layers=2, n_heads=2, d_model=8, d_head=4, d_mlp=12))
     whole = train(config, tmp_path / "whole")
@@ -111,7 +115,7 @@ def test_what_chance_adds_does_not_depend_on_stops(chance, batch_size, optimizer
 
 def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path):
     """SIGKILL gives no chance to save: what was announced is enough."""
-    config = tiny_config(train=TrainConfig(steps=400, log_every=4, checkpoint_every=8))
+    config = tiny_config(train=TrainConfig(steps=200, log_every=4, checkpoint_every=8))
     script = (
         "import sys, torch; torch.set_num_threads(1); import interp.train.loop as loop; from interp.config import RunConfig; "
         "loop.RESUME_SECONDS = 0; loop.train(RunConfig.model_validate_json(sys.argv[1]), sys.argv[2])"
@@ -153,7 +157,7 @@ def test_training_equals_the_plain_transformer_lens_loop(tmp_path):
         model=TransformerSpec(d_model=16, d_head=8, n_heads=2, d_mlp=24, biases="frozen"),
     )
     run = train(config, tmp_path / "run")
-    model = config.model.build(config.task.shape, config.seeds.model)
+    model = build(config.model, config.task.shape, config.seeds.model)
     split = config.task.split(config.seeds.split)
     tokens, targets = torch.from_numpy(split.train.inputs), torch.from_numpy(split.train.targets)
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -195,8 +199,8 @@ def test_weight_decay_alone_shrinks_by_the_decoupled_law():
     learner = Learner.make([config], "cpu")
     used = torch.unique(torch.from_numpy(learner.examples[0].inputs))
     untouched = (
-        next(token for token in range(config.task.shape.d_vocab) if token not in used)
-        if len(used) < config.task.shape.d_vocab
+        next(token for token in range(config.task.shape.tokens.d_vocab) if token not in used)
+        if len(used) < config.task.shape.tokens.d_vocab
         else None
     )
     if untouched is None:  # every token occurs: take the one position embedding's gradient away instead

@@ -1,19 +1,23 @@
-"""interp/train/noise.py: what chance adds to an update, how much of it, and when nothing."""
+"""interp/train/methods/{noise,dropout,chance}.py: what chance adds to an update, how much of it, and when nothing."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from helpers import tiny_config
 
-from interp.config import Seeds, TrainConfig
+from interp.maths.losses import cross_entropy
 from interp.models import TransformerSpec
-from interp.models.shared import SharedForward
-from interp.train import noise
+from interp.models.network import build
+from interp.models.transformer.shared import SharedForward
+from interp.recipe import Seeds, TrainConfig
 from interp.train.learner import Learner, learned_views
 from interp.train.loop import train
-from interp.train.noise import DROPOUT, NOISE, dropout, gaussian, stream
+from interp.train.methods.chance import DROPOUT, NOISE, stream
+from interp.train.methods.dropout import dropout
+from interp.train.methods.noise import gaussian
 from interp.train.optimise import make_optimizer
 from interp.train.schedule import batch_rows
 
@@ -84,7 +88,7 @@ def test_noise_on_updates_rises_with_the_rate():
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_dropout_keeps_its_share_and_the_mean(rate):
     """Within five standard errors; and nothing but 0 and 1/(1 − p)."""
-    factors = dropout([tiny_config(train=HOW.but(dropout=rate))], 0, 1000, 8)
+    factors = dropout([tiny_config(train=HOW.but(dropout=rate))], 0, 1000, 8, 16)
     assert factors.shape == (1, 1000, 8, 16)
     kept, error = factors > 0, math.sqrt(rate * (1 - rate) / factors.numel())
     assert kept.double().mean() == pytest.approx(1 - rate, abs=5 * error)
@@ -123,7 +127,7 @@ def test_draws_are_those_of_every_earlier_version():
 
 def test_the_first_prompts_get_the_same_masks_in_a_longer_batch():
     config = tiny_config(train=HOW.but(dropout=0.5))
-    assert torch.equal(dropout([config], 4, 30, 8)[:, :12], dropout([config], 4, 12, 8))
+    assert torch.equal(dropout([config], 4, 30, 8, 16)[:, :12], dropout([config], 4, 12, 8, 16))
 
 
 def test_every_run_of_a_batch_draws_as_it_does_alone():
@@ -136,7 +140,7 @@ def test_every_run_of_a_batch_draws_as_it_does_alone():
         alone = Learner.make([config], "cpu")
         for name, expected in noise_of(alone, 5).items():
             assert torch.equal(noise_of(together, 5)[name][run], expected[0])
-        assert torch.equal(dropout(configs, 5, 9, 2)[run], dropout([config], 5, 9, 2)[0])
+        assert torch.equal(dropout(configs, 5, 9, 2, 16)[run], dropout([config], 5, 9, 2, 16)[0])
 
 
 # Where it goes
@@ -175,7 +179,8 @@ def test_noise_on_weights_is_where_the_gradient_is_taken_and_not_what_is_stepped
     noisy, elsewhere, stepping = learner(how.but(noise="weights", noise_scale=0.3)), learner(how), learner(how)
     for name, added in noise_of(noisy, 0).items():
         elsewhere.weights[name].detach().add_(added)
-    elsewhere.losses(elsewhere.whole, noise.NOTHING).sum().backward()
+    assert elsewhere.whole is not None
+    elsewhere.losses(elsewhere.whole).sum().backward()
     for name in stepping.learned:
         stepping.gradient(name).copy_(elsewhere.gradient(name))
     stepping.optimizers[0].step()
@@ -207,15 +212,17 @@ def test_training_with_dropout_is_a_plain_loop_with_hooks_that_multiply(attentio
     """Two layers; every prompt of an update has masks of its own at every place."""
     how = HOW.but(lr=1e-2, dropout=0.3, batch_size=batch_size)
     fast = learner(how, model=MODEL.but(n_layers=2, attention=attention))
-    (config,), model = fast.configs, fast.configs[0].model.build(fast.configs[0].task.shape, 0)
+    (config,), model = fast.configs, build(fast.configs[0].model, fast.configs[0].task.shape, 0)
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=1e-2, betas=(0.9, 0.98), weight_decay=0.5)
     for step in range(6):
         tokens, targets = examples_of(fast, step)
-        masks = dropout([config], step, len(tokens), 8)[0]
+        masks = dropout([config], step, len(tokens), 8, MODEL.d_model)[0]
         names = [f"blocks.{layer}.{each}" for layer in (0, 1) for each in ("hook_attn_out", "hook_mlp_out")]
         places = [masks[:, :3], masks[:, 3:6], masks[:, 6:7].expand(-1, 3, -1), masks[:, 7:8].expand(-1, 3, -1)]
-        hooks = [(name, lambda added, hook, mask=mask: added * mask) for name, mask in zip(names, places, strict=True)]
+        hooks: list[Any] = [
+            (name, lambda added, hook, mask=mask: added * mask) for name, mask in zip(names, places, strict=True)
+        ]
         logits = model.run_with_hooks(tokens, fwd_hooks=hooks)[:, -1]
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(logits.double(), targets).backward()
@@ -242,16 +249,18 @@ def test_off_an_update_is_the_optimiser_s_step_on_the_shared_forward_pass_and_no
     batch_size, n_layers, monkeypatch
 ):
     """Bit for bit what it was before there was noise."""
-    monkeypatch.setattr(noise, "stream", lambda *_: pytest.fail("drawn"))
+    for method in ("noise", "dropout"):
+        monkeypatch.setattr(f"interp.train.methods.{method}.stream", lambda *_: pytest.fail("drawn"))
     fast = learner(HOW.but(batch_size=batch_size), model=MODEL.but(n_layers=n_layers))
     weights = {name: stack.detach().clone().requires_grad_(stack.requires_grad) for name, stack in fast.weights.items()}
     for name in fast.learned:
         weights[name].grad = torch.zeros_like(weights[name])
     optimizer, config = make_optimizer(fast.configs[0].train, learned_views(weights, 0)), fast.configs[0]
+    assert isinstance(config.model, TransformerSpec)
     for step in range(8):
         tokens, targets = examples_of(fast, step)
         optimizer.zero_grad(set_to_none=False)
-        config.task.loss(SharedForward(config.model, tokens[None])(weights), targets[None]).sum().backward()
+        cross_entropy(SharedForward(config.model, tokens[None])(weights), targets[None]).sum().backward()
         optimizer.step()
         fast.update(step)
     assert_equal(weights_of(fast), {name: weights[name].detach() for name in fast.learned})

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from interp.config import TrainConfig
+from interp.recipe import TrainConfig
 from interp.train.optimise import make_optimizer
 
 

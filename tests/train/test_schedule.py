@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interp.config import TrainConfig
+from interp.recipe import TrainConfig
 from interp.train.presets import PRESETS
 from interp.train.schedule import batch_rows, checkpoint_steps, is_logged, learning_rate
 

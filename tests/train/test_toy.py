@@ -6,8 +6,12 @@ import torch
 
 import interp
 from interp.base import UserError
-from interp.config import RunConfig, Seeds, TrainConfig
+from interp.config import RunConfig
+from interp.maths.losses import squared_error
 from interp.models import ToySpec
+from interp.models.network import initial_weights
+from interp.objective.values import Vectors
+from interp.recipe import Seeds, TrainConfig
 from interp.store import RunWriter
 from interp.tasks import ModularTask, SparseFeaturesTask
 from interp.train.learner import Learner, together
@@ -34,7 +38,7 @@ def plain_loop(config: RunConfig) -> dict[str, torch.Tensor]:
     """The same run as it is written in a notebook, in torch alone."""
     x = torch.from_numpy(config.split().train.inputs)
     weights = {
-        k: v.requires_grad_() for k, v in config.model.initial_weights(config.task.shape, config.seeds.model).items()
+        k: v.requires_grad_() for k, v in initial_weights(config.model, config.task.shape, config.seeds.model).items()
     }
     how = config.train
     optimiser = torch.optim.AdamW(
@@ -60,15 +64,16 @@ def test_training_is_the_plain_loop(tmp_path, reduction, examples):
         torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-6)
     # The history has the sum, whatever is minimised.
     outputs = run.final.model(torch.from_numpy(run.split.test.inputs))
-    loss = run.task.loss(outputs, torch.from_numpy(run.split.test.inputs))
+    loss = squared_error(outputs, torch.from_numpy(run.split.test.inputs), torch.from_numpy(run.task.importances))
     assert run.final.metrics["test_loss"] == pytest.approx(loss.item(), rel=1e-5)
     assert np.isnan(run.final.metrics["test_accuracy"])
 
 
 def test_large_sets_take_the_closed_form_and_small_ones_autograd():
     large, small = (Learner.make([config(task=TASK.but(examples=n))], "cpu").whole for n in (700, 20))
-    assert large.sparse is not None
-    assert small.sparse is None
+    assert isinstance(large, Vectors) and isinstance(small, Vectors)
+    assert large.closed is not None
+    assert small.closed is None
 
 
 def test_runs_side_by_side_take_the_steps_that_they_take_alone(tmp_path):

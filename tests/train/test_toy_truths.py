@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from interp.config import RunConfig, TrainConfig
+from interp.config import RunConfig
 from interp.models import ToySpec
+from interp.recipe import TrainConfig
 from interp.tasks import SparseFeaturesTask
 from interp.train.loop import train
 

@@ -1,4 +1,4 @@
-"""Runs that others wrote: recognised by what their files hold, and never by running it."""
+"""Runs that others wrote, recognised by what their files hold; nothing in the files is run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,9 +19,9 @@ KNOWN = (
 
 
 def read_foreign(path: str | Path, given: Mapping[str, Mapping[str, Any]] | None = None) -> list[Foreign]:
-    """The runs in a file or folder of others, described; nothing is written.
+    """Descriptions of the runs in a file or folder of others; nothing is written.
 
-    `given` are fields of "task", "model" and "train" that the files leave open or have wrong.
+    `given` are fields of "task", "model" and "train" that the files do not tell, or tell wrongly.
 
     Raises:
         CheckpointError: a file is truncated, hostile, or of a model that interp does not describe.
@@ -41,12 +41,12 @@ def read_foreign(path: str | Path, given: Mapping[str, Mapping[str, Any]] | None
 
 
 def recognise_folder(path: Path) -> list[Contents] | None:
-    """The runs in a folder, by the first layout that it has."""
+    """Contents of the runs in a folder, by the first layout that recognises it; None if none does."""
     return zhong.recognise(path) or nanda.recognise_folder(path) or transformer_lens.recognise_folder(path)
 
 
 def recognise_file(path: Path) -> list[Contents] | None:
-    """The runs in a file, by the first layout that it has."""
+    """Contents of the runs in a file, by the first layout that recognises it; None if none does."""
     if found := zhong.recognise(path):
         return found
     content = load(path)

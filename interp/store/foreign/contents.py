@@ -1,4 +1,4 @@
-"""What files of others tell of a run, before it is known what they leave open."""
+"""What files of others tell of a run, as read; what they leave open is found later (describe.py)."""
 
 import reprlib
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from interp.store.history import Row
 MOST_ROWS = 2_000_000
 
 MOST_TIMES = 3
-"""How often a file may name the same weights: the last checkpoint of the grokking demo's is its model, too."""
+"""Most bytes of state dicts per byte of file. Above 1, since a file of the grokking demo names its last weights twice."""
 
 
 @dataclass
@@ -26,29 +26,29 @@ class Contents:
 
     name: str
     layout: str
-    """Whose files these are, in a few words."""
+    """Name of the layout in a few words: whose files these are."""
     files: list[Path]
     states: dict[int, tuple[Path, State]] = field(default_factory=dict)
-    """State dicts, and the file that held each, by the number of updates that made them."""
+    """State dicts, each with the file that held it, by number of updates."""
     rows: dict[int, Row] = field(default_factory=dict)
-    """Losses by the number of updates before them; what is missing is not known."""
+    """Rows of the history by number of updates; a value that is missing is not known."""
     task: dict[str, Any] = field(default_factory=dict)
-    """Fields of the task that are told."""
+    """Fields of the task that the files tell."""
     model: dict[str, Any] = field(default_factory=dict)
-    """Fields of the specification that shapes do not tell and the files do."""
+    """Fields of the model that the files tell and shapes do not."""
     train: dict[str, Any] = field(default_factory=dict)
-    """Fields of the training that are told."""
+    """Fields of the training that the files tell."""
     train_index: Int[np.ndarray, " n_train"] | None = None
     """Rows of the full table, in lexicographic order of (a, b), that were trained on."""
     notes: list[str] = field(default_factory=list)
     bytes: dict[Path, int] = field(default_factory=dict)
-    """Of all state dicts that a file gave."""
+    """Bytes of all state dicts that each file gave."""
 
     def add_state(self, step: int, path: Path, found: Any) -> None:
-        """Take a state dict in.
+        """Add the state dict of a step.
 
         Raises:
-            CheckpointError: it is none, or the file holds the same weights again and again.
+            CheckpointError: it is not a state dict, or the file names the same weights again and again.
         """
         size = path.stat().st_size
         state = state_dict(path, unwrapped(found), size)
@@ -58,7 +58,7 @@ class Contents:
         self.states[step] = (path, state)
 
     def add_losses(self, path: Path, name: str, values: Any, first: int = 0, every: int = 1) -> None:
-        """Take a curve in: the value of step first, first + every, …"""
+        """Add a learning curve: its values are those of steps first, first + every, …"""
         for index, value in enumerate(numbers(path, name, values)):
             self.rows.setdefault(first + index * every, {})[name] = value
 
@@ -77,13 +77,13 @@ def numbers(path: Path, what: str, values: Any) -> list[float]:
 
 
 LARGEST = 1e300
-"""Beyond it there is nothing that was measured."""
+"""Largest absolute value that a logged number may have."""
 
 
 def spacing(n_train: int, n_test: int) -> int | None:
-    """How many updates lie between two test losses, when there is a train loss for each; None when the lengths do not tell.
+    """Number of updates between two test losses, given a train loss for each update; None if the lengths do not tell.
 
-    Of several numbers that explain both lengths, the one that is round, such as 1000, where there is just one.
+    If several numbers explain both lengths, the one round number among them, such as 1000, if there is just one.
     """
     guesses = [n for n in range(max(1, n_train // (n_test + 1)), n_train + 1) if -(-n_train // n) == n_test][:MOST_ROWS]
     rounds = [n for n in guesses if n % 10 ** (len(str(n)) - 1) == 0]
@@ -100,7 +100,7 @@ def whole_number(path: Path, what: str, value: Any, at_most: int = 100_000_000) 
 
 
 def rows_of_table(path: Path, pairs: Any, p: int) -> Int[np.ndarray, " n"]:
-    """Rows a·p + b of the full table, of prompts (a, b, …); CheckpointError when they are no such prompts."""
+    """Rows a·p + b of the full table for prompts (a, b, …); CheckpointError if they are not such prompts."""
     if isinstance(pairs, Tensor):
         pairs = dense(path, "train_data", pairs, path.stat().st_size).tolist()
     if not isinstance(pairs, list | tuple) or not 0 < len(pairs) <= p * p:

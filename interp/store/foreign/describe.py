@@ -28,7 +28,7 @@ IRRELEVANT = (
     "train.checkpoints_per_decade",
     "train.precision",
 )
-"""Fields that say how interp would train and log; of a run that is only read they mean nothing."""
+"""Fields that say how interp would train and log. They mean nothing for a run that is only read."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Foreign:
     layout: str
     files: list[Path]
     checkpoints: dict[int, Callable[[], Tensors]]
-    """By step; each is read when called."""
+    """Functions that read a checkpoint, by step."""
     rows: list[Row]
     train_index: Int[np.ndarray, " n_train"] | None
     unknown: tuple[str, ...]
@@ -51,10 +51,10 @@ def describe(contents: Contents, given: Mapping[str, Mapping[str, Any]]) -> Fore
 
     Args:
         contents: what a layout read.
-        given: fields of `task`, `model` and `train` that the user tells; they go before what the files say.
+        given: fields of `task`, `model` and `train` that the user tells. They override what the files say.
 
     Raises:
-        CheckpointError: weights are of no transformer that interp describes, not finite, or of several models.
+        CheckpointError: weights are not finite, of several models, or not of a transformer that interp describes.
         UserError: what is given does not fit the files.
     """
     told = {"task": contents.task, "model": contents.model, "train": contents.train}
@@ -95,7 +95,7 @@ def describe(contents: Contents, given: Mapping[str, Mapping[str, Any]]) -> Fore
 def all_checkpoints(
     contents: Contents, model: dict[str, Any], notes: list[str]
 ) -> tuple[dict[int, Callable[[], Tensors]], TransformerSpec]:
-    """Every checkpoint that can be one, and the specification that all of them have."""
+    """All checkpoints that can be read, by step, and the one specification that they share."""
     spec, checkpoints, shapes = TransformerSpec(), {}, None
     for step, (path, state) in sorted(contents.states.items()):
         weights, spec = hooked(path, state, model)
@@ -115,7 +115,7 @@ def all_checkpoints(
 
 
 class Reading(NamedTuple):
-    """What the last weights tell beside their shapes."""
+    """What the last weights tell of the run, beyond their shapes."""
 
     task: Task
     model: dict[str, str]
@@ -128,8 +128,10 @@ def read_weights(
     checkpoints: Mapping[int, Callable[[], Tensors]],
     told: Mapping[str, Mapping[str, Any]],
 ) -> Reading:
-    """The task as told where its shape fits, otherwise as the last weights show by their answers, otherwise unknown; and
-    what of the model shows by them."""
+    """What the last weights tell of task and model, beyond their shapes.
+
+    The task is the one that is told, if its shape fits. Otherwise it is the one whose answers the last weights give, if there
+    is one. Otherwise it is unknown."""
     last = checkpoints[max(checkpoints)]()
     shape, model = shape_of(last), dict(told["model"])
     candidates = tasks_of(shape, told["task"])
@@ -158,7 +160,7 @@ def read_weights(
 def with_share_of(
     index: Int[np.ndarray, " n_train"], task: ModularTask, told: Mapping[str, Any], contents: Contents
 ) -> ModularTask:
-    """The task with the train fraction that a list of trained prompts has; UserError when another was given."""
+    """The task with the train fraction that the list of trained prompts gives; UserError if the user gave another."""
     if int(told.get("train_fraction", 0) * task.n_prompts) == len(index):
         return task
     if "train_fraction" in told:
@@ -170,7 +172,7 @@ def with_share_of(
 
 
 def last_losses(contents: Contents, step: int) -> Logged | None:
-    """The losses that were logged for the weights of a step, or else for those an update before."""
+    """The losses that were logged for the weights of a step, or if there are none, for the weights one update before."""
     if contents.train_index is None:
         return None
     here = [row for row in (contents.rows.get(step), contents.rows.get(step - 1)) if row]
@@ -179,7 +181,7 @@ def last_losses(contents: Contents, step: int) -> Logged | None:
 
 
 def not_told(config: RunConfig, told: dict[str, dict[str, Any]], contents: Contents) -> list[str]:
-    """Fields of the configuration whose values are defaults, since neither the files nor the user told them."""
+    """Names of the fields of the configuration that are defaults, because neither the files nor the user tell them."""
     if not contents.states:
         unknown = ["model"]
     else:
@@ -205,7 +207,7 @@ def not_told(config: RunConfig, told: dict[str, dict[str, Any]], contents: Conte
 
 
 def plain(name: str) -> str:
-    """A name of files as a name of a run."""
+    """A file's name in the characters that the name of a run may have."""
     return (
         "".join(letter if letter.isalnum() or letter in "._+=@-" else "-" for letter in name).lstrip(".")[:100] or "run"
     )

@@ -24,7 +24,7 @@ from interp.store.foreign.states import axes_of_W_O
 
 LAYOUT = "Nanda et al. (2023)"
 OPERATIONS = {"add": "add", "subtract": "subtract", "x2xyy2": "x2_xy_y2"}
-"""Their `fn_name`, and the operation here; `rand` is a table that no file holds."""
+"""Names of operations in interp, by `fn_name` of Nanda et al. Their `rand` is a random table that no file holds."""
 
 NO_MORE = {
     name: TrainConfig.model_fields[name].default
@@ -34,13 +34,13 @@ NO_MORE = {
         "noise_scale", "dropout",
     )
 }  # fmt: skip
-"""Regularisers that neither their code nor that of Zhong et al. has, both of which take the loss in float64."""
+"""Training fields at their defaults: what the code of Nanda et al. and of Zhong et al. lacks. Both take the loss in float64."""
 
 EPOCH_FILE = re.compile(r"(\d{1,9})\.pth")
 
 
 def recognise_folder(path: Path) -> list[Contents] | None:
-    """A folder of theirs: `{epoch}.pth` with `init.pth` or `final.pth`, or several with `epoch` inside; None otherwise."""
+    """Contents of a folder with `{epoch}.pth` and `init.pth` or `final.pth`, or several with `epoch` inside; None otherwise."""
     epochs = {int(found[1]): file for file in path.iterdir() if (found := EPOCH_FILE.fullmatch(file.name))}
     first, final = path / "init.pth", path / "final.pth"
     if not first.exists() and not final.exists() and not (epochs and is_theirs(load(min(epochs.values())))):
@@ -62,12 +62,12 @@ def recognise_folder(path: Path) -> list[Contents] | None:
 
 
 def is_theirs(found: Any) -> bool:
-    """Whether a loaded file is one that their loop saves in an epoch."""
+    """Whether a loaded file is one that the loop of Nanda et al. saves in an epoch."""
     return isinstance(found, dict) and axes_of_W_O(found.get("model")) == 2 and "epoch" in found
 
 
 def recognise(path: Path, found: Any) -> list[Contents] | None:
-    """A single file of theirs, loaded; None when it is none."""
+    """Contents of a single file of Nanda et al., given loaded; None for another file."""
     if isinstance(found, list) and len(found) == 2 and all(isinstance(part, list) for part in found):
         return sweep(path, *found)
     contents = Contents(path.stem, LAYOUT, [path])
@@ -91,7 +91,7 @@ def recognise(path: Path, found: Any) -> list[Contents] | None:
 
 
 def sweep(path: Path, fractions: list[Any], curves: list[Any]) -> list[Contents]:
-    """[fractions, [train, test, train, test, …]]: learning curves of a run for each train fraction."""
+    """Contents of a run for each train fraction, from learning curves [fractions, [train, test, train, test, …]]."""
     shares = numbers(path, "train fractions", fractions)
     if len(curves) != 2 * len(shares):
         raise CheckpointError(f"{path} has {len(shares)} fractions and {len(curves)} curves; two for each are expected")
@@ -104,7 +104,7 @@ def sweep(path: Path, fractions: list[Any], curves: list[Any]) -> list[Contents]
 
 
 def add_epoch(contents: Contents, path: Path, found: Any, epoch: int) -> None:
-    """Take in a file saved in epoch `epoch`: the weights after its update, and the losses before it."""
+    """Add a file saved in epoch `epoch`: the weights after its update, and the losses before it."""
     contents.add_state(epoch + 1, path, of(path, found, "model"))
     for name in ("train_loss", "test_loss"):
         if name in found:
@@ -112,7 +112,7 @@ def add_epoch(contents: Contents, path: Path, found: Any, epoch: int) -> None:
 
 
 def add_whole(contents: Contents, path: Path, found: dict[str, Any]) -> None:
-    """Take in a file of a whole run: curves, and the weights after the last update where it has them."""
+    """Add a file of a whole run: curves, and the weights after the last update if it has them."""
     add_curves(contents, path, found["train_losses"], found.get("test_losses"))
     last = max(contents.rows) + 1
     if "model" in found:
@@ -121,7 +121,7 @@ def add_whole(contents: Contents, path: Path, found: dict[str, Any]) -> None:
 
 
 def add_curves(contents: Contents, path: Path, train: Any, test: Any) -> None:
-    """Take in the loss of every epoch, and the test loss of every epoch or of every n-th."""
+    """Add the train loss of every epoch, and the test loss of every epoch or of every n-th."""
     contents.add_losses(path, "train_loss", train)
     if test is None or test == []:
         return
@@ -139,7 +139,7 @@ def add_curves(contents: Contents, path: Path, train: Any, test: Any) -> None:
 
 
 def add_settings(contents: Contents, path: Path, found: dict[str, Any]) -> None:
-    """Take in the configuration and what the optimiser was really told, which are not always the same."""
+    """Add the configuration, and what the optimiser was given; the two do not always agree."""
     config, optimizer = dictionary(found, "config"), dictionary(found, "optimizer")
     groups = optimizer.get("param_groups")
     group = groups[0] if isinstance(groups, list) and groups and isinstance(groups[0], dict) else {}
@@ -172,14 +172,14 @@ def add_settings(contents: Contents, path: Path, found: dict[str, Any]) -> None:
 
 
 def their_split(p: int, train_fraction: float, seed: int) -> np.ndarray:
-    """Rows of the table that their `gen_train_test` trains on: the first share of all pairs, shuffled by Python's random."""
+    """Rows of the table that `gen_train_test` of Nanda et al. trains on: the first share of all pairs after Python's shuffle."""
     rows = list(range(p * p))
     random.Random(seed).shuffle(rows)
     return np.sort(rows[: int(train_fraction * p * p)])
 
 
 def told_by_the_paper(contents: Contents) -> None:
-    """What no file holds and their code does for every run with weights: its mask, which the file has, is always applied."""
+    """Add what no file says and the code of Nanda et al. does for every run with weights. It always applies its causal mask."""
     if contents.states:
         contents.model["attention"] = "causal"
         contents.model |= {"normalization": "none", "biases": "mlp", "init": "nanda", "init_scale": 1.0}
@@ -187,7 +187,7 @@ def told_by_the_paper(contents: Contents) -> None:
 
 
 def len_vocabulary(contents: Contents, step: int) -> int:
-    """Columns of W_E, which their layout has as [d_model, d_vocab]."""
+    """Size of the vocabulary: columns of W_E, which the layout has as [d_model, d_vocab]."""
     path, state = contents.states[step]
     if "embed.W_E" not in state or state["embed.W_E"].ndim != 2:
         raise CheckpointError(f"{path} has no embed.W_E with two axes")
@@ -205,13 +205,13 @@ def plain(value: Any) -> float | tuple[float, ...] | None:
 
 
 def dictionary(found: dict[Any, Any], name: Any) -> dict[Any, Any]:
-    """A part that is a dictionary; an empty one where there is none."""
+    """The dictionary at `name`; an empty one if there is none."""
     part = found.get(name)
     return part if isinstance(part, dict) else {}
 
 
 def of(path: Path, found: Any, name: str) -> Any:
-    """A part of a dictionary; CheckpointError when it has none."""
+    """The value at `name` in a loaded dictionary; CheckpointError if there is none."""
     if not isinstance(found, dict) or name not in found:
         raise CheckpointError(f"{path} has no {name!r}; a dictionary with one is expected")
     return found[name]

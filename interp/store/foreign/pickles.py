@@ -9,7 +9,7 @@ import reprlib
 import resource
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -26,14 +26,14 @@ ROOM = 1 << 30
 """Bytes of address space that opening a file may take beside eight times its size."""
 
 SECONDS = 5
-"""Of the processor that opening a file may take, beside its size over this:"""
+"""Seconds of processor time that opening a file may take, beside its size ÷ BYTES_A_SECOND."""
 BYTES_A_SECOND = 50_000_000
 
 REMEDY = "get the file again from where it came"
 
 
 class Settings:
-    """Stands in for a configuration object in a pickle: its fields, and nothing of what its class does."""
+    """Stands in for a configuration object in a pickle: has its fields, and none of the code of its class."""
 
 
 class Dtype:
@@ -47,7 +47,7 @@ class Dtype:
 
 
 def scalar(dtype: Any, content: Any) -> float | None:
-    """Stands in for numpy's constructor of a number in a pickle: a float64, or nothing."""
+    """Stands in for numpy's constructor of a number in a pickle; a float64, None for other types."""
     whole = isinstance(dtype, Dtype) and dtype.name == "f8" and isinstance(content, bytes) and len(content) == 8
     return struct.unpack("<d", content)[0] if whole else None
 
@@ -61,14 +61,14 @@ STAND_INS: list[Any] = [
     (scalar, "numpy.core.multiarray.scalar"),
     (Dtype, "numpy.dtype"),
 ]
-"""Names in pickles of the TransformerLens family that would otherwise be refused, and what is made of them instead."""
+"""Objects that stand in for names in pickles of the TransformerLens family, which would otherwise be refused."""
 
 
 def load(path: Path) -> Any:
-    """What is in a .pth, .pt or .safetensors file: plain Python values, tensors on the CPU and `Settings`.
+    """Content of a .pth, .pt or .safetensors file: plain Python values, tensors on the CPU and `Settings`.
 
     Raises:
-        CheckpointError: it is truncated or no such file, holds objects that would have to be run, or asks for more
+        CheckpointError: it is truncated, of another format, holds objects that would have to be run, or asks for more
             memory than a file of its size can need.
     """
     if path.suffix == ".safetensors":
@@ -87,16 +87,16 @@ def load(path: Path) -> Any:
 
 
 def unpickled(path: Path, zipped: bool) -> Any:
-    """What torch.load gives without running anything."""
+    """Content of a file as torch.load gives it, without running anything in it."""
     with torch.serialization.safe_globals(STAND_INS):
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
 
 
 def try_in_a_child(path: Path, zipped: bool, size: int) -> None:
-    """CheckpointError when opening a file of that size takes too long or too much memory, or kills the process.
+    """Raise CheckpointError if opening a file of `size` bytes takes too long or too much memory, or kills the process.
 
-    A pickle of a kilobyte can ask for both without end, by naming the same part again and again. A child of this process
-    opens it first, under limits of the system; what it raises this process will raise as well.
+    A pickle of a kilobyte can ask for unlimited time and memory, by naming the same part again and again. So a child process
+    opens it first, under limits of the operating system. Other errors are left to this process, which will raise them too.
     """
     seconds = SECONDS + size // BYTES_A_SECOND
     child = os.fork()
@@ -110,11 +110,11 @@ def try_in_a_child(path: Path, zipped: bool, size: int) -> None:
 
 
 TOO_LARGE = 3
-"""Exit code of a child that was not given the memory it asked for."""
+"""Exit code of a child process that was refused the memory it asked for."""
 
 
 def wants_too_much(path: Path, zipped: bool, more: int, seconds: int) -> bool:
-    """Whether opening a file fails for want of memory, under limits that hold from now on; other faults are False."""
+    """Whether opening a file fails for lack of memory; False for other faults. Sets limits that this process keeps."""
     try:
         limit(more, seconds)
         unpickled(path, zipped)
@@ -126,7 +126,7 @@ def wants_too_much(path: Path, zipped: bool, more: int, seconds: int) -> bool:
 
 
 def limit(more: int, seconds: int) -> None:
-    """From now on this process gets so many bytes of address space more, and so many seconds of the processor."""
+    """Limit this process from now on to `more` further bytes of address space, and `seconds` of processor time."""
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     if LINUX:
         now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -134,9 +134,9 @@ def limit(more: int, seconds: int) -> None:
 
 
 def check_archive(path: Path) -> None:
-    """CheckpointError when an archive would grow in being opened, or a part of it does not match its checksum.
+    """Raise CheckpointError if an archive is compressed, or if a part of it does not match its checksum.
 
-    torch.save stores parts uncompressed and with a CRC-32, which torch.load does not look at in a file that it maps.
+    torch.save stores parts uncompressed and with a CRC-32, which torch.load does not check in a file that it maps.
     """
     with in_a_sentence(path), zipfile.ZipFile(path) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
@@ -146,8 +146,8 @@ def check_archive(path: Path) -> None:
 
 
 @contextmanager
-def in_a_sentence(path: Path) -> Iterator[None]:
-    """Turn whatever a parser says of a file into a CheckpointError that names it."""
+def in_a_sentence(path: Path) -> Generator[None]:
+    """Turn any error of a parser into a CheckpointError that names the file."""
     try:
         yield
     except UserError:
@@ -165,11 +165,11 @@ def in_a_sentence(path: Path) -> Iterator[None]:
 
 
 LINUX = Path("/proc/self/statm").exists()
-"""Elsewhere the address space of a process is not told, and not limited."""
+"""Whether the system tells the address space of a process. Elsewhere it is not limited."""
 
 
 def state_dict(path: Path, found: Any, at_most: int) -> dict[str, Tensor]:
-    """A dictionary of named, dense, floating-point tensors, buffers of attention left out.
+    """State dict: named, dense, floating-point tensors, without the buffers of attention.
 
     Raises:
         CheckpointError: it is something else, or a tensor has more bytes than the file (a view that repeats).
@@ -190,7 +190,7 @@ def state_dict(path: Path, found: Any, at_most: int) -> dict[str, Tensor]:
 
 
 def dense(path: Path, name: str, tensor: Tensor, at_most: int) -> Tensor:
-    """The same tensor; CheckpointError when it is sparse, elsewhere, or has more bytes than the file: a view that repeats."""
+    """The tensor itself if dense and on the CPU; CheckpointError if not, or with more bytes than the file (a repeating view)."""
     if tensor.layout != torch.strided or tensor.device.type != "cpu":
         raise CheckpointError(
             f"{path} has {name!r:.60} as {tensor.layout} on {tensor.device}; a plain tensor is expected"
@@ -201,9 +201,9 @@ def dense(path: Path, name: str, tensor: Tensor, at_most: int) -> Tensor:
 
 
 def unwrapped(found: Any) -> Any:
-    """The state dict in what may be wrapped round it: a dictionary with other things, or a prefix to every name.
+    """The state dict inside a wrapper: a dictionary with other entries, or a prefix to every name.
 
-    Those of Lightning, of nn.Module parents, of DataParallel and of torch.compile.
+    Knows the wrappers of Lightning, of nn.Module parents, of DataParallel and of torch.compile.
     """
     for name in ("model", "state_dict", "model_state_dict"):
         if isinstance(found, dict) and isinstance(found.get(name), dict):
@@ -220,6 +220,6 @@ PREFIXES = ("model.", "module.", "_orig_mod.")
 
 
 def sha256(path: Path) -> str:
-    """Of the file's content."""
+    """SHA-256 of the content of a file, in hexadecimal."""
     with opened(path, MAX_BYTES, REMEDY) as file:
         return hashlib.file_digest(cast("io.BufferedReader", file), "sha256").hexdigest()

@@ -17,16 +17,16 @@ State = dict[str, Tensor]
 
 
 def axes_of_W_O(found: Any) -> int:
-    """Of the first layer in what may be a state dict: 3 is HookedTransformer's layout, 2 that of Nanda et al., 0 neither."""
+    """Number of axes of the first layer's W_O: 3 in HookedTransformer's layout, 2 in that of Nanda et al., 0 if there is none."""
     W_O = found.get("blocks.0.attn.W_O") if isinstance(found, dict) else None
     return W_O.ndim if isinstance(W_O, Tensor) else 0
 
 
 def turned(state: State, n_heads: int) -> State:
-    """The same weights in HookedTransformer's layout; that architecture has no biases in attention and unembedding.
+    """Weights in the layout of Nanda et al., transposed to HookedTransformer's. They have no biases in attention and W_U.
 
-    W_E [d_model, d_vocab], W_Q, W_K, W_V [head, d_head, d_model], W_O [d_model, head·d_head], W_in [d_mlp, d_model] and
-    W_out [d_model, d_mlp] are turned; W_pos and W_U are as they should be.
+    Transposed: W_E [d_model, d_vocab], W_Q, W_K, W_V [head, d_head, d_model], W_O [d_model, head·d_head],
+    W_in [d_mlp, d_model], W_out [d_model, d_mlp]. Kept: W_pos and W_U.
     """
     found = {}
     for name, tensor in state.items():
@@ -44,7 +44,7 @@ def hooked(path: Path, state: State, model: dict[str, Any]) -> tuple[Tensors, Tr
     """Weights in HookedTransformer's layout and names, float32, and their specification.
 
     Args:
-        path: the file, for what is said of it.
+        path: the file, for error messages.
         state: a state dict in either layout.
         model: what is known of the specification beside the shapes.
 
@@ -72,12 +72,12 @@ def hooked(path: Path, state: State, model: dict[str, Any]) -> tuple[Tensors, Tr
 
 
 def is_absent(name: str, missing: set[str]) -> bool:
-    """Whether a tensor is one of the biases that the layout of Nanda et al., and some of HookedTransformer's, do not have."""
+    """Whether a missing tensor is a bias that the layout of Nanda et al., or an option of HookedTransformer, does not have."""
     return name in missing and bool(re.search(r"attn\.b_[QKVO]$|unembed\.b_U$", name))
 
 
 def spec_of(state: State, model: dict[str, Any]) -> TransformerSpec:
-    """What the shapes of a state dict in HookedTransformer's layout tell, and what else is known."""
+    """Specification of a transformer from the shapes of its state dict (HookedTransformer's layout) and from `model`."""
     n_layers = 1 + max(int(found[1]) for name in state if (found := re.match(r"blocks\.(\d{1,3})\.", name)))
     n_heads, d_model, d_head = state["blocks.0.attn.W_Q"].shape
     told: dict[str, Any] = {}
@@ -89,23 +89,23 @@ def spec_of(state: State, model: dict[str, Any]) -> TransformerSpec:
         told["d_mlp"] = state["blocks.0.mlp.W_in"].shape[1]
     else:
         told["attn_only"] = True
-    widths = {"n_layers": n_layers, "n_heads": n_heads, "d_model": d_model, "d_head": d_head}
+    widths: dict[str, Any] = {"n_layers": n_layers, "n_heads": n_heads, "d_model": d_model, "d_head": d_head}
     return TransformerSpec(**{**model, **told, **widths})
 
 
 def shape_of(state: State) -> UnknownTask:
-    """What the shapes tell of the task."""
+    """The task as far as the shapes of weights tell it: numbers of tokens, positions and answers."""
     return UnknownTask(
         n_ctx=len(state["pos_embed.W_pos"]), d_vocab=len(state["embed.W_E"]), d_vocab_out=state["unembed.W_U"].shape[1]
     )
 
 
 def shapes(spec: TransformerSpec, state: State) -> dict[str, tuple[int, ...]]:
-    """Of every parameter that a model of these widths has."""
+    """Shape of every parameter that a model of these widths has, by name."""
     return spec.tensor_shapes(shape_of(state).shape)
 
 
 def unfit(path: Path, state: State, error: Exception) -> CheckpointError:
-    """What to say of weights that are not those of a transformer whose layers have attention."""
+    """The error for weights that are not those of a transformer whose layers have attention."""
     names = ", ".join(sorted(state)[:4])
     return CheckpointError(f"{path} is no transformer that interp describes: it has {names:.150}, … ({error!s:.120})")

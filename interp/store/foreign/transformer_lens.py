@@ -1,8 +1,8 @@
 """HookedTransformers that others saved: one state dict, the grokking demo's dictionary, or a folder of `*_{step}.pt`.
 
 The demo saves `model`, `config`, `checkpoints`, `checkpoint_epochs`, `train_losses`, `test_losses` and the indices of the
-training set. Its loop takes the train loss, updates, takes the test loss, and then saves: the train loss of epoch e is that of
-the weights after e updates, the test loss and the checkpoint of epoch e those after e + 1.
+training set. Its loop takes the train loss, updates, takes the test loss, and then saves. So the train loss of epoch e is that
+of the weights after e updates; the test loss and the checkpoint of epoch e are those after e + 1.
 """
 
 import math
@@ -33,11 +33,11 @@ NOTHING_ELSE = {
 
 ASSUMED = "the files hold no configuration: an attention scale of √d_head and an ε of 1e-5 in LayerNorm are taken"
 FIELDS = {"act_fn": "act_fn", "attention": "attention_dir"}
-"""Fields of the specification, and of a HookedTransformerConfig."""
+"""Names of fields of TransformerSpec, each with its name in a HookedTransformerConfig."""
 
 
 def recognise_folder(path: Path) -> list[Contents] | None:
-    """A folder of files that end in their step; None when there is none."""
+    """Contents of a folder of files whose names end in their step; None if it has no such files."""
     series: dict[tuple[str, str], dict[int, Path]] = {}
     for file in sorted(path.iterdir()):
         if found := STEP_FILE.fullmatch(file.name):
@@ -61,7 +61,7 @@ def recognise_folder(path: Path) -> list[Contents] | None:
 
 
 def recognise(path: Path, found: Any) -> list[Contents] | None:
-    """A single file of theirs, loaded; None when it is none."""
+    """Contents of a single file with a HookedTransformer, given loaded; None for another file."""
     if not isinstance(found, dict):
         return None
     contents = Contents(path.stem, LAYOUT, [path])
@@ -81,7 +81,7 @@ def recognise(path: Path, found: Any) -> list[Contents] | None:
 
 
 def add_demo(contents: Contents, path: Path, found: dict[str, Any]) -> None:
-    """Take in every checkpoint, the curves, and the training set."""
+    """Add every checkpoint, the curves and the training set of the grokking demo's dictionary."""
     epochs, states = found["checkpoint_epochs"], found["checkpoints"]
     if not isinstance(epochs, list) or not isinstance(states, list) or len(epochs) != len(states):
         raise CheckpointError(f"{path} has checkpoints and checkpoint_epochs of different lengths")
@@ -99,7 +99,7 @@ def add_demo(contents: Contents, path: Path, found: dict[str, Any]) -> None:
 
 
 def indices(path: Path, index: Any) -> Int[np.ndarray, " n"]:
-    """The demo's indices of prompts, ascending; CheckpointError when they are none, or not each its own."""
+    """The demo's indices of prompts, ascending; CheckpointError if they are not indices, or not distinct."""
     if not isinstance(index, torch.Tensor) or index.dtype not in (torch.int64, torch.int32) or index.ndim != 1:
         raise CheckpointError(f"{path} has train_indices that are no list of whole numbers")
     found = np.unique(dense(path, "train_indices", index, path.stat().st_size).to(torch.int64).numpy())
@@ -109,10 +109,10 @@ def indices(path: Path, index: Any) -> Int[np.ndarray, " n"]:
 
 
 def add_config(contents: Contents, path: Path, found: Any) -> None:
-    """Take in a HookedTransformerConfig, or its fields as a dictionary, where the file has one.
+    """Add a HookedTransformerConfig, or its fields as a dictionary, if the file has one.
 
     Raises:
-        CheckpointError: it describes what interp's transformer is not.
+        CheckpointError: it describes a model that interp's transformer cannot be.
     """
     config = found.get("config", found.get("cfg")) if isinstance(found, dict) else None
     config = vars(config) if isinstance(config, Settings) else config

@@ -13,21 +13,21 @@ from torch import Tensor
 from interp.base import UserError
 from interp.maths.losses import accuracy, cross_entropy
 from interp.models import TransformerSpec
-from interp.models.shared import SharedForward
+from interp.models.transformer.shared import SharedForward
 from interp.store.tensors import Tensors
 from interp.tasks import ModularTask, UnknownTask
 
 RIGHT = 0.9
-"""Share of the whole table that a network answers rightly when it has learned an operation, at least."""
+"""Least accuracy on the whole table of a network that counts as having learned an operation."""
 
 CLEARLY = 10
-"""How many times larger the loss must be with any other activation or normalisation for the best to be told apart."""
+"""Least ratio of the second-best loss to the best one, over activations or normalisations, for the best to be believed."""
 
 MOST_PROMPTS = 1 << 14
-"""Prompts that are tried, at most: the whole table up to p = 128, otherwise so many of it, evenly spaced."""
+"""Most prompts that are tried: the whole table up to p = 128, otherwise this many, evenly spaced."""
 
 FITS = 0.01
-"""Relative distance between a loss and the one that was logged for the same weights, or those an update before, at most."""
+"""Largest relative distance of a loss to the logged one, of the same weights or those an update before, to count as equal."""
 
 
 QUESTIONS = ("prompt", "operands", "answers", "operation")
@@ -38,25 +38,25 @@ OPTIONS = {
     "normalization": ("none", "LNPre"),
     "attention": ("causal", "bidirectional"),
 }
-"""What shapes do not tell: a LayerNorm with weights and solu_ln they do."""
+"""Values of the fields that shapes do not tell. (LayerNorm with weights and solu_ln show in the shapes.)"""
 
 Choice = dict[str, str]
-"""One of OPTIONS for each field that is open."""
+"""A value from OPTIONS for each field that is open."""
 
 
 class Trial(NamedTuple):
-    """How well some weights answer, read in one way."""
+    """How well weights answer a task, if read with one choice of the open fields."""
 
     task: ModularTask
     choice: Choice
     accuracy: float
     loss: float
     misfit: float
-    """Relative distance to the losses that were logged, at most; NaN where none were."""
+    """Larger relative distance of train and test loss to those that were logged; NaN if none were."""
 
 
 class Logged(NamedTuple):
-    """What was logged of the last weights, and of which prompts."""
+    """Losses that were logged for the last weights, and the prompts that they are of."""
 
     train_loss: float
     test_loss: float
@@ -64,10 +64,10 @@ class Logged(NamedTuple):
 
 
 def tasks_of(shape: UnknownTask, told: Mapping[str, Any]) -> list[ModularTask]:
-    """Every modular task that has these numbers of tokens and answers, and what is told of it."""
+    """All modular tasks that have these numbers of tokens and answers, and agree with what is told."""
     found = []
     for prompt, operands, answers, operation in itertools.product(*map(values, QUESTIONS)):
-        fields = {"prompt": prompt, "operands": operands, "answers": answers, "operation": operation}
+        fields: dict[str, Any] = {"prompt": prompt, "operands": operands, "answers": answers, "operation": operation}
         p = (shape.d_vocab - len(prompt) + 2) // (1 if operands == "shared" else 2)
         fields = {"p": p, **fields}
         twice = operands == "shared" and len(prompt) == 2 and answers == "tokens"  # all tokens are residues
@@ -84,14 +84,14 @@ def tasks_of(shape: UnknownTask, told: Mapping[str, Any]) -> list[ModularTask]:
 
 
 def values(field: str) -> tuple[str, ...]:
-    """What a field of the task can be."""
+    """Possible values of a field of the task."""
     return get_args(ModularTask.model_fields[field].annotation)
 
 
 def choices(told: Mapping[str, Any], n_layers: int) -> list[Choice]:
-    """Every activation, normalisation without weights, and direction of attention that is not told.
+    """All combinations of activation, normalisation without weights, and direction of attention, where not told.
 
-    In a single layer the answer position sees the same whatever the direction.
+    With a single layer the direction is not varied: the answer position sees the same either way.
     """
     open_ones = {name: options for name, options in OPTIONS.items() if name not in told}
     if n_layers == 1:
@@ -102,7 +102,7 @@ def choices(told: Mapping[str, Any], n_layers: int) -> list[Choice]:
 def trials(
     spec: TransformerSpec, weights: Tensors, tasks: list[ModularTask], told: Mapping[str, Any], logged: Logged | None
 ) -> Iterator[Trial]:
-    """Every reading of the weights, on every prompt of every task."""
+    """Trials of the weights with every choice of the open fields, on every prompt of every task."""
     by_table: dict[bytes, list[ModularTask]] = {}
     for task in tasks:
         by_table.setdefault(task.table().inputs.tobytes(), []).append(task)
@@ -120,7 +120,7 @@ def trials(
 
 
 def misfit(logits: Tensor, targets: Tensor, logged: Logged | None) -> float:
-    """The larger relative distance of train and test loss to what was logged; NaN when nothing was."""
+    """Larger relative distance of train and test loss to those that were logged; NaN if none were."""
     if logged is None or logged.train_index[-1] >= len(targets) or len(logged.train_index) == len(targets):
         return math.nan
     trained = torch.zeros(len(targets), dtype=torch.bool)
@@ -132,7 +132,7 @@ def misfit(logits: Tensor, targets: Tensor, logged: Logged | None) -> float:
 
 
 def best(found: list[Trial]) -> tuple[ModularTask | None, Choice, list[str]]:
-    """The task that the weights have learned, the reading that tells itself apart, and what to say of both."""
+    """The task that the weights have learned (None if none), the choice of open fields that is clear, and notes on both."""
     learned = [trial for trial in found if trial.accuracy >= RIGHT]
     tasks = list({trial.task: None for trial in learned})
     if len(tasks) != 1:

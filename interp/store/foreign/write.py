@@ -1,4 +1,4 @@
-"""Writing a run of others as an ordinary one: run.json last, so that what a kill leaves half done is no run."""
+"""Writing a run of others as an ordinary run. run.json is written last: what a kill leaves half done is not a run."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def write_foreign(foreign: Foreign, path: Path, overwrite: bool = False) -> Run:
     """Write the run into `path`, every file whole, and open it.
 
     Raises:
-        UserError: the directory holds something and `overwrite` is not asked for, is in use, or cannot be written.
+        UserError: the directory is not empty and `overwrite` is false, or it is in use, or it cannot be written.
     """
     inside = [file for file in foreign.files if path.resolve() in file.resolve().parents]
     if inside:

@@ -1,8 +1,8 @@
 """The layout of Zhong et al. (2023, arXiv 2306.17844; code of the clock-and-pizza paper): `config_ID.json` + `model_ID.pt`.
 
-Weights are those of the last update, in the layout of Nanda et al. Their attention applies no mask, whatever the config's
-`attention_dir` says, and its pattern is α·softmax + (1 − α), α = `attn_coeff`. With `diff_vocab` the second operand has
-tokens of its own, with `eqn_sign` the prompt ends in "=".
+Weights are those of the last update, in the layout of Nanda et al. Attention applies no mask, whatever the config's
+`attention_dir` says. Its pattern is α·softmax + (1 − α), α = `attn_coeff`. With `diff_vocab` the second operand has
+tokens of its own. With `eqn_sign` the prompt ends in "=".
 """
 
 import re
@@ -18,14 +18,14 @@ from interp.store.foreign.pickles import load
 LAYOUT = "Zhong et al. (2023)"
 CONFIG_FILE = re.compile(r"config_([\w-]{1,80})\.json")
 FUNCTION = re.compile(r"lambda x: \(x\[0\]([+*-])x\[1\]\)%(\d{1,4})")
-"""Their `funcs`, read and never evaluated."""
+"""Pattern of `funcs` in a configuration of Zhong et al., a lambda as text; it is matched, never evaluated."""
 OPERATIONS = {"+": "add", "-": "subtract", "*": "multiply"}
 ACTIVATIONS = {"ReLU": "relu", "GeLU": "gelu"}
 REMEDY = "get the pair of files again from where it came"
 
 
 def recognise(path: Path) -> list[Contents] | None:
-    """The runs of a folder, or that of either file of a pair; None when there is none."""
+    """Contents of the runs in a folder, or of the run of either file of a pair; None if there are none."""
     if path.is_dir():
         configs = sorted(file for file in path.iterdir() if CONFIG_FILE.fullmatch(file.name))
         return [pair(config) for config in configs] or None
@@ -36,7 +36,7 @@ def recognise(path: Path) -> list[Contents] | None:
 
 
 def pair(path: Path) -> Contents:
-    """What a configuration and its weights tell."""
+    """Contents of a run, from its configuration and its weights."""
     config = read_json(path, 1 << 16, REMEDY)
     found = CONFIG_FILE.fullmatch(path.name)
     if found is None or not isinstance(config, dict):
@@ -72,7 +72,7 @@ def pair(path: Path) -> Contents:
 
 
 def task(path: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """Fields of the task."""
+    """Fields of the task that a configuration tells."""
     function = FUNCTION.fullmatch(str(config.get("funcs")))
     p = whole_number(path, "C", config.get("C"), 1024)
     if function is None or int(function[2]) != p:
@@ -89,7 +89,7 @@ def task(path: Path, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def share(path: Path, config: dict[str, Any], name: str) -> float:
-    """A number from 0 to 1."""
+    """The number from 0 to 1 at `name` in a configuration; CheckpointError for anything else."""
     value = config.get(name)
     if not isinstance(number := plain(value), float) or not 0 <= number <= 1:
         raise CheckpointError(f"{path} has {name} {reprlib.repr(value)}; a number from 0 to 1 is expected")
@@ -97,7 +97,7 @@ def share(path: Path, config: dict[str, Any], name: str) -> float:
 
 
 def chosen(path: Path, config: dict[str, Any], name: str, known: dict[str, str]) -> str:
-    """Our word for one of theirs."""
+    """interp's name for the value at `name` in a configuration; CheckpointError for a value that is not known."""
     if str(config.get(name)) not in known:
         raise CheckpointError(f"{path} has {name} {reprlib.repr(config.get(name))}; interp reads {', '.join(known)}")
     return known[str(config[name])]

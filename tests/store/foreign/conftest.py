@@ -4,8 +4,8 @@ import pytest
 import torch
 from helpers import tiny_config
 
-from interp.config import TrainConfig
 from interp.models import TransformerSpec
+from interp.recipe import TrainConfig
 from interp.store import Run
 from interp.tasks import ModularTask
 from interp.train.loop import train

@@ -13,8 +13,10 @@ from safetensors.torch import save_file
 from store.foreign.conftest import turned
 
 from interp.base import UserError
-from interp.convert import convert, main
+from interp.cli.convert import main
+from interp.models.network import initial_weights
 from interp.store import CheckpointError
+from interp.store.foreign.convert import convert
 from interp.store.foreign.pickles import load
 
 
@@ -150,7 +152,7 @@ def test_a_large_modulus_is_tried_on_a_part_of_its_table(tmp_path):
     from interp.tasks import ModularTask
 
     spec, task = TransformerSpec(n_heads=1, d_model=4, d_head=4, d_mlp=4), ModularTask(p=1000)
-    torch.save(spec.initial_weights(task.shape, 0), tmp_path / "a.pth")
+    torch.save(initial_weights(spec, task.shape, 0), tmp_path / "a.pth")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert convert(tmp_path / "a.pth", tmp_path / "x")[0].task.kind == "unknown"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 1 << 20
@@ -215,7 +217,7 @@ def test_what_is_nothing_of_ours_says_what_is_known(tmp_path, capsys):
 
 def test_text_from_files_is_escaped_on_the_page(tmp_path):
     from interp import analyze
-    from interp.analyze._page import write_page
+    from interp.report.page import write_page
     from interp.store import open_run
 
     folder = tmp_path / "<script>alert(1)</script>"

@@ -1,17 +1,20 @@
 """Files in the layout of Nanda et al., made from our own runs and read back."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from helpers import origin
 from store.foreign.conftest import turned
 
 from interp.base import DoesNotApply, UserError
-from interp.convert import convert
-from interp.probe import banner, open_run
+from interp.cli.probe import banner
+from interp.run import open_run
 from interp.store import CheckpointError
 from interp.store.foreign.contents import spacing
+from interp.store.foreign.convert import convert
 from interp.store.foreign.nanda import their_split
 from interp.store.verify import verify
 
@@ -70,7 +73,7 @@ def test_test_losses_whose_epochs_the_lengths_do_not_tell_are_left_out(learned, 
     torch.save(whole(learned, test_losses=[1.0] * 23), tmp_path / "a.pth")
     (run,) = convert(tmp_path / "a.pth", tmp_path / "x")
     assert run.history["test_loss"].isna().all()
-    assert any("the test losses are left out" in note for note in run.record.origin.notes)
+    assert any("the test losses are left out" in note for note in origin(run).notes)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +95,7 @@ def test_a_share_that_the_list_of_trained_prompts_contradicts_is_refused(learned
 def test_an_operation_that_the_weights_do_not_compute_is_taken_and_told(learned, tmp_path):
     torch.save(whole(learned, config={}), tmp_path / "a.pth")
     (run,) = convert(tmp_path / "a.pth", tmp_path / "x", task={"operation": "subtract"}, model={"act_fn": "relu"})
-    assert any("of x − y mod 7 the last weights answer" in note for note in run.record.origin.notes)
+    assert any("of x − y mod 7 the last weights answer" in note for note in origin(run).notes)
 
 
 def test_fractions_that_print_alike_get_a_directory_each(tmp_path):
@@ -106,7 +109,7 @@ def test_a_contradiction_between_config_and_optimizer_is_told_and_the_optimizer_
     torch.save(whole(learned, config=CONFIG | {"weight_decay": 1}), tmp_path / "a.pth")
     (run,) = convert(tmp_path / "a.pth", tmp_path / "x")
     assert run.config.train.weight_decay == 0.5
-    assert any("config says weight_decay 1, its optimizer 0.5" in note for note in run.record.origin.notes)
+    assert any("config says weight_decay 1, its optimizer 0.5" in note for note in origin(run).notes)
     assert "config says weight_decay 1" in repr(run)
 
 
@@ -171,15 +174,15 @@ def test_a_sweep_over_fractions_is_a_run_each(tmp_path):
     torch.save([[0.5, 0.3], [[3.0, 2.0], [3.0, 3.0], [3.0, 2.0, 1.0], [3.0, 3.1, 3.2]]], tmp_path / "sweep.pth")
     runs = convert(tmp_path / "sweep.pth", tmp_path / "x", task={"p": 113, "operation": "add"})
     assert [run.path.name for run in runs] == ["train_fraction=0.5", "train_fraction=0.3"]
-    assert [run.task.train_fraction for run in runs] == [0.5, 0.3]
+    assert [run.config.model_dump()["task"]["train_fraction"] for run in runs] == [0.5, 0.3]
     assert [len(run.history) for run in runs] == [2, 3]
-    assert "model" in runs[0].record.origin.unknown
+    assert "model" in origin(runs[0]).unknown
 
 
 def test_what_no_file_tells_stays_unknown(learned, tmp_path):
     torch.save({"model": turned(learned.first.weights), "train_losses": [1.0]}, tmp_path / "a.pth")
     (run,) = convert(tmp_path / "a.pth", tmp_path / "x")
-    assert {"task", "model.act_fn", "train.lr", "seeds"} <= set(run.record.origin.unknown)
+    assert {"task", "model.act_fn", "train.lr", "seeds"} <= set(origin(run).unknown)
     with pytest.raises(DoesNotApply, match=r"do not tell its act_fn; convert it with --model\.act-fn"):
         _ = run.final.model
     with pytest.raises(DoesNotApply):
@@ -188,8 +191,9 @@ def test_what_no_file_tells_stays_unknown(learned, tmp_path):
     (run,) = convert(
         tmp_path / "a.pth", tmp_path / "y", model={"act_fn": "relu"}, task={"operation": "add", "train_fraction": 0.9}
     )
-    assert run.final.model.cfg.act_fn == "relu"
-    assert "model.act_fn" not in run.record.origin.unknown
+    model: Any = run.final.model
+    assert model.cfg.act_fn == "relu"
+    assert "model.act_fn" not in origin(run).unknown
     with pytest.raises(DoesNotApply, match="which prompts were trained on"):
         _ = run.split
 
@@ -198,7 +202,7 @@ def test_what_is_given_goes_before_what_the_files_say_and_is_told(learned, tmp_p
     torch.save(whole(learned), tmp_path / "a.pth")
     (run,) = convert(tmp_path / "a.pth", tmp_path / "x", train={"lr": 0.5})
     assert run.config.train.lr == 0.5
-    assert "train.lr 0.5 is given, where the files say 0.01" in run.record.origin.notes
+    assert "train.lr 0.5 is given, where the files say 0.01" in origin(run).notes
     with pytest.raises(UserError, match=r"is not task\.p 11 with any prompt"):
         convert(tmp_path / "a.pth", tmp_path / "y", task={"p": 11})
 
@@ -212,7 +216,7 @@ def test_weights_that_are_not_finite_are_left_out_and_told(learned, tmp_path):
         torch.save({"model": weights, "epoch": epoch, "train_loss": 1.0, "test_loss": 1.0}, folder / f"{epoch}.pth")
     (run,) = convert(folder, tmp_path / "x")
     assert run.steps == (1,)
-    assert any("step 101 is left out" in note for note in run.record.origin.notes)
+    assert any("step 101 is left out" in note for note in origin(run).notes)
 
 
 def test_training_does_not_go_on_with_a_converted_run(learned, tmp_path):
@@ -267,7 +271,7 @@ def test_the_record_names_every_file_with_its_digest(learned, tmp_path):
 
     torch.save(whole(learned), tmp_path / "a.pth")
     (run,) = convert(tmp_path / "a.pth", tmp_path / "x")
-    assert run.record.origin.files == {"a.pth": hashlib.sha256((tmp_path / "a.pth").read_bytes()).hexdigest()}
+    assert origin(run).files == {"a.pth": hashlib.sha256((tmp_path / "a.pth").read_bytes()).hexdigest()}
     record = json.loads((run.path / "run.json").read_text())
     assert str(tmp_path) not in json.dumps(record["origin"])
     assert np.isfinite(run.history["train_loss"]).all()

@@ -4,13 +4,13 @@ import shutil
 
 import pytest
 import torch
-from helpers import needs_published, published
+from helpers import needs_published, origin, published
 
 from interp import analyze
 from interp.base import DoesNotApply
-from interp.convert import convert
 from interp.maths.losses import cross_entropy
 from interp.store import CheckpointError
+from interp.store.foreign.convert import convert
 from interp.store.verify import verify
 
 pytestmark = needs_published
@@ -48,14 +48,14 @@ def test_the_main_run_is_told_whole(main_run):
     assert main_run.task.about == "x + y mod 113, 30% of 12,769 prompts"
     assert main_run.config.model.act_fn == "relu"
     assert main_run.config.train.weight_decay == 0.1
-    assert main_run.record.origin.unknown == ("seeds",)
-    assert any("config says weight_decay 1, its optimizer 0.1" in note for note in main_run.record.origin.notes)
+    assert origin(main_run).unknown == ("seeds",)
+    assert any("config says weight_decay 1, its optimizer 0.1" in note for note in origin(main_run).notes)
 
 
 def test_the_training_set_found_for_the_main_run_has_the_loss_that_its_file_logged(main_run):
     """9.2025e-9, of the weights one update before: on any other set of 3,830 prompts it is forty times as large."""
     logged, weights = main_run.history.loc[107_790], main_run.final.weights
-    from interp.models.shared import SharedForward
+    from interp.models.transformer.shared import SharedForward
 
     for part, loss in ((main_run.split.train, logged["train_loss"]), (main_run.split.test, logged["test_loss"])):
         forward = SharedForward(main_run.known_model, torch.from_numpy(part.inputs))
@@ -76,14 +76,14 @@ def test_the_curves_cross_their_thresholds_where_the_paper_s_do(main_run, tmp_pa
     for run in runs:
         found = analyze.measure(run, "curves")
         below = (found.attrs["train_loss_below"], found.attrs["test_loss_below"])
-        assert below == expected[run.task.train_fraction]
+        assert below == expected[run.config.model_dump()["task"]["train_fraction"]]
 
 
 def test_what_is_not_known_of_the_addition_is_said(tmp_path):
     (run,) = convert(published(FILES[3]), tmp_path / "x")
     shape = run.task.shape
-    assert (shape.n_ctx, shape.d_vocab, shape.d_vocab_out) == (18, 12, 10)
-    assert {"task", "model.act_fn"} <= set(run.record.origin.unknown)
+    assert (shape.tokens.n_ctx, shape.tokens.d_vocab, shape.outputs.n) == (18, 12, 10)
+    assert {"task", "model.act_fn"} <= set(origin(run).unknown)
     with pytest.raises(DoesNotApply, match="act_fn"):
         _ = run.final.model
 

@@ -1,13 +1,18 @@
 """HookedTransformers that others saved, in every way in which TransformerLens' users save them."""
 
 import warnings
+from typing import Any
 
 import pytest
 import torch
+from helpers import origin
 from safetensors.torch import save_file
 
-from interp.convert import convert
+from interp.models import TransformerSpec
+from interp.models.network import build
+from interp.shape import Shape
 from interp.store import CheckpointError
+from interp.store.foreign.convert import convert
 from interp.store.verify import verify
 
 
@@ -46,14 +51,14 @@ def test_one_state_dict(model, learned, tmp_path, suffix):
     assert run.steps == (0,)
     assert_same(run, learned)
     assert run.task.but(train_fraction=0.9) == learned.task  # found by the answers of the weights
-    assert "task.train_fraction" in run.record.origin.unknown
+    assert "task.train_fraction" in origin(run).unknown
 
 
 def test_a_file_of_a_step_alone_has_the_step_that_it_has_in_its_folder(model, tmp_path):
     torch.save(model.state_dict(), tmp_path / "model_900.pt")
     (run,) = convert(tmp_path / "model_900.pt", tmp_path / "x")
     assert run.steps == (900,)
-    assert any("step 900 is taken from its name" in note for note in run.record.origin.notes)
+    assert any("step 900 is taken from its name" in note for note in origin(run).notes)
 
 
 def test_the_demo_s_file(model, learned, tmp_path):
@@ -82,7 +87,8 @@ def test_the_demo_s_file(model, learned, tmp_path):
     assert run.history.loc[1000, "test_loss"] == 999.5
     assert list(run.split.train_index) == list(learned.split.train_index)
     assert run.task == learned.task
-    assert run.final.model.cfg.act_fn == "relu"
+    found: Any = run.final.model
+    assert found.cfg.act_fn == "relu"
 
 
 @pytest.mark.parametrize("name", ["model_{}.pt", "{}.pth", "checkpoint-epoch7_{}.safetensors"])
@@ -131,33 +137,34 @@ def test_a_configuration_as_a_dictionary_is_read_too(model, tmp_path):
     torch.save(
         {"state_dict": model.state_dict(), "config": model.cfg.to_dict() | {"act_fn": "gelu"}}, tmp_path / "a.pth"
     )
-    assert convert(tmp_path / "a.pth", tmp_path / "x")[0].config.model.act_fn == "gelu"
+    spec = convert(tmp_path / "a.pth", tmp_path / "x")[0].known_model
+    assert isinstance(spec, TransformerSpec)
+    assert spec.act_fn == "gelu"
 
 
 def test_the_direction_of_attention_of_two_layers_is_not_guessed(tmp_path):
     """Masks in files are no evidence: older versions saved a causal one whatever the direction."""
-    from interp.base import DoesNotApply, TaskShape
-    from interp.models import TransformerSpec
+    from interp.base import DoesNotApply
 
     spec = TransformerSpec(n_layers=2, n_heads=2, d_model=12, d_head=5, d_mlp=20, attention="bidirectional")
-    state = spec.build(TaskShape(n_ctx=3, d_vocab=8, d_vocab_out=7), seed=3).state_dict()
+    state = build(spec, Shape.of_tokens(3, 8, 7), seed=3).state_dict()
     state["blocks.0.attn.mask"] = torch.ones(3, 3).tril().bool()
     torch.save(state, tmp_path / "a.pth")
     model = {"act_fn": "relu", "normalization": "none"}
     (run,) = convert(tmp_path / "a.pth", tmp_path / "x", model=model)
-    assert "model.attention" in run.record.origin.unknown
+    assert "model.attention" in origin(run).unknown
     with pytest.raises(DoesNotApply, match=r"--model\.attention"):
         _ = run.final.model
     (run,) = convert(tmp_path / "a.pth", tmp_path / "y", model={**model, "attention": "bidirectional"})
-    assert run.final.model.cfg.attention_dir == "bidirectional"
+    found: Any = run.final.model
+    assert found.cfg.attention_dir == "bidirectional"
 
 
 @pytest.mark.parametrize(
     ("norm", "act_fn"), [("LN", "gelu"), ("LNPre", "solu_ln"), ("none", "silu"), ("LN", "solu_ln")]
 )
 def test_every_kind_of_model_comes_back_from_what_its_config_says(tmp_path, norm, act_fn):
-    from interp.base import TaskShape
-    from interp.models import TransformerSpec
+    from interp.shape import Shape
 
     spec = TransformerSpec(
         n_layers=2,
@@ -169,7 +176,7 @@ def test_every_kind_of_model_comes_back_from_what_its_config_says(tmp_path, norm
         normalization=norm,
         attention="bidirectional",
     )
-    model = spec.build(TaskShape(n_ctx=5, d_vocab=9, d_vocab_out=4), seed=3)
+    model = build(spec, Shape.of_tokens(5, 9, 4), seed=3)
     torch.save({"model": model.state_dict(), "config": model.cfg}, tmp_path / "a.pth")
     (run,) = convert(tmp_path / "a.pth", tmp_path / "x")
     assert run.config.model == spec
@@ -200,14 +207,13 @@ def test_a_model_that_computes_something_else_is_refused(model, tmp_path, field,
 
 @pytest.mark.parametrize("told", ["by its config", "by its shapes"])
 def test_a_model_of_attention_alone_comes_back(told, tmp_path):
-    from interp.base import TaskShape
-    from interp.models import TransformerSpec
+    from interp.shape import Shape
 
     spec = TransformerSpec(attn_only=True, n_layers=2, n_heads=2, d_model=12, d_head=5)
-    model = spec.build(TaskShape(n_ctx=5, d_vocab=9, d_vocab_out=4), seed=3)
-    known = {"normalization": "none", "attention": "causal"}
+    model = build(spec, Shape.of_tokens(5, 9, 4), seed=3)
+    known = {} if "config" in told else {"model": {"normalization": "none", "attention": "causal"}}
     torch.save({"model": model.state_dict(), **({"config": model.cfg} if "config" in told else {})}, tmp_path / "a.pth")
-    (run,) = convert(tmp_path / "a.pth", tmp_path / "x", **({} if "config" in told else {"model": known}))
+    (run,) = convert(tmp_path / "a.pth", tmp_path / "x", overwrite=False, **known)
     assert run.config.model == spec
     tokens = torch.randint(9, (7, 5), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():

@@ -4,12 +4,12 @@ import json
 
 import pytest
 import torch
-from helpers import tiny_config
+from helpers import origin, tiny_config
 from store.foreign.conftest import turned
 
-from interp.convert import convert
 from interp.models import TransformerSpec
 from interp.store import CheckpointError
+from interp.store.foreign.convert import convert
 from interp.tasks import ModularTask
 from interp.train.loop import train
 
@@ -69,7 +69,7 @@ def test_tokens_of_the_second_operand_and_the_equals_sign(trained, tmp_path, dif
     # Their unembedding has a column for every token.
     source = pair(tmp_path / "save", ours, diff_vocab=diff_vocab, eqn_sign=eqn_sign)
     weights = torch.load(source / "model_abc.pt", weights_only=True)
-    extra = ours.task.shape.d_vocab - 11
+    extra = ours.task.shape.tokens.d_vocab - 11
     weights["unembed.W_U"] = torch.cat([weights["unembed.W_U"], torch.zeros(16, extra)], dim=1)
     torch.save(weights, source / "model_abc.pt")
     (run,) = convert(source, tmp_path / "x")
@@ -95,8 +95,9 @@ def test_a_folder_of_pairs_is_a_run_each(trained, tmp_path):
 
 def test_their_word_for_the_direction_of_attention_is_not_believed(trained, tmp_path):
     (run,) = convert(pair(tmp_path / "save", trained()), tmp_path / "x")
-    assert run.config.model.attention == "bidirectional"
-    assert 'attention_dir "casual"; their code applies no mask' in run.record.origin.notes[0]
+    assert isinstance(run.known_model, TransformerSpec)
+    assert run.known_model.attention == "bidirectional"
+    assert 'attention_dir "casual"; their code applies no mask' in origin(run).notes[0]
 
 
 def test_which_prompts_were_trained_on_is_not_known(trained, tmp_path):

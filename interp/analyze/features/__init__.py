@@ -1,0 +1,1 @@
+"""Analyses of features: how many there are, in how many dimensions, and how they lie there."""

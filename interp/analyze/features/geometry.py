@@ -1,0 +1,310 @@
+"""Geometry: where do features and examples lie among the hidden numbers, and which polygons do the features form?"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+import xarray as xr
+from jaxtyping import Bool, Float, Int
+from pydantic import Field
+from torch import Tensor
+
+from interp import figures
+from interp.maths import polygons, superposition
+from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
+from interp.models.network import Weights
+from interp.store import Run
+from interp.views import watched
+from interp.views.features import SOURCE, Features
+from interp.views.swept import AXES, swept, the_number
+from interp.views.walk import needs_memory
+
+NONE = -1
+"""The polygon of a feature that is not represented."""
+
+
+class Options(AnalysisOptions):
+    """What is shown, and what counts as a polygon."""
+
+    represented_above: float = Field(default=0.1, gt=0, lt=1)
+    """Feature dimensionality D from which a feature counts as represented."""
+    features: int = Field(default=64, ge=1)
+    """At most so many features are shown: those represented at the last step, then the others, the longest first."""
+    examples: int = Field(default=256, ge=0)
+    """At most so many training examples are shown, the longest at the last step."""
+    overlap: float = Field(default=0.1, gt=0, lt=1)
+    """|cos| of two represented features above which they belong to one polygon."""
+    tolerance: float = Field(default=0.05, gt=0, lt=1)
+    """How far D may lie from r/k for k features in r dimensions to bear a name, and their sum from 0, ÷ their lengths."""
+
+
+VARIABLES: Variables = {
+    "feature_plane": Var("step feature axis", "features in the plane"),
+    "feature_polygon": Var("step feature", "number of the feature's polygon at that step, -1 for none"),
+    "feature_gap": Var("step feature", "degrees to the next represented feature, counterclockwise"),
+    "example_plane": Var("step example axis", "training examples' hidden numbers in the plane"),
+    "example_gap": Var("step example", "degrees to the next training example, counterclockwise"),
+    "plane_share": Var("step", "share of the shown features' squared lengths in the plane"),
+    "polygons": Var("step form", "polygons"),
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is shown of a run at every step alike."""
+
+    seen: Features
+    options: Options
+    features: Int[Tensor, " feature"]
+    examples: Int[Tensor, " example"]
+    onto: Float[Tensor, "d_hidden axis"]
+    """Orthonormal directions of the plane."""
+
+    @staticmethod
+    def of(seen: Features, options: Options) -> "Scene":
+        """The scene of the last step, which chooses for all."""
+        last = stack_of_one(seen.run, seen.run.steps[-1])
+        V = seen.features.of(last)[0].double()
+        represented, lengths = represents(V, options), V.norm(dim=-1)
+        # Two keys: whatever its length, a represented feature comes before all others.
+        features = torch.argsort(represented + lengths / (1 + lengths), descending=True)[: options.features]
+        longest = seen.hidden(last)[0].norm(dim=-1).argsort(descending=True) if seen.n_examples else torch.arange(0)
+        return Scene(seen, options, features.sort()[0], longest[: options.examples].sort()[0], plane(V[features]))
+
+    def frame(self, step: int) -> tuple[dict[str, np.ndarray], Counter[str]]:
+        """Where features and examples lie at one checkpoint, and how many polygons there are of each name."""
+        weights = stack_of_one(self.seen.run, step)
+        V = self.seen.features.of(weights)[0].double()
+        represented = represents(V, self.options)
+        found, polygon = polygons_of(V, represented, self.options)
+        shown = {"feature_plane": V @ self.onto, "feature_polygon": polygon}
+        if self.in_the_plane:
+            shown["feature_gap"] = gaps(V, represented)
+        frame = {name: values[self.features].numpy() for name, values in shown.items()}
+        if len(self.examples):
+            frame |= self.of_examples(weights)
+        share = V[self.features] @ self.onto
+        frame["plane_share"] = (share.square().sum() / V[self.features].square().sum()).numpy()
+        return frame, Counter(each.name for each in found)
+
+    def of_examples(self, weights: Weights) -> dict[str, np.ndarray]:
+        """Where the shown examples lie."""
+        hidden = self.seen.hidden(weights, self.seen.examples[self.examples])[0].double()
+        found = {"example_plane": (hidden @ self.onto).numpy()}
+        if self.in_the_plane and len(self.examples) == self.seen.n_examples:
+            found["example_gap"] = gaps(hidden, hidden.norm(dim=-1) > 0).numpy()
+        return found
+
+    @property
+    def in_the_plane(self) -> bool:
+        """Whether the plane is all there is, so that angles in it are those of the model."""
+        return self.seen.d_hidden == 2
+
+
+def stack_of_one(run: Run, step: int) -> Weights:
+    """The weights at a step, as a stack."""
+    return {name: tensor[None] for name, tensor in run.at(step).weights.items()}
+
+
+def represents(V: Float[Tensor, "n d"], options: Options) -> Bool[Tensor, " n"]:
+    """Which features are represented."""
+    return superposition.feature_dimensionality(V) > options.represented_above
+
+
+def plane(V: Float[Tensor, "n d"]) -> Float[Tensor, "d axis"]:
+    """Orthonormal directions of a plane: the axes themselves of up to two dimensions, else the first two principal ones."""
+    if V.shape[1] <= 2:
+        return torch.eye(V.shape[1], 2, dtype=V.dtype)
+    axes = torch.linalg.svd(V, full_matrices=False).Vh.mT
+    return torch.nn.functional.pad(axes, (0, 2))[:, :2]
+
+
+def polygons_of(
+    V: Float[Tensor, "n d"], represented: Bool[Tensor, " n"], options: Options
+) -> tuple[list[polygons.Polygon], Int[Tensor, " n"]]:
+    """The polygons of the represented features, and the number of each feature's."""
+    (which,) = represented.nonzero(as_tuple=True)
+    found = polygons.polygons(V[which], options.overlap, options.tolerance)
+    number = torch.full((len(V),), NONE)
+    for index, each in enumerate(found):
+        number[which[each.members]] = index
+    return found, number
+
+
+def gaps(V: Float[Tensor, "n 2"], counted: Bool[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Degrees to the next of those that count; NaN for the others."""
+    degrees = torch.full((len(V),), torch.nan, dtype=torch.float64)
+    degrees[counted] = polygons.gaps(V[counted])
+    return degrees
+
+
+def measure(seen: Features, options: Options) -> xr.Dataset:
+    """Features and training examples in the plane at every checkpoint, and the polygons that represented features form.
+
+    Two hidden numbers are the plane. Of more it is that of the first two principal axes of the shown features at the last
+    step, the same for all steps, so that nothing jumps. Represented features that overlap, or are joined by a chain of such,
+    are a polygon: k of them in r dimensions (participation ratio of their unit vectors' spectrum, rounded), with a name where D
+    of each among them is r/k and they sum to 0, `k in r` otherwise. In the plane gaps are told: degrees from each
+    represented feature to the next, and from each example to the next where all are shown.
+    """
+    run = seen.run
+    most = min(seen.n_features, int(seen.d_hidden / options.represented_above))  # represented, since ΣD ≤ d_hidden
+    needs_memory(run, seen.beside + 8 * seen.bytes + 24 * most**2)
+    scene = Scene.of(seen, options)
+    frames, counts = [], []
+    for step in run.steps:
+        frame, polygons_by_name = scene.frame(step)
+        frames.append(frame)
+        counts.append(polygons_by_name)
+        watched.tell(len(frames), len(run))
+    forms = [form.name for form in polygons.FORMS]
+    forms += sorted({name for each in counts for name in each} - set(forms), key=in_numbers)
+    return dataset(
+        run,
+        options,
+        {
+            **{name: np.stack([frame[name] for frame in frames]) for name in frames[0]},
+            "polygons": [[each[form] for form in forms] for each in counts],
+        },
+        VARIABLES,
+        coords={
+            "form": forms,
+            "feature": scene.features.numpy(),
+            "axis": ["x", "y"],
+            **({"example": scene.examples.numpy()} if len(scene.examples) else {}),
+        },
+        definition=f"{' '.join((measure.__doc__ or '').split())} Represented: D > {options.represented_above:g}; overlap: "
+        f"|cos| > {options.overlap:g}; D and sum within {options.tolerance:g}.",
+        source=SOURCE,
+    ).assign_attrs(d_hidden=seen.d_hidden)
+
+
+def in_numbers(name: str) -> list[int]:
+    """Features and dimensions of a polygon without a name, by which those are put in order."""
+    return [int(number) for number in name.split(" in ")]
+
+
+def draw(found: xr.Dataset) -> go.Figure:
+    """Features and examples in the plane, with a slider over steps."""
+    steps = [found.isel(step=index) for index in range(found.sizes["step"])]
+    return moving(steps, [f"step {each['step'].item():,}" for each in steps])
+
+
+def draw_runs(found: list[xr.Dataset]) -> go.Figure:
+    """Features and examples in the plane at the last step of every run, with a slider over the field in which the runs differ.
+
+    Raises:
+        UserError: they differ in no number, or in several fields.
+    """
+    field = the_number(found)
+    values = swept(found)[field]
+    order = values.argsort(kind="stable")
+    label = AXES.get(field, field)
+    return moving(
+        [found[index].isel(step=-1) for index in order], [f"{label} = {values[index]:,.6g}" for index in order]
+    )
+
+
+def moving(scenes: list[xr.Dataset], labels: list[str]) -> go.Figure:
+    """The figure of the last of these scenes, with a slider through all."""
+    kinds = {
+        "feature": "features, coloured by polygon (grey: not represented)",
+        "example": "hidden numbers of training examples",
+    }
+    kinds = {kind: title for kind, title in kinds.items() if any(f"{kind}_plane" in each for each in scenes)}
+    d_hidden = scenes[-1].attrs["d_hidden"]
+    what = "the plane" if d_hidden <= 2 else f"the first two principal axes of {d_hidden}"
+    figure = figures.panels(
+        list(kinds.values()), heights=[7], columns=len(kinds), title=f"Polygons in {what}", over_steps=False
+    )
+    for col, kind in enumerate(kinds, start=1):
+        for trace in traces(scenes[-1], kind):
+            figure.add_trace(trace, row=1, col=col)
+        figure.update_yaxes(scaleanchor="x" if col == 1 else f"x{col}", row=1, col=col)
+    figure.update_layout(ranges(scenes[-1], list(kinds)))
+    frames = [
+        go.Frame(
+            data=[trace for kind in kinds for trace in traces(each, kind)],
+            traces=list(range(2 * len(kinds))),
+            layout=ranges(each, list(kinds)),
+        )
+        for each in scenes
+    ]
+    return figures.player(
+        figure, frames, [f"{label} · {told(each)}" for each, label in zip(scenes, labels, strict=True)]
+    )
+
+
+def points(scene: xr.Dataset, kind: str) -> Float[np.ndarray, "n 2"]:
+    """Where they lie; none of a kind that this run has not."""
+    return scene[f"{kind}_plane"].values if f"{kind}_plane" in scene else np.zeros((0, 2))
+
+
+def traces(scene: xr.Dataset, kind: str) -> list[go.Scatter]:
+    """A ray from the origin to each of them, and a dot at its end."""
+    here = points(scene, kind)
+    rays = np.stack([np.zeros_like(here), here, np.full_like(here, np.nan)], axis=1).reshape(-1, 2)
+    number = scene["feature_polygon"].values if kind == "feature" else np.zeros(len(here), dtype=int)
+    names = [str(each) for each in scene[kind].values] if len(here) else []
+    labelled = np.where(number == NONE, "", names) if len(here) <= figures.LABELLED_UP_TO else np.full(len(here), "")
+    colours = [figures.QUIET if each == NONE else figures.PALETTE[each % len(figures.PALETTE)] for each in number]
+    return [
+        go.Scatter(
+            x=rays[:, 0], y=rays[:, 1], mode="lines", line={"color": "#cfd5db", "width": 1}, hoverinfo="skip", showlegend=False
+        ),
+        go.Scatter(
+            x=here[:, 0], y=here[:, 1], mode="markers+text", text=labelled, textposition="top center",
+            textfont={"size": 10, "color": figures.QUIET}, marker={"size": 8, "color": colours}, hovertext=names,
+            hovertemplate=f"{kind} %{{hovertext}}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>", showlegend=False,
+        ),
+    ]  # fmt: skip
+
+
+def ranges(scene: xr.Dataset, kinds: list[str]) -> dict[str, dict[str, list[float]]]:
+    """Axes around the points of each kind, the origin in the middle."""
+    axes = {}
+    for col, kind in enumerate(kinds):
+        reach = 1.2 * float(abs(points(scene, kind)).max(initial=0)) or 1.0
+        axes |= {f"{axis}axis{col + 1 if col else ''}": {"range": [-reach, reach]} for axis in "xy"}
+    return axes
+
+
+def told(scene: xr.Dataset) -> str:
+    """Polygons and gaps in a few words."""
+    words = [in_words(scene["polygons"]) or "no feature represented"]
+    for kind in ("feature", "example"):
+        if f"{kind}_gap" in scene and scene[f"{kind}_gap"].notnull().any():
+            gap = scene[f"{kind}_gap"]
+            words.append(f"{kind}s {float(gap.min()):.0f}° to {float(gap.max()):.0f}° apart")
+    return " · ".join(words)
+
+
+def in_words(counts: xr.DataArray) -> str:
+    """`2 × digon, 1 × 3 in 2`."""
+    return ", ".join(
+        f"{int(count)} × {form}" for form, count in zip(counts["form"].values, counts.values, strict=True) if count
+    )
+
+
+def summarise(found: xr.Dataset) -> pd.DataFrame:
+    """How many of each polygon there are, those without a name in one column, and the gaps in degrees, at each step."""
+    table = by_step(found)
+    named = [form.name for form in polygons.FORMS]
+    for form in named:
+        table[form] = found["polygons"].sel(form=form).values
+    nameless = found["polygons"].drop_sel(form=named)
+    table["others"] = [in_words(nameless.isel(step=index)) or "–" for index in range(found.sizes["step"])]
+    for kind in ("feature", "example"):
+        if f"{kind}_gap" in found:
+            gap = found[f"{kind}_gap"]
+            table[f"{kind} gaps from"], table[f"{kind} gaps to"] = gap.min(dim=kind).values, gap.max(dim=kind).values
+    return table
+
+
+def compare(found: list[xr.Dataset]) -> pd.DataFrame:
+    """How many of each polygon there are at the last step of every run, beside the fields in which the runs differ."""
+    last = pd.concat([summarise(each.isel(step=[-1])) for each in found], ignore_index=True)
+    return pd.concat([swept(found), last], axis=1)

@@ -1,0 +1,125 @@
+"""Learning curves: when did the network memorise, when did it generalise, and how long lay between?"""
+
+import json
+import math
+
+import pandas as pd
+import plotly.graph_objects as go
+import xarray as xr
+from pydantic import Field
+
+from interp import figures
+from interp.maths.curves import first_below
+from interp.measurement import LEARNING, AnalysisOptions, Variables, history_of, landmarks, provenance
+from interp.views.comparison import Steps, over_runs
+from interp.views.view import History
+
+
+class Options(AnalysisOptions):
+    """What counts as reached."""
+
+    threshold: float = Field(default=0.99, gt=0, le=1)
+    """Accuracy that counts as having memorised (train) or generalised (test), from which it must not fall again."""
+    loss_threshold: float = Field(default=0.01, gt=0)
+    """Loss whose first crossing is told beside it, in the unit of the run's history: nats in the curves that Nanda et al. (2023)
+    released, for which it is."""
+
+
+VARIABLES: Variables = LEARNING
+
+
+def measure(seen: History, options: Options) -> xr.Dataset:
+    """Losses and accuracies at every logged step, whatever checkpoints are in view, and the steps of the transition.
+
+    A step that was not reached is NaN: censored at the last step, not equal to it. Where no accuracy was logged, as in
+    curves of others, its steps are NaN as well.
+    """
+    run, history = seen.run, seen.run.history
+    reached = landmarks(history, options.threshold)
+    steps = history.index.to_numpy()
+    below = {
+        f"{name}_below": first_below(steps, history[name].to_numpy(), options.loss_threshold)
+        for name in ("train_loss", "test_loss")
+    }
+    return history_of(run, history).assign_attrs(
+        provenance(run, options),
+        definition=f"first logged step from which accuracy stays at or above {options.threshold:.4g}; NaN: not reached; "
+        "delay is their difference, ratio their quotient; and the first logged step at which the loss is below "
+        f"{options.loss_threshold:.4g} {run.config.loss_units}",
+        source="Power et al. 2022 (arXiv 2201.02177)",
+        **reached,
+        **below,
+        delay=reached["generalised"] - reached["memorised"],
+        ratio=reached["generalised"] / max(reached["memorised"], 1),
+    )
+
+
+def draw(found: xr.Dataset) -> go.Figure:
+    """Losses above accuracies, where those were logged."""
+    panels = ["loss", "accuracy"] if logged(found, "train_accuracy", "test_accuracy") else ["loss"]
+    figure = figures.panels(panels, heights=[4] * len(panels), title="Learning curves")
+    figures.losses(figure, found, row=1)
+    if len(panels) == 2:
+        figures.accuracies(figure, found, row=2)
+    return figures.mark_transition(figure, found)
+
+
+def summarise(found: xr.Dataset) -> pd.DataFrame:
+    """Memorisation, generalisation and the delay between them, and when the losses fell below their threshold."""
+    needs = {
+        "memorised": ("train_accuracy",),
+        "generalised": ("test_accuracy",),
+        "delay": ("train_accuracy", "test_accuracy"),
+    }
+    labels = {"memorised": "memorised at step", "generalised": "generalised at step", "delay": "delay in steps"}
+    for name in ("train_loss", "test_loss"):
+        needs[f"{name}_below"], labels[f"{name}_below"] = (
+            (name,),
+            f"{name.replace('_', ' ')} below {threshold(found)} at step",
+        )
+    last = found.isel(step=-1)
+    row = {
+        label: or_not_reached(found.attrs[name]) if logged(found, *needs[name]) else "not known"
+        for name, label in labels.items()
+    }
+    row |= {f"final {name.replace('_', ' ')}": last[name].item() for name in LEARNING}
+    return pd.DataFrame([row], index=pd.Index([int(last["step"])], name="step"))
+
+
+def compare(found: list[xr.Dataset]) -> pd.DataFrame:
+    """Over runs, a row for memorisation, generalisation, the delay between them, and each loss below its threshold.
+
+    A run that memorised and did not generalise has a delay that is censored at the steps that lay between; one that did
+    neither has none. What a run did not log is not counted.
+    """
+    rows: dict[str, Steps] = {}
+    for name, column in {
+        "memorised": "train_accuracy",
+        "generalised": "test_accuracy",
+        "train_loss_below": "train_loss",
+        "test_loss_below": "test_loss",
+    }.items():
+        known = [each for each in found if logged(each, column)]
+        label = name.replace("_below", f" below {threshold(found[0])}").replace("_", " ")
+        rows[label] = ([each.attrs[name] for each in known], [float(each["step"][-1]) for each in known])
+    memorised = [each for each in found if logged(each, "test_accuracy") and not math.isnan(each.attrs["memorised"])]
+    rows["delay"] = (
+        [each.attrs["delay"] for each in memorised],
+        [float(each["step"][-1]) - each.attrs["memorised"] for each in memorised],
+    )
+    return over_runs(rows)
+
+
+def threshold(found: xr.Dataset) -> str:
+    """The loss that counts, as it was chosen."""
+    return f"{json.loads(found.attrs['options'])['loss_threshold']:g}"
+
+
+def logged(found: xr.Dataset, *names: str) -> bool:
+    """Whether each of these was logged at any step."""
+    return all(bool(found[name].notnull().any()) for name in names)
+
+
+def or_not_reached(step: float) -> int | str:
+    """The step, or the words for its absence."""
+    return "not reached" if math.isnan(step) else int(step)

@@ -1,0 +1,1 @@
+"""Analyses of mechanism: by which waves, neurons, heads and representations answers are computed."""

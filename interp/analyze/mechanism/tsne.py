@@ -1,0 +1,170 @@
+"""t-SNE, principal components and circles of embedding and unembedding: do residues form a ring, or elements clusters?"""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+import xarray as xr
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from interp import figures
+from interp.base import UserError
+from interp.maths import geometry
+from interp.maths.fourier import frequency_norms
+from interp.maths.tsne import neighbours, trusted, tsne
+from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
+from interp.views.points import Points
+from interp.views.walk import bytes_read, evenly, needs_memory, single_threads
+
+
+class Options(AnalysisOptions):
+    """How the planes are found."""
+
+    frames: int = Field(default=60, ge=1)
+    """How many steps are shown at most, evenly chosen among those in view."""
+    perplexity: float = Field(default=15.0, gt=0)
+    """Effective number of neighbours of a point, in t-SNE; capped at a third of the points."""
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    """Step size of t-SNE's gradient descent; auto is the number of points over 48, at least 50."""
+    iterations: int = Field(default=1000, ge=300)
+    """Gradient steps of the first frame; later ones start from the frame before and take 300."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of t-SNE, and of the random matrix for comparison."""
+    frequency: int | Literal["strongest"] = "strongest"
+    """Frequency k whose circle is shown, of residues; strongest is that of the largest power in the last frame."""
+
+
+VARIABLES: Variables = {
+    "tsne": Var("step matrix {point} axis", "t-SNE of the {point}s, aligned to the frame before"),
+    "pca": Var("step matrix {point} axis", "first two principal components, aligned to the frame before"),
+    "circle": Var("step matrix {point} axis", "projection on the plane of one frequency"),
+    "pca_share": Var("step matrix", "share of variance of two components", "1"),
+    "kl": Var("step matrix", "divergence of t-SNE", "nats"),
+    "trustworthiness": Var("step matrix", "trustworthiness of t-SNE", "1"),
+}
+
+
+def measure(seen: Points, options: Options) -> xr.Dataset:
+    """Residues in the plane at each step: t-SNE, the first two principal components, and the plane of one frequency.
+
+    Of a group the elements, which have no frequency. Each frame of t-SNE starts from the one before and is then turned onto
+    it, so that movement is the network's. Trustworthiness (1: neighbours in the plane are neighbours in the network) and the
+    divergence that t-SNE minimises stand beside it, with those of a random matrix: t-SNE draws clusters in noise.
+    """
+    run, n = evenly(seen.run, options.frames), seen.n
+    reads = seen.reads.__contains__
+    needs_memory(run, 4 * len(run) * bytes_read(run, reads) + 100 * n**2)  # exact t-SNE: ten matrices
+    clouds = seen.clouds(run.stacked(reads))
+    ks = {name: None if seen.are_elements else frequency(cloud, options) for name, cloud in clouds.items()}
+    noise = torch.randn(1, n, seen.embeds.width, generator=torch.Generator().manual_seed(options.seed))
+    with single_threads():  # a decomposition of so few points takes thirty times as long on two
+        planes = [project(cloud, ks[name], options) for name, cloud in clouds.items()]
+        random = project(noise, None, options)
+    return dataset(
+        run,
+        options,
+        {name: np.stack([one[name] for one in planes], axis=1) for name in planes[0]},
+        {name: var._replace(dims=var.dims.format(point=seen.point)) for name, var in VARIABLES.items()},
+        coords={
+            "matrix": list(clouds),
+            **({} if seen.are_elements else {"frequency": ("matrix", list(ks.values()))}),
+            seen.point: seen.values.numpy(),
+            "axis": ["x", "y"],
+        },
+        definition="exact t-SNE, PCA start, then each frame from the one before and orthogonal Procrustes onto it; "
+        f"{neighbours(n)} neighbours for trustworthiness",
+        source="van der Maaten & Hinton 2008; unembedding's ring and cosets: Power et al. 2022, figure 3; circles: Nanda et al. "
+        "2023",
+        words={"point": seen.point},
+    ).assign_attrs(
+        perplexity=perplexity(options, n),
+        random_kl=float(random["kl"][0]),
+        random_trustworthiness=float(random["trustworthiness"][0]),
+    )
+
+
+def frequency(cloud: Float[Tensor, "step n d"], options: Options) -> int:
+    """The frequency whose plane is shown of a matrix; UserError when residues have none of that number."""
+    k, n = strongest(cloud[-1]) if options.frequency == "strongest" else options.frequency, cloud.shape[1]
+    if not 1 <= k <= n // 2:
+        raise UserError(f"frequency is {options.frequency}; with {n} residues it should be 1 to {n // 2}")
+    return k
+
+
+def strongest(cloud: Float[Tensor, "period d"]) -> int:
+    """The frequency with the largest power."""
+    return int(frequency_norms(cloud).argmax()) + 1
+
+
+def project(cloud: Float[Tensor, "step point d"], k: int | None, options: Options) -> dict[str, np.ndarray]:
+    """Every kind of plane for one matrix over steps, each frame laid onto the one before; without k no circle."""
+    frames: dict[str, list[Any]] = {"tsne": [], "pca": [], "pca_share": [], "kl": [], "trustworthiness": []}
+    for points in cloud:
+        before = frames["tsne"][-1] if frames["tsne"] else None
+        embedded, kl = tsne(
+            points,
+            before,
+            perplexity=perplexity(options, len(points)),
+            learning_rate=options.learning_rate,
+            iterations=options.iterations,
+            seed=options.seed,
+        )
+        components, shares = geometry.principal_components(points)
+        frames["tsne"].append(embedded if before is None else geometry.aligned(embedded, before))
+        frames["pca"].append(geometry.aligned(components, frames["pca"][-1]) if frames["pca"] else components)
+        frames["pca_share"].append(float(shares.sum()))
+        frames["kl"].append(kl)
+        frames["trustworthiness"].append(trusted(points, embedded))
+    if k is not None:
+        frames["circle"] = [geometry.circle(points, k) for points in cloud]
+    return {name: np.stack([np.asarray(frame) for frame in values]) for name, values in frames.items()}
+
+
+def perplexity(options: Options, n: int) -> float:
+    """The perplexity that is used for n points."""
+    return min(options.perplexity, (n - 1) / 3)
+
+
+def draw(found: xr.Dataset) -> go.Figure:
+    """t-SNE, principal components and, of residues, the circle of each matrix, with a slider over steps."""
+    kinds = {"tsne": "t-SNE", "pca": "principal components", "circle": "circle of k = {k}"}
+    kinds = {kind: title for kind, title in kinds.items() if kind in found}
+    matrices = [found.sel(matrix=matrix) for matrix in found["matrix"].values]
+    names = [
+        f"{here['matrix'].item()}: {title.format(k=here['frequency'].item() if 'frequency' in here.coords else None)}"
+        for here in matrices
+        for title in kinds.values()
+    ]
+    clouds = [here[kind] for here in matrices for kind in kinds]
+    point = str(found["tsne"].dims[2])
+    title = f"Where the {point}s lie"
+    figure = figures.planes(clouds, names, columns=len(kinds), colour=found[point], title=title)
+    return figures.step_slider(figure, clouds, [caption(found, index) for index in range(found.sizes["step"])])
+
+
+def caption(found: xr.Dataset, index: int) -> str:
+    """What the slider says of one frame."""
+    here = found.isel(step=index)
+    trust = ", ".join(
+        f"{name} {value:.2f}"
+        for name, value in zip(found["matrix"].values, here["trustworthiness"].values, strict=True)
+    )
+    return (
+        f"step {here['step'].item():,} · test accuracy {here['test_accuracy'].item():.0%} · "
+        f"trustworthiness of t-SNE: {trust} (random matrix {found.attrs['random_trustworthiness']:.2f})"
+    )
+
+
+def summarise(found: xr.Dataset) -> pd.DataFrame:
+    """Divergence, trustworthiness and share of two components at each step."""
+    table = by_step(found)
+    for matrix in found["matrix"].values:
+        here = found.sel(matrix=matrix)
+        table[f"{matrix} KL"] = here["kl"].values
+        table[f"{matrix} trust"] = here["trustworthiness"].values
+        table[f"{matrix} PCA share"] = here["pca_share"].values
+    return table

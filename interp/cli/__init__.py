@@ -1,0 +1,1 @@
+"""Commands: the meaning of each word on the command line."""

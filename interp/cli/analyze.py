@@ -1,0 +1,293 @@
+"""`python -m interp.analyze NAME DIR…`: measure runs across their checkpoints."""
+
+import dataclasses
+import json
+import os
+import shlex
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from interp import analyze
+from interp.base import Frozen, UserError, near_miss, one_sentence
+from interp.machine import memory_size
+
+Measured = dict[str, tuple[Any, Any]]
+"""Measurement (xarray.Dataset) and its figure (plotly), by analysis."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Options of every analysis: what to read, and where to write."""
+
+    dirs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DIR…", help_behavior_hint="")]
+    """Directories of runs, or of several runs each."""
+    options: Annotated[Any, tyro.conf.arg(name="")]
+    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: DIR/analysis)")] = None
+    """Directory of the results. For several runs: one folder a run in it."""
+    every: int = 1
+    """Take every n-th checkpoint."""
+    last: int | Literal["all"] = "all"
+    """Take the last n checkpoints only."""
+    steps: tuple[int, ...] = ()
+    """Take the checkpoints of these steps only. Give them after DIR: --steps 0 100 900."""
+    memory: Annotated[str | None, tyro.conf.arg(metavar="SIZE", help_behavior_hint="(default: a quarter of RAM)")] = (
+        None
+    )
+    """Memory that measuring may take, such as 2GiB. The 0.5 GiB of Python and its libraries come on top."""
+    skip_broken: bool = False
+    """Leave out damaged checkpoints; print their names."""
+    json: bool = False
+    """Print the whole measurement as JSON, one line a run. Files are written only if --out is given."""
+
+
+class NoOptions(Frozen):
+    """Options of `all`: none, every analysis has its defaults."""
+
+
+def overview() -> str:
+    """Help text for a command line without an analysis."""
+    known = {**analyze.analyses(), "all": analyze.ALL}
+    width = max(map(len, known))
+    return "\n".join(
+        [
+            "usage: python -m interp.analyze NAME DIR… [options]",
+            "",
+            "Measure runs across their checkpoints; writes .html, .csv, .nc and .png into DIR/analysis.",
+            "",
+            "analyses:",
+            *[f"  {name:<{width}}  {line}" for name, line in known.items()],
+            "",
+            "Options of one analysis: python -m interp.analyze fourier --help",
+        ]
+    )
+
+
+def parse(name: str, words: list[str]) -> Arguments:
+    """Options from the words of a command line."""
+    if Path(name).is_dir() and words:
+        raise UserError(f"{name} is a directory; the analysis comes first: python -m interp.analyze {words[0]} {name}")
+    if name != "all" and name not in analyze.analyses():
+        raise UserError(f'no analysis "{name}"{near_miss(name, [*analyze.analyses(), "all"])}')
+    options = NoOptions if name == "all" else analyze.find(name).Options
+    arguments = dataclasses.make_dataclass(
+        "Arguments",
+        [("options", Annotated[options, tyro.conf.arg(name="")], options())],
+        bases=(Arguments,),
+        frozen=True,
+        kw_only=True,
+    )
+    arguments.__doc__ = Arguments.__doc__
+    return tyro.cli(
+        arguments,
+        args=words,
+        prog=f"python -m interp.analyze {name}",
+        description=about(name),
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+
+
+def about(name: str) -> str:
+    """Question that the analysis asks."""
+    return analyze.analyses().get(name, analyze.ALL)
+
+
+def run_analyses(name: str, arguments: Arguments) -> int:
+    """Measure every run; returns the exit code, 2 if one of them could not be measured."""
+    if not arguments.dirs:
+        raise UserError(f"no run given; write python -m interp.analyze {name} DIR")
+    if arguments.memory is not None:
+        memory_size(arguments.memory)  # refused once, not for every run
+    targets = places(arguments)
+    failed, found = False, dict[str, list[Any]]()
+    for path, out in targets.items():
+        try:
+            for each, measured in run_one(name, path, out, arguments).items():
+                found.setdefault(each, []).append(measured)
+        except UserError as error:
+            if len(targets) == 1:
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            failed = True
+    for each, of_runs in found.items():
+        if len(of_runs) > 1:
+            compare_runs(each, of_runs, shared_place(arguments), arguments.json)
+    return 2 if failed else 0
+
+
+def compare_runs(name: str, found: list[Any], out: Path | None, json_only: bool) -> None:
+    """Print the table over several runs, and write it, with the figure where there is one, into `out`; with --json write only."""
+    from interp.report import files
+    from interp.store.files import write_whole
+
+    table = analyze.compare(found)
+    if not json_only:
+        medians = "; medians of Kaplan and Meier" * ("censored" in table)
+        print(f"{name} over {len(found)} runs{medians}:")
+        print(files.table_text(table, rows=len(table)))
+    if out is None:
+        return
+    files = [files.prepared(out) / f"{name}-comparison.csv"]
+    write_whole(files[0], table.to_csv().encode())
+    if hasattr(analyze.find(name), "draw_runs"):
+        files += draw_runs(found, files[0])
+    kinds = " ".join(file.suffix for file in files)
+    print(f"files: {shlex.quote(str(files[0].with_suffix('')))}{kinds}", file=sys.stderr if json_only else sys.stdout)
+
+
+def draw_runs(found: list[Any], table: Path) -> list[Path]:
+    """Write the figure over several runs beside their table; returns the files written. If there is no figure, print why."""
+    from interp.report import files
+
+    page, picture = table.with_suffix(".html"), table.with_suffix(".png")
+    for older in (page, picture):
+        older.unlink(missing_ok=True)
+    try:
+        figure = analyze.draw_runs(found)
+    except UserError as error:
+        print(f"no figure over the runs: {error}", file=sys.stderr)
+        return []
+    files.write_html(figure, page)
+    if trouble := files.write_pngs({picture: figure}):
+        print(trouble, file=sys.stderr)
+        return [page]
+    return [page, picture]
+
+
+def shared_place(arguments: Arguments) -> Path | None:
+    """Directory for results over several runs: --out, or analysis/ in the one directory that holds them all."""
+    from interp.store.layout import ANALYSIS
+
+    if arguments.out is None and len(arguments.dirs) == 1:
+        return Path(*arguments.dirs) / ANALYSIS
+    return arguments.out
+
+
+def runs_in(dirs: tuple[Path, ...]) -> list[Path]:
+    """Runs in these directories, each once: a directory is a run, or holds runs."""
+    from interp.store import find_runs
+    from interp.store.layout import RECORD, is_there
+
+    inside = {path: find_runs(path) for path in dirs if os.path.isdir(path) and not is_there(path / RECORD)}
+    found = [run for path in dirs for run in inside.get(path) or [path]]
+    return list({path.absolute(): path for path in found}.values())
+
+
+def places(arguments: Arguments) -> dict[Path, Path]:
+    """Directory for the results of each run; UserError if two runs would share one."""
+    from interp.store.layout import ANALYSIS
+
+    runs = runs_in(arguments.dirs)
+    if arguments.out is None:
+        return {path: path / ANALYSIS for path in runs}
+    if len(runs) == 1:
+        return dict.fromkeys(runs, arguments.out)
+    targets = {path: arguments.out / path.absolute().name for path in runs}
+    for path, out in targets.items():
+        twin = next((other for other in targets if other != path and targets[other] == out), None)
+        if twin is not None:
+            raise UserError(
+                f"{path} and {twin} would both write to {out}; analyse them one by one, each with its --out"
+            )
+    return targets
+
+
+def run_one(name: str, path: Path, out: Path, arguments: Arguments) -> dict[str, Any]:
+    """Measure one run, write what was found and print it; returns the measurements that are compared over runs."""
+    from interp.report import files
+    from interp.report.page import write_page
+    from interp.store import open_run
+
+    run = open_run(path).select(every=arguments.every, last=arguments.last, steps=arguments.steps)
+    run = run if arguments.memory is None else run.within(arguments.memory)
+    if arguments.skip_broken:
+        run, faults = run.without_broken()
+        for fault in faults:
+            print(f"left out: {fault}", file=sys.stderr)
+    writes = not arguments.json or arguments.out is not None
+    if writes:
+        files.prepared(out)  # before the measuring, which may take minutes
+    measured, left_out = measure_all(run, name, arguments)
+    if arguments.json:
+        print(json.dumps(as_json(run, measured, left_out)))
+    compared = {each: found for each, (found, _) in measured.items() if hasattr(analyze.find(each), "compare")}
+    if not writes:
+        return compared
+    pictures = {out / f"{each}.png": figure for each, (_, figure) in measured.items()}
+    for picture in pictures:
+        picture.unlink(missing_ok=True)  # an older one would pass for this measurement's
+    with ThreadPoolExecutor(1) as pool:  # the browser draws in a process of its own
+        drawn = pool.submit(files.write_pngs, pictures)
+        for each, (found, figure) in measured.items():
+            files.write_netcdf(found, out / f"{each}.nc")
+            files.write_csv(found, out / f"{each}.csv")
+            files.write_html(figure, out / f"{each}.html")
+    trouble = drawn.result()
+    if not arguments.json:
+        report(run, name, out, measured, left_out)
+    if trouble:
+        print(trouble, file=sys.stderr)
+    if name == "all":
+        page = out / "index.html"
+        write_page(run, measured, left_out, page)
+        print(f"page: {page.resolve()}", file=sys.stderr if arguments.json else sys.stdout)
+    elif (out / "index.html").exists():
+        print(f"{out / 'index.html'} is from before; renew it with: python -m interp.analyze all", file=sys.stderr)
+    return compared
+
+
+def measure_all(run: Any, name: str, arguments: Arguments) -> tuple[Measured, dict[str, str]]:
+    """Measurements and figures by analysis; and why others were left out, if `all` are asked for."""
+    from interp.base import DoesNotApply
+    from interp.views.watched import shown
+
+    names, options = list(analyze.analyses()), {}
+    if name != "all":
+        names, options = [name], arguments.options.model_dump()
+    measured, left_out = {}, {}
+    for each in names:
+        try:
+            with shown(each):
+                found = analyze.measure(run, each, **options)
+        except DoesNotApply as error:
+            if name != "all":
+                raise
+            left_out[each] = str(error)
+            continue
+        measured[each] = (found, analyze.draw(found))
+    return measured, left_out
+
+
+def as_json(run: Any, measured: Measured, left_out: dict[str, str]) -> dict[str, Any]:
+    """One run's measurements as plain JSON values."""
+    from interp.report import files
+
+    found = {each: files.as_json(measurement) for each, (measurement, _) in measured.items()}
+    return {"run": str(run.path), "analyses": found, "left_out": left_out}
+
+
+def report(run: Any, name: str, out: Path, measured: Measured, left_out: dict[str, str]) -> None:
+    """Print what was found, as tables."""
+    from interp.report import files
+
+    for each, (found, _) in measured.items():
+        print(f"{each} of {run.path}: {about(each)}")
+        print(files.table_text(analyze.summarise(found), rows=5 if name == "all" else 9))
+        print()
+    for each, why in left_out.items():
+        print(f"{each}: left out, {why}")
+    if name != "all":
+        kinds = [kind for kind in (".html", ".csv", ".nc", ".png") if (out / f"{name}{kind}").exists()]
+        print(f"files: {shlex.quote(str(out / name))}{' '.join(kinds)}")
+
+
+def main(words: list[str]) -> int:
+    """Run `python -m interp.analyze` with these words; returns the exit code."""
+    if not words or words[0] in ("-h", "--help"):
+        print(overview())
+        return 0 if words else 2
+    with one_sentence():
+        return run_analyses(words[0], parse(words[0], words[1:]))

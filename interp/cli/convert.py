@@ -1,0 +1,150 @@
+"""`python -m interp.convert SRC --out DIR`: runs of others as ordinary runs; `--to bridge`: runs for TransformerLens 4."""
+
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from interp.base import UserError, one_sentence
+
+if TYPE_CHECKING:
+    from interp.store import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenTask:
+    """Options of the task, for what the files do not tell or have wrong."""
+
+    operation: str | None = None
+    """Operation, such as add. If not given, it is found by trying every one, provided that the weights have learned it."""
+    p: int | None = None
+    """Modulus."""
+    prompt: Literal["ab=", "ab", "aob="] | None = None
+    """Tokens of a prompt."""
+    train_fraction: float | None = None
+    """Share of the table that was trained on, between 0 and 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenModel:
+    """Options of the model, for what the files do not tell or have wrong."""
+
+    act_fn: Literal["relu", "gelu", "silu", "solu", "solu_ln"] | None = None
+    """Activation of the neurons."""
+    normalization: Literal["none", "LN", "LNPre"] | None = None
+    """LayerNorm before each sublayer and the unembedding."""
+    attention: Literal["causal", "bidirectional"] | None = None
+    """Direction of attention. causal: a token sees itself and those before it. bidirectional: all tokens."""
+    attention_rate: float | None = None
+    """Share of softmax in the attention pattern (Zhong et al. 2023)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenTrain:
+    """Options of the training, for what the files do not tell or have wrong."""
+
+    optimizer: Literal["adamw", "adam", "sgd"] | None = None
+    """Optimiser."""
+    lr: float | None = None
+    """Learning rate after the warm-up."""
+    weight_decay: float | None = None
+    """Weight decay, toward 0."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Options of conversion: what to read, and where to write."""
+
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SRC")]
+    """A file or folder that somebody's training wrote; with --to bridge, the directory of a run."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: checkpoints/NAME)")] = None
+    """Directory of the run. For several runs: the directory of their directories."""
+    to: Literal["run", "bridge"] = "run"
+    """Format to write: an ordinary run, or what TransformerLens 4 reads."""
+    steps: tuple[int, ...] = ()
+    """Steps of the checkpoints to write, with --to bridge. Give them after SRC: --steps 0 900."""
+    overwrite: bool = False
+    """Replace runs that exist."""
+    task: GivenTask = GivenTask()
+    model: GivenModel = GivenModel()
+    train: GivenTrain = GivenTrain()
+
+
+USAGE = """usage: python -m interp.convert SRC --out DIR [options]      a run that others wrote, as an ordinary one
+       python -m interp.convert RUN --to bridge --out DIR    a run as TransformerLens 4 reads it
+
+SRC is one of
+  a HookedTransformer's state dict: .pth, .pt or .safetensors; the grokking demo's file; a folder of *_STEP.pt
+  a file of Nanda et al. (2023), or a folder with EPOCH.pth, init.pth, final.pth; loss curves without weights
+  config_ID.json or model_ID.pt of Zhong et al. (2023), or a folder of such pairs
+
+Pickles are opened without running what is in them. What files do not tell stays unknown, or is given by options:
+python -m interp.convert SRC --help"""
+
+
+def told(given: GivenTask | GivenModel | GivenTrain) -> dict[str, Any]:
+    """Fields that were given."""
+    return {name: value for name, value in dataclasses.asdict(given).items() if value is not None}
+
+
+def report(runs: "Sequence[Run]") -> None:
+    """Print what was found, what stays unknown, and what to do with it."""
+    if len(runs) == 1:
+        print(runs[0])
+        print(f"look at it with: python -m interp.analyze all {shlex.quote(str(runs[0].path))}")
+        return
+    width = max(len(run.path.name) for run in runs)
+    for run in runs:
+        words = run.summary()
+        told = [f"{len(run)} checkpoints" if run.steps else "curves", words["task"], *filter(None, [words.get("loss")])]
+        print(f"{run.path.name:<{width}}  {'; '.join(told)}")
+    parent = shlex.quote(str(runs[0].path.parent))
+    print(f"{len(runs)} runs in {parent}; what is known of each: python -m interp.probe DIR")
+    print(f"look at them with: python -m interp.analyze all {parent}/*")
+
+
+def to_bridge(arguments: Arguments) -> None:
+    """Write a run for TransformerLens 4, and print where it is."""
+    from interp.store import open_run
+    from interp.store.foreign.bridge import write_bridge
+
+    run = open_run(arguments.source).select(steps=arguments.steps)
+    out = arguments.out or Path("checkpoints") / f"{run.path.absolute().name}-bridge"
+    files = write_bridge(run, out)
+    print(f"{len(files) - 1} checkpoints and {files[-1].name} for TransformerLens 4 in {out}")
+    print("how to load them stands in checkpoints/README.md")
+
+
+def parse(words: list[str]) -> Arguments:
+    """Options from the words of a command line."""
+    return tyro.cli(
+        Arguments,
+        args=words,
+        prog="python -m interp.convert",
+        description="Runs that others wrote, as ordinary ones; or a run as TransformerLens 4 reads it.",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+
+
+def main(words: list[str]) -> int:
+    """Run `python -m interp.convert` with these words; returns the exit code."""
+    if not words or words[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0 if words else 2
+    with one_sentence():
+        arguments = parse(words)
+        if arguments.to == "bridge":
+            to_bridge(arguments)
+            return 0
+        if arguments.steps:
+            raise UserError("--steps goes with --to bridge; a run is converted whole")
+        source = arguments.source.absolute()
+        out = arguments.out or Path("checkpoints") / (source.name if source.is_dir() else source.stem)
+        given = {part: told(getattr(arguments, part)) for part in ("task", "model", "train")}
+        from interp.store.foreign.convert import convert  # here: --help costs no torch
+
+        report(convert(arguments.source, out, overwrite=arguments.overwrite, **given))
+    return 0

@@ -1,0 +1,246 @@
+"""`python -m interp.train PRESET [options]`: train a model with checkpoint saving."""
+
+import dataclasses
+import os
+import shlex
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from interp.base import UserError, one_sentence
+from interp.config import RunConfig
+from interp.train.presets import PRESETS, preset
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from interp.store import Run
+
+LOOK = "look at them with: python -m interp.analyze all"
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """Options of the machine: what to compute on. They are no part of the configuration of a run."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device to compute on; auto takes a GPU if there is one."""
+    threads: int | Literal["auto"] = "auto"
+    """CPU threads. auto: torch's choice for one process, cores ÷ processes for several. Another number rounds differently, so
+    resume with the same one."""
+    at_once: int | Literal["auto"] = "auto"
+    """Runs that train side by side as one batched computation. auto: as many as are fastest, but every process gets some."""
+    processes: int | Literal["auto"] = "auto"
+    """Processes, if several runs are trained. auto: one for each core, and one on a GPU."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Options of training: what to train, where to keep it, and what to compute on."""
+
+    config: Annotated[RunConfig, tyro.conf.arg(name="")]
+    out: Path
+    """Directory of the run. For several runs: the directory of their directories."""
+    n_seeds: int = 1
+    """Number of runs to train. They have different seeds, counted up from those given."""
+    vary: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FIELD=VALUE,VALUE…")] = ()
+    """Train a run for each value: train.weight-decay=0.3,1. Given several times: a run for each combination."""
+    machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine()
+    resume: bool = False
+    """Resume a run where it stopped, or up to a larger train.steps; start it if there is none. Several runs always resume."""
+    overwrite: bool = False
+    """Replace the run in the directory. For several runs: replace all of them."""
+    dry_run: bool = False
+    """Only print how many runs there are, and how much disk and how many minutes they would take."""
+
+
+def overview() -> str:
+    """Help text for a command line without a preset."""
+    width = max(map(len, PRESETS))
+    rows = [f"  {name:<{width}}  {entry.about} (about {entry.minutes:g} min)" for name, entry in PRESETS.items()]
+    return "\n".join(
+        [
+            "usage: python -m interp.train PRESET [options]",
+            "       python -m interp.train --resume DIR",
+            "",
+            "Train a model, saving checkpoints throughout.",
+            "",
+            "presets (minutes on 2 CPU cores):",
+            *rows,
+            "",
+            "Every hyperparameter is an option: python -m interp.train quick --help",
+            "For example: python -m interp.train quick --train.weight-decay 0.5 --out checkpoints/mine",
+        ]
+    )
+
+
+def parse(words: list[str]) -> Arguments:
+    """Options from the words of a command line; UserError for an unknown preset, or a directory that holds no run."""
+    if words[0] == "--resume":
+        if len(words) == 1:
+            raise UserError("--resume needs the directory of a run; write python -m interp.train --resume DIR")
+        from interp.store import open_record
+
+        path = Path(words[1])
+        record = open_record(path)
+        machine = Machine()
+        for session in record.sessions[-1:]:  # on the same device and threads the numbers stay the same
+            machine = Machine("cuda" if session.device.startswith("cuda") else "cpu", session.threads)
+        machine = tyro.cli(Machine, default=machine, args=words[2:], prog="python -m interp.train --resume DIR")
+        return Arguments(record.config, path, machine=machine, resume=True)
+    if Path(words[0]).is_dir():
+        raise UserError(
+            f"{words[0]} is a directory; to go on with it, write python -m interp.train --resume {words[0]}"
+        )
+    chosen = preset(words[0])
+    return tyro.cli(
+        Arguments,
+        default=Arguments(chosen.config, Path("checkpoints") / words[0]),
+        args=with_tables(words[1:]),
+        prog=f"python -m interp.train {words[0]}",
+        description=f"{chosen.about}; about {chosen.minutes:g} minutes on 2 CPU cores.",
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands),
+    )
+
+
+def with_tables(words: list[str]) -> list[str]:
+    """Words of the command line, where a FILE.csv after --task.group is replaced by the table of the group in it."""
+    apart = [part for word in words for part in (word.split("=", 1) if word.startswith("--task.group=") else [word])]
+    return [
+        table_in(Path(word)) if before == "--task.group" and word.endswith(".csv") else word
+        for before, word in pairwise(["", *apart])
+    ]
+
+
+def table_in(file: Path) -> str:
+    """Table of a group from a file, as the configuration has it, so that run.json holds what was trained on."""
+    from interp.maths.groups import read_table, write_table
+
+    try:
+        return write_table(read_table(file.read_text("utf-8-sig")))  # spreadsheets begin theirs with a mark
+    except OSError as error:
+        raise UserError(f"{file} cannot be opened: {(error.strerror or str(error)).lower()}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is no text; it should hold the table of a group, entries apart by commas") from error
+    except ValueError as error:
+        raise UserError(f"{file} {error}") from error
+
+
+def share_the_processor() -> None:
+    """Let idle threads sleep if the machine is busy. Must come before torch is imported. Changes no result.
+
+    By default a thread that is done spins until the others are done. If no other process computes, spinning is a third
+    faster than sleeping. Beside another process that computes, it was ten times slower.
+    """
+    if os.getloadavg()[0] > (os.cpu_count() or 1) / 2:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def run(arguments: Arguments) -> int:
+    """Train what the options ask for; returns the exit code."""
+    import torch
+
+    machine = arguments.machine
+    for name in ("threads", "at_once", "processes"):
+        number = getattr(machine, name)
+        if number != "auto" and number < 1:
+            raise UserError(f"--{name.replace('_', '-')} is {number}; it should be at least 1")
+    if machine.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device is cuda, and torch finds no GPU here; take --device cpu")
+    device = machine.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if arguments.n_seeds == 1 and not arguments.vary:
+        return run_one(arguments, device)
+    return run_several(arguments, device)
+
+
+def run_one(arguments: Arguments, device: str) -> int:
+    """Train one run in this process, or print what that would take; returns the exit code."""
+    import torch
+
+    from interp.store.directory import refuse_what_is_there
+    from interp.train.loop import Interrupted, train
+    from interp.train.watching import watch
+
+    if arguments.dry_run:
+        refuse_what_is_there(arguments.out, arguments.resume, arguments.overwrite)
+        return carried_out(arguments, {arguments.out.name: arguments.config}, arguments.out.parent, device)
+    if arguments.machine.threads != "auto":
+        torch.set_num_threads(arguments.machine.threads)
+    how = {"resume": arguments.resume, "overwrite": arguments.overwrite, "device": device, "watcher": watch}
+    try:
+        done = train(arguments.config, arguments.out, **how)
+    except Interrupted as stop:
+        again = shlex.join(["python", "-m", "interp.train", "--resume", str(stop.paths[0])])
+        print(f"stopped at step {stop.step:,}, everything is saved; go on with: {again}", file=sys.stderr)
+        return 130
+    print(f"{len(done)} checkpoints up to step {done.steps[-1]:,} in {done.path}")
+    print(f"{LOOK} {shlex.quote(str(done.path))}")
+    return 0
+
+
+def run_several(arguments: Arguments, device: str) -> int:
+    """Train several runs in processes of their own, or print what that would take; returns the exit code."""
+    from interp.store.files import told_in_a_sentence
+    from interp.store.layout import RECORD
+    from interp.study.grid import grid, parse_axis
+
+    if arguments.resume and arguments.overwrite:
+        raise UserError("--resume goes on with a run and --overwrite replaces it; give one of them")
+    with told_in_a_sentence(arguments.out):
+        is_run = (arguments.out / RECORD).exists()
+    if is_run:
+        raise UserError(f"{arguments.out} is a run itself; choose another --out for several runs")
+    axes = [parse_axis(words) for words in arguments.vary]
+    if len(dict(axes)) < len(axes):
+        raise UserError("--vary names a field twice; give all its values at once, such as train.lr=1e-3,3e-3")
+    configs = grid(arguments.config, arguments.n_seeds, dict(axes))
+    return carried_out(arguments, configs, arguments.out, device)
+
+
+def carried_out(arguments: Arguments, configs: "Mapping[str, RunConfig]", out: Path, device: str) -> int:
+    """Train configurations, named by their directories in `out`, as a study; returns the exit code."""
+    from interp.study import run_all
+
+    numbers = {name: getattr(arguments.machine, name) for name in ("threads", "at_once", "processes")}
+    if len(configs) == 1:
+        numbers["processes"] = 1
+    found = run_all(
+        configs,
+        out,
+        dry_run=arguments.dry_run,
+        overwrite=arguments.overwrite,
+        device=device,
+        **{name: None if number == "auto" else number for name, number in numbers.items()},
+    )
+    if not arguments.dry_run:
+        report(found.runs, out)
+    return 1 if found.failures else 0
+
+
+def report(done: "Mapping[str, Run]", out: Path) -> None:
+    """Print how good each run became, and the command to look at them."""
+    if not done:
+        return
+    width = max(map(len, done))
+    for name, run in done.items():
+        last = run.history.iloc[-1]
+        answers = run.task.shape.outputs.kind == "classes"
+        how = f"accuracy {last['test_accuracy']:6.1%}" if answers else f"loss {last['test_loss']:.4g}"
+        print(f"{name:<{width}}  test {how} at step {run.steps[-1]:,}")
+    print(f"{len(done)} runs in {out}")
+    print(f"{LOOK} {shlex.quote(str(out))}/*")
+
+
+def main(words: list[str]) -> int:
+    """Run `python -m interp.train` with these words; returns the exit code."""
+    if not words or words[0] in ("-h", "--help"):
+        print(overview())
+        return 0 if words else 2
+    with one_sentence():
+        share_the_processor()
+        return run(parse(words))

@@ -1,0 +1,52 @@
+"""Cosets of a group's subgroups: how much of a function on the group lies between them."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.maths import groups, irreps
+
+SIDES = ("left", "right")
+RANDOM_FUNCTIONS = 64
+"""Gaussian functions on the group whose best cosets are averaged for comparison."""
+
+
+class Cosets:
+    """Every partition of a group into cosets of the subgroups that few elements generate, the trivial one left out."""
+
+    def __init__(self, table: Int[np.ndarray, "n n"]):
+        classes, few = groups.subgroup_classes(table)
+        self.n, self.classes = len(table), [every for every in classes if every[0].sum() > 1]
+        self.bound = f"subgroups that at most {few} element{'s' * (few > 1)} generate"
+        listed = [
+            (number, side, groups.cosets(table, np.flatnonzero(mask), name))
+            for number, every in enumerate(self.classes)
+            for mask in every
+            for side, name in enumerate(SIDES)
+        ]
+        self.labels = torch.from_numpy(np.stack([labels for _, _, labels in listed]))
+        self.place = torch.tensor([side * len(self.classes) + number for number, side, _ in listed])
+        generators = [groups.generators(table, np.flatnonzero(every[0])) for every in self.classes]
+        orders = [int(every[0].sum()) for every in self.classes]
+        self.coords: dict[str, Any] = {
+            "subgroup": list(irreps.distinct([f"order {order}" for order in orders])),
+            "subgroup_order": ("subgroup", orders),
+            "subgroup_conjugates": ("subgroup", [len(every) for every in self.classes]),
+            "subgroup_generators": ("subgroup", [" ".join(map(str, each)) for each in generators]),
+        }
+
+    def r2(self, values: Float[Tensor, "n d"]) -> Float[Tensor, "d side subgroup"]:
+        """Adjusted R² of each column between cosets, the best of a subgroup's conjugates."""
+        each = irreps.coset_r2(values, self.labels).mT
+        best = torch.full((len(each), len(SIDES) * len(self.classes)), -torch.inf, dtype=torch.float64)
+        best = best.scatter_reduce(1, self.place.expand_as(each), each, "amax")
+        return best.unflatten(1, (len(SIDES), -1))
+
+    def of_random(self) -> float:
+        """Mean of the best adjusted R² of any subgroup, for Gaussian functions on the group."""
+        generator = torch.Generator().manual_seed(0)
+        values = torch.randn(RANDOM_FUNCTIONS, self.n, 1, generator=generator, dtype=torch.float64)
+        return float(np.mean([float(self.r2(each).amax()) for each in values]))  # one at a time, in the memory of one

@@ -1,0 +1,1 @@
+"""Small transformers: HookedTransformers, and the same function by less work."""

@@ -1,0 +1,150 @@
+"""Specification of a small transformer; forward.py computes it, hooked.py makes the HookedTransformer that it describes."""
+
+import math
+from typing import ClassVar, Literal
+
+import tyro
+from pydantic import Field
+
+from interp.models.family import Cost, Family, TensorSpec
+from interp.recipe import TrainConfig
+from interp.shape import Shape
+
+
+class TransformerSpec(Family):
+    """A decoder-only transformer with learned positions and untied embeddings, as in Nanda et al. (2023)."""
+
+    computes: ClassVar[tuple[str, ...]] = ("act_fn", "normalization", "attention", "attention_rate")
+    parts: ClassVar[tuple[str, ...]] = ("embed", "pos", "attn QK", "attn OV", "mlp", "layer norm", "unembed")
+
+    kind: tyro.conf.Suppress[Literal["transformer"]] = "transformer"
+    n_layers: int = Field(default=1, ge=1, le=64)
+    """Number of layers, each of attention and MLP."""
+    n_heads: int = Field(default=4, ge=1, le=256)
+    """Number of attention heads in a layer."""
+    d_model: int = Field(default=128, ge=1, le=16384)
+    """Width of the residual stream, in dimensions."""
+    d_head: int = Field(default=32, ge=1, le=16384)
+    """Width of a head, in dimensions."""
+    d_mlp: int = Field(default=512, ge=1, le=65536)
+    """Number of neurons in a layer."""
+    attn_only: bool = False
+    """Layers have attention only, no MLP."""
+    act_fn: Literal["relu", "gelu", "silu", "solu", "solu_ln"] = "relu"
+    """Activation of the neurons. solu_ln is x·softmax(x) followed by a LayerNorm (Elhage et al. 2022)."""
+    normalization: Literal["none", "LN", "LNPre"] = "none"
+    """LayerNorm before each sublayer and the unembedding. LN: with weights. LNPre: only centres and scales. none: absent."""
+    attention: Literal["causal", "bidirectional"] = "causal"
+    """Direction of attention. causal: a token sees itself and those before it. bidirectional: all tokens."""
+    attention_rate: float = Field(default=1.0, ge=0, le=1)
+    """α in the attention pattern α·softmax + (1 − α) over visible positions (Zhong et al. 2023, arXiv 2306.17844). 1: ordinary
+    attention. 0: every visible position has weight 1, whatever it holds."""
+    biases: Literal["frozen", "mlp", "trained"] = "mlp"
+    """Biases that learn. frozen: none, all stay 0, as in the TransformerLens demo. mlp: those of the MLP (Nanda et al. 2023).
+    trained: all."""
+    init: Literal["nanda", "hooked"] = "nanda"
+    """Initial weights, normal. nanda: variance 1/d_model, and 1/d_vocab for W_U (Nanda et al. 2023). hooked: HookedTransformer's
+    default, standard deviation 0.8/√d_model."""
+    init_scale: float = Field(default=1.0, gt=0)
+    """Factor on every initial parameter (α of Omnigrok, Liu et al. 2023)."""
+
+    @property
+    def unstarted(self) -> "TransformerSpec":
+        """The specification with defaults for the fields that only affect the initial weights."""
+        return self.but(init="nanda", init_scale=1.0)
+
+    @property
+    def about(self) -> str:
+        """The model in words: layers, widths, activation and other options."""
+        mlp = "attention only" if self.attn_only else f"d_mlp {self.d_mlp}, {self.act_fn}"
+        return f"{self.n_layers} layer{'s' * (self.n_layers > 1)}, {self.n_heads} heads, d_model {self.d_model}, {mlp}"
+
+    def fits(self, shape: Shape, train: TrainConfig) -> None:
+        """Raise ValueError for a task that does not answer prompts of tokens, or whose answers the network would see."""
+        self.needs_inputs("tokens", shape, "those are for a toy model")
+        if len(shape.classes.positions) > 1 and self.attention != "causal":
+            raise ValueError(
+                f'model.attention is "{self.attention}" and the task has its answers in the sequence, where they would be '
+                'seen; take "causal"'
+            )
+
+    @property
+    def sublayers(self) -> int:
+        """Number of sublayers of a layer that add to the residual stream: 2, or 1 without an MLP."""
+        return 1 if self.attn_only else 2
+
+    def tensors(self, shape: Shape) -> dict[str, TensorSpec]:
+        """Every parameter, in HookedTransformer's names and order.
+
+        Weights are normal, of variance 1/d_model and 1/d_vocab for W_U (Nanda et al. 2023, code), or of standard deviation
+        0.8/√d_model for all (HookedTransformer). `hooked` equals what HookedTransformer itself draws after
+        torch.manual_seed(seed), bit for bit.
+        """
+        heads, d, mlp = self.n_heads, self.d_model, self.d_mlp
+        head = (heads, d, self.d_head)
+        found = {
+            "embed.W_E": self._weight((shape.tokens.d_vocab, d), "embed"),
+            "pos_embed.W_pos": self._weight((shape.tokens.n_ctx, d), "pos"),
+        }
+        for layer in range(self.n_layers):
+            block = {
+                **self._norm("ln1", d),
+                **({} if self.attn_only else self._norm("ln2", d)),
+                "attn.W_Q": self._weight(head, "attn QK", rows=(1,)),
+                "attn.W_O": self._weight((heads, self.d_head, d), "attn OV"),
+                "attn.b_Q": self._bias((heads, self.d_head), "attn QK"),
+                "attn.b_O": self._bias((d,), "attn OV"),
+                "attn.W_K": self._weight(head, "attn QK", rows=(1,)),
+                "attn.W_V": self._weight(head, "attn OV", rows=(1,)),
+                "attn.b_K": self._bias((heads, self.d_head), "attn QK"),
+                "attn.b_V": self._bias((heads, self.d_head), "attn OV"),
+            }
+            if not self.attn_only:
+                block |= {
+                    "mlp.W_in": self._weight((d, mlp), "mlp"),
+                    "mlp.b_in": self._bias((mlp,), "mlp"),
+                    "mlp.W_out": self._weight((mlp, d), "mlp"),
+                    "mlp.b_out": self._bias((d,), "mlp"),
+                    **(self._norm("mlp.ln", mlp) if self.act_fn == "solu_ln" else {}),
+                }
+            found |= {f"blocks.{layer}.{name}": tensor for name, tensor in block.items()}
+        answers = shape.outputs.n
+        std = None if self.init == "hooked" else 1 / math.sqrt(shape.tokens.d_vocab or 1)
+        return {
+            **found,
+            **self._norm("ln_final", d),
+            "unembed.W_U": self._weight((d, answers), "unembed", std),
+            "unembed.b_U": self._bias((answers,), "unembed"),
+        }
+
+    def _weight(
+        self, size: tuple[int, ...], part: str, std: float | None = None, rows: tuple[int, ...] | None = None
+    ) -> TensorSpec:
+        """A tensor of weights, normal of that standard deviation or of the convention's."""
+        usual = (0.8 if self.init == "hooked" else 1) / math.sqrt(self.d_model)
+        return TensorSpec(size, part, std=usual if std is None else std, factor=self.init_scale, rows=rows)
+
+    def _bias(self, size: tuple[int, ...], part: str) -> TensorSpec:
+        """A tensor that is added; it learns as `biases` says."""
+        learns = self.biases == "trained" or (self.biases == "mlp" and part == "mlp")
+        return TensorSpec(size, part, "bias", learns, factor=self.init_scale)
+
+    def _norm(self, name: str, width: int) -> dict[str, TensorSpec]:
+        """Scale and bias of a LayerNorm; empty if it has none. Its bias learns as those of its part do."""
+        if self.normalization != "LN":
+            return {}
+        learns = self.biases == "trained"
+        return {
+            f"{name}.w": TensorSpec((width,), "layer norm", "scale", factor=self.init_scale),
+            f"{name}.b": TensorSpec((width,), "layer norm", "bias", learns, factor=self.init_scale),
+        }
+
+    def cost(self, shape: Shape) -> Cost:
+        """Memory of one prompt: states, neurons, attention and logits where answers are read; before that a plan, and in deeper
+        networks or for several answers the states of every position."""
+        n_ctx, answers, mlp = shape.tokens.n_ctx, len(shape.classes.positions), 0 if self.attn_only else self.d_mlp
+        normal, attended = self.normalization != "none", self.n_heads * (n_ctx + self.d_head)
+        states = (4 + 2 * normal) * self.d_model + (3 + 2 * normal + 3 * self.act_fn.startswith("solu")) * mlp
+        every = n_ctx * (8 * self.d_model + 2 * mlp + 4 * attended) * (self.n_layers > 1 or answers > 1)
+        plan = 20 * n_ctx * self.n_heads * self.n_layers
+        return Cost(answers * (states + 4 * attended + 2 * shape.outputs.n), every, plan)

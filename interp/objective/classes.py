@@ -1,0 +1,119 @@
+"""The objective of tasks with right answers among classes: cross-entropies, or a squared error, and an accuracy."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.base import IGNORED
+from interp.config import RunConfig
+from interp.maths.losses import (
+    accuracy,
+    cross_entropy,
+    errors_and_right,
+    losses_and_right,
+    one_hot_error,
+    stablemax_cross_entropy,
+)
+from interp.models.network import Forward, Weights, over
+from interp.recipe import TrainConfig
+from interp.tasks import Examples
+
+
+def minimised_cross_entropy(
+    logits: Float[Tensor, "runs n answer"], targets: Int[Tensor, "runs n"], train: TrainConfig
+) -> Float[Tensor, " runs"]:
+    """Mean cross-entropy of the softmax, nats."""
+    return cross_entropy(logits, targets, train.label_smoothing, getattr(torch, train.loss_precision))
+
+
+def minimised_stablemax(
+    logits: Float[Tensor, "runs n answer"], targets: Int[Tensor, "runs n"], train: TrainConfig
+) -> Float[Tensor, " runs"]:
+    """Mean cross-entropy of StableMax, nats."""
+    return stablemax_cross_entropy(logits, targets, train.label_smoothing, getattr(torch, train.loss_precision))
+
+
+def minimised_squared_error(
+    outputs: Float[Tensor, "runs n answer"], targets: Int[Tensor, "runs n"], train: TrainConfig
+) -> Float[Tensor, " runs"]:
+    """Mean squared distance to the right answer's one-hot vector: summed, or averaged, over answers."""
+    error = one_hot_error(outputs, targets, getattr(torch, train.loss_precision))
+    return error / (outputs.shape[-1] if train.loss_reduction == "mean" else 1)
+
+
+LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
+    "cross_entropy": (minimised_cross_entropy, cross_entropy),
+    "stablemax": (minimised_stablemax, cross_entropy),
+    "squared_error": (minimised_squared_error, one_hot_error),
+}
+"""Losses by `train.loss`: the one that is minimised; and the one that is logged, in float64, without what only helps training."""
+
+EACH: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+    "nats": losses_and_right,
+    "squared error": errors_and_right,
+}
+"""Loss of every prompt, and whether it is answered rightly (1) or not (0); by the units of the losses in a history."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Prompts of each run with their right answers, and the forward pass planned for them.
+
+    Runs with fewer prompts than others are padded with copies of their last prompt, whose answers do not count.
+    """
+
+    targets: Int[Tensor, "runs n *answers"]
+    """Right answers, several if a prompt has several; IGNORED where there is none, and in padding."""
+    forward: Forward
+    train: TrainConfig
+    """Training configuration of one of the runs, for what all runs have in common."""
+
+    @staticmethod
+    def of(
+        examples: Sequence[Examples], configs: Sequence[RunConfig], device: torch.device, apart: bool = False
+    ) -> "Answers":
+        """The objective over examples of each run, on a device."""
+        longest, config = max(examples, key=len), configs[0]
+        row = np.arange(len(longest))
+        filled = [each[np.minimum(row, len(each) - 1)] if len(each) else longest for each in examples]
+        inputs, targets = np.stack([each.inputs for each in filled]), np.stack([each.targets for each in filled])
+        targets[np.stack([row >= len(each) for each in examples])] = IGNORED
+        tokens = torch.from_numpy(inputs).to(device)
+        forward = over(config.model, config.task.shape, tokens, config.train.precision, apart)
+        return Answers(torch.from_numpy(targets).to(device), forward, config.train)
+
+    @cached_property
+    def counted(self) -> Int[Tensor, " runs"]:
+        """Number of answers of each run."""
+        return (self.targets != IGNORED).flatten(1).sum(dim=1)
+
+    @property
+    def n(self) -> int:
+        """Number of prompts of a run, padding included."""
+        return self.targets.shape[1]
+
+    @property
+    def places(self) -> int:
+        """Number of additions to the residual stream of each prompt, over layers and positions."""
+        return self.forward.places
+
+    @property
+    def width(self) -> int:
+        """Numbers that are added at each of these places."""
+        return self.forward.width
+
+    def minimised(self, weights: Weights, factors: Tensor | None = None) -> Float[Tensor, " runs"]:
+        """Objective that each run minimises: mean over its answers. `factors` are those of dropout."""
+        loss, _ = LOSSES[self.train.loss]
+        return loss(self.forward(weights, factors).flatten(1, -2), self.targets.flatten(1), self.train)
+
+    def logged(self, weights: Weights) -> Float[Tensor, "2 runs"]:
+        """Mean loss and accuracy of each run."""
+        _, loss = LOSSES[self.train.loss]
+        outputs, targets = self.forward(weights).flatten(1, -2), self.targets.flatten(1)
+        return torch.stack([loss(outputs, targets), accuracy(outputs, targets)])

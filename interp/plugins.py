@@ -1,0 +1,84 @@
+"""Registries: all things of one kind, by name. Those of installed packages are found by their entry points."""
+
+from collections.abc import Callable, Iterator, Mapping
+from importlib import metadata
+from typing import Any, Generic, TypeVar
+
+from interp.base import UserError, near_miss, once
+
+Thing = TypeVar("Thing")
+
+
+class Registry(Mapping[str, Thing], Generic[Thing]):
+    """Things of one kind by name: those of interp, those that were added, and those of installed packages.
+
+    >>> TASKS["modular"]
+    <class 'interp.tasks.modular.ModularTask'>
+
+    A package names its own in pyproject.toml: `[project.entry-points."interp.tasks"]`, `parity = "mine:ParityTask"`. It is
+    imported when that name, or the list of all, is asked for.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        group: str,
+        named: Callable[[Thing], str],
+        own: tuple[Thing, ...] = (),
+        loaded: Callable[[Any], Thing] = lambda thing: thing,
+    ):
+        self.what, self.group, self._named, self._loaded = what, group, named, loaded
+        self.own = own
+        self._known = {named(thing): thing for thing in own}
+
+    def add(self, thing: Thing) -> Thing:
+        """Add a thing, and return it, so that this can stand above a class as `@TASKS.add`.
+
+        Raises:
+            UserError: another one has that name.
+        """
+        name = self._named(thing)
+        if name in self and self[name] is not thing:
+            raise UserError(f'there is another {self.what} "{name}"; choose another name')
+        self._known[name] = thing
+        return thing
+
+    @once
+    def _installed(self) -> dict[str, metadata.EntryPoint]:
+        """Entry points of installed packages; none of them is imported."""
+        return {point.name: point for point in metadata.entry_points(group=self.group)}
+
+    def __getitem__(self, name: str) -> Thing:
+        if name not in self._known and name in self._installed:
+            self._known[name] = self._loaded(self._installed[name].load())
+        return self._known[name]
+
+    def __contains__(self, name: Any) -> bool:
+        return name in self._known or name in self._installed
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._known, *self._installed]))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def find(self, name: str) -> Thing:
+        """The thing of that name; UserError with the nearest name if there is none."""
+        if name not in self:
+            raise UserError(f'no {self.what} "{name}"{near_miss(name, self)}')
+        return self[name]
+
+    def read(self, value: Any) -> Any:
+        """A specification from its JSON, whose `kind` says which class it is of; anything else as it is.
+
+        For a field of a configuration: `Annotated[Task, BeforeValidator(TASKS.read)]`.
+
+        Raises:
+            UserError: there is no such kind, or a field of it is not allowed.
+        """
+        if not isinstance(value, Mapping):
+            return value
+        kind = value.get("kind")
+        if not isinstance(kind, str) or kind not in self:
+            raise UserError(f"{self.what}.kind is {kind!r:.60}{near_miss(str(kind)[:60], self)}")
+        return self[kind](**value)  # type: ignore[operator]

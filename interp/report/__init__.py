@@ -1,0 +1,1 @@
+"""Results for people and programs: files, pictures, and the one page."""

@@ -1,0 +1,165 @@
+"""Results as files: .nc and .csv for programs, .html and .png for people."""
+
+import io
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import xarray as xr
+from PIL import Image
+from plotly.offline import get_plotlyjs
+
+from interp import figures
+from interp.base import UserError
+from interp.store.files import told_in_a_sentence, write_whole
+
+PNG_SECONDS = 60
+"""Longest wait for the browser that draws a PNG: kaleido can hang when it meets a broken one."""
+
+GIF_FRAME, GIF_REST = 150, 3000
+"""Milliseconds for which a frame of a moving picture is seen, and the last one."""
+
+GIF_COLOURS = 64
+"""Number of colours of a moving picture: enough for curves and the edges of letters."""
+
+QUIET = {"displaylogo": False}
+"""Settings of a figure on a page."""
+
+NO_BROWSER = (
+    "no .png: the exporter needs Chrome or Chromium (Debian: apt install chromium; anywhere: plotly_get_chrome)"
+)
+
+
+def write_netcdf(found: xr.Dataset, path: Path) -> None:
+    """The whole measurement with names, units and definition; xarray.open_dataset reads it back equal."""
+    write_whole(path, bytes(found.to_netcdf(engine="h5netcdf")))
+
+
+def write_csv(found: xr.Dataset, path: Path) -> None:
+    """The whole measurement in long form: a row for every number, with its variable, coordinates and value."""
+    write_whole(path, long_form(found).to_csv(index=False).encode())
+
+
+def long_form(found: xr.Dataset) -> pd.DataFrame:
+    """Columns variable, step, one for each further dimension, and value; empty where a variable has no such dimension."""
+    parts = [
+        variable.reset_coords(drop=True).to_series().rename("value").reset_index().assign(variable=name)
+        for name, variable in found.data_vars.items()
+    ]
+    dims = [str(dim) for dim in found.dims if dim != "step"]
+    whole = pd.concat(parts, ignore_index=True).reindex(columns=["variable", "step", *dims, "value"])
+    return whole.astype({dim: "Int64" for dim in ("step", *dims) if whole[dim].dtype == float and is_whole(found[dim])})
+
+
+def is_whole(coordinate: xr.DataArray) -> bool:
+    """Whether it counts: an integer stays one beside variables that do not have it, where pandas would make it a float."""
+    return coordinate.dtype.kind == "i"
+
+
+def write_html(figure: go.Figure, path: Path) -> None:
+    """The figure alone on a page that needs no network; the figures of one directory share one plotly.min.js."""
+    script = path.parent / "plotly.min.js"
+    if not script.exists():
+        write_whole(script, get_plotlyjs().encode())
+    write_whole(path, figure.to_html(include_plotlyjs="directory", include_mathjax=False, config=QUIET).encode())
+
+
+def browser() -> str | None:
+    """The Chrome or Chromium that kaleido would use, or None."""
+    from choreographer.browsers import Chromium
+
+    found = Chromium.find_browser(skip_local=False)
+    return str(found) if found else None
+
+
+def write_pngs(pictures: dict[Path, go.Figure], scale: float = 2) -> str | None:
+    """Draw figures as pictures, in a process of its own with a time limit; a sentence when that was not possible.
+
+    Each pixel of a figure, 1,000 of them across, has `scale` dots of the file.
+    """
+    if not pictures:
+        return None
+    if browser() is None:
+        return NO_BROWSER
+    work = json.dumps([[str(path), figure.to_json(), scale] for path, figure in pictures.items()])
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "interp.report.png"],
+            input=work,
+            text=True,
+            capture_output=True,
+            timeout=PNG_SECONDS + 5 * len(pictures),
+        )
+    except subprocess.TimeoutExpired:
+        return f"no .png: the browser {browser()} did not answer in time"
+    if done.returncode != 0:
+        return f"no .png: the browser {browser()} failed: {done.stderr.strip().splitlines()[-1:]}"
+    return None
+
+
+def write_gif(figure: go.Figure, path: Path) -> str | None:
+    """Draw the frames of a figure with a slider as a picture that moves; a sentence when that was not possible.
+
+    It rests at the last frame and begins anew. All frames have the colours of the last, in which everything is drawn.
+    """
+    with tempfile.TemporaryDirectory() as work:
+        stills = {Path(work) / f"{index}.png": figures.still(figure, index) for index in range(len(figure.frames))}
+        if trouble := write_pngs(stills, scale=1):
+            return trouble.replace(".png", ".gif", 1)
+        drawn = [Image.open(io.BytesIO(picture.read_bytes())).convert("RGB") for picture in stills]
+    colours = drawn[-1].quantize(GIF_COLOURS)
+    first, *others = [picture.quantize(palette=colours, dither=Image.Dither.NONE) for picture in drawn]
+    moving = io.BytesIO()
+    durations = [GIF_FRAME] * len(others) + [GIF_REST]
+    first.save(moving, "GIF", save_all=True, append_images=others, duration=durations, loop=0, disposal=1)
+    write_whole(path, moving.getvalue())
+    return None
+
+
+def prepared(directory: Path) -> Path:
+    """The directory, made if need be; UserError when it cannot be written to."""
+    with told_in_a_sentence(directory):
+        if directory.exists() and not directory.is_dir():
+            raise UserError(f"{directory} is a file; give --out a directory")
+        directory.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=directory).close()
+    return directory
+
+
+def table_text(table: pd.DataFrame, rows: int = 9) -> str:
+    """A table for the terminal: at most so many rows, evenly chosen, first and last among them; one row stands upright."""
+    chosen = np.unique(np.linspace(0, len(table) - 1, min(rows, len(table))).round().astype(int))
+    shown = table.iloc[chosen].map(cell)
+    return shown.to_string() if len(table) > 1 else shown.reset_index().T.to_string(header=False)
+
+
+def cell(value: Any) -> str:
+    """A value in three digits, whole numbers and those above 1,000 whole, a dash for what is not a number."""
+    if isinstance(value, str):
+        return value
+    if math.isnan(value):
+        return "–"
+    whole = float(value).is_integer() or abs(value) >= 1000
+    return f"{value:,.0f}" if whole and abs(value) < 1e9 else f"{value:.3g}"
+
+
+def as_json(found: xr.Dataset) -> dict[str, Any]:
+    """A measurement as plain JSON values: attributes, coordinates and variables, null for what is not a number."""
+    plain = found.to_dict()
+    return without_nan({"attrs": plain["attrs"], "coords": plain["coords"], "data_vars": plain["data_vars"]})
+
+
+def without_nan(value: Any) -> Any:
+    """Plain values with None in place of NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {str(key): without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,96 @@
+"""Runs for interactive use: what `interp.open_run` returns."""
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from interp import analyze, store
+from interp.base import UserError
+from interp.config import RunConfig
+
+Result = TypeVar("Result")
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    import xarray as xr
+
+
+class Catalogue(Generic[Result]):
+    """An action by an analysis' name: `measure("fourier")`, or `measure.fourier()` with completion by tab."""
+
+    def __init__(self, run: "Run", act: Callable[..., Result]):
+        self._run, self._act = run, act
+
+    def __call__(self, name: str, **options: Any) -> Result:
+        """Result of the action with the analysis of that name."""
+        return self._act(name, **options)
+
+    def __getattr__(self, name: str) -> Callable[..., Result]:
+        if name not in analyze.analyses():
+            raise AttributeError(f"no analysis {name!r}")
+        act = functools.partial(self._act, name)
+        act.__doc__ = analyze.analyses()[name]
+        return act
+
+    def __dir__(self) -> list[str]:
+        return sorted(self._run.applies.fitting)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name}: {analyze.analyses()[name]}" for name in self._run.applies.fitting)
+
+
+class Run(store.Run):
+    """A run that can be measured and plotted."""
+
+    @property
+    def applies(self) -> "analyze.Applies":
+        """Analyses that fit this run; and for each other one, a sentence that says why it does not."""
+        return analyze.applies(self)
+
+    @property
+    def measure(self) -> "Catalogue[xr.Dataset]":
+        """`run.measure("fourier", rule="largest_gap")`: the measurement over the checkpoints in view."""
+        return Catalogue(self, functools.partial(analyze.measure, self))
+
+    @property
+    def plot(self) -> "Catalogue[go.Figure]":
+        """`run.plot("fourier")`: the figure of that measurement."""
+
+        def plot(name: str, **options: Any) -> "go.Figure":
+            return analyze.draw(analyze.measure(self, name, **options))
+
+        return Catalogue(self, plot)
+
+
+def open_run(path: str | Path) -> Run:
+    """The run in a directory; see interp.store.open_run for what can go wrong."""
+    run = store.open_run(path)
+    return Run(run.path, run.record, run.steps)
+
+
+def train_run(config: RunConfig, out: str | Path, **how: Any) -> Run:
+    """Train a run and open it; arguments and errors are those of interp.train.loop.train."""
+    from interp.train.loop import train  # here: probing a run needs no trainer
+
+    return open_run(train(config, out, **how).path)
+
+
+def train_runs(configs: Mapping[str, RunConfig], out: str | Path, **how: Any) -> list[Run]:
+    """Train each configuration into the directory of its name in `out`, side by side where they fit together.
+
+    `interp.grid` makes such configurations; further arguments and errors are those of interp.train.loop.train_many.
+    """
+    from interp.train.loop import train_many
+
+    return [
+        open_run(run.path) for run in train_many(list(configs.values()), [Path(out) / name for name in configs], **how)
+    ]
+
+
+def open_runs(parent: str | Path) -> list[Run]:
+    """Every run directly below a directory, by name; UserError when there is none."""
+    found = store.find_runs(parent)
+    if not found:
+        raise UserError(f"there is no run in {parent}; train one with: python -m interp.train quick")
+    return [open_run(path) for path in found]

@@ -1,0 +1,34 @@
+"""Conversion of runs of others to ordinary ones."""
+
+from pathlib import Path
+from typing import Any
+
+from interp.store.directory import refuse_what_is_there
+from interp.store.foreign import read_foreign, write_foreign
+from interp.store.run import Run
+
+
+def convert(source: str | Path, out: str | Path, *, overwrite: bool = False, **given: dict[str, Any]) -> list[Run]:
+    """The runs that others wrote in `source`, written as ordinary ones: into `out`, or where there are several, one
+    directory each in it.
+
+    Args:
+        source: a file or folder; `python -m interp.convert` lists what is recognised.
+        out: where to write.
+        overwrite: replace the runs that are there.
+        **given: fields of `task`, `model` and `train` that the files leave open or have wrong: `model={"act_fn": "relu"}`.
+
+    Raises:
+        CheckpointError: a file is truncated, hostile, or of a model that interp does not describe; nothing is written.
+        UserError: nothing is recognised, what is given does not fit, or `out` cannot be written.
+    """
+    found, out = read_foreign(source, given), Path(out)
+    places = [out] if len(found) == 1 else [out / name for name in different([each.config.name for each in found])]
+    for place in places:
+        refuse_what_is_there(place, resume=False, overwrite=overwrite)
+    return [write_foreign(foreign, place, overwrite) for foreign, place in zip(found, places, strict=True)]
+
+
+def different(names: list[str]) -> list[str]:
+    """Distinct names: one that occurs again gets a number."""
+    return [f"{name}-{names[:i].count(name) + 1}" if name in names[:i] else name for i, name in enumerate(names)]

@@ -1,0 +1,81 @@
+"""What a run can be seen as: the first parameter of an analysis names a view, which alone says what the analysis needs."""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.base import DoesNotApply, once
+from interp.models.network import Roles, roles
+from interp.objective import EACH
+from interp.store import Run
+
+
+@dataclass(frozen=True)
+class View:
+    """A run, seen as something that not every run is. What is computed of it is computed when asked for, and kept."""
+
+    run: Run
+    asked: str = field(default="what was asked for", repr=False, compare=False)
+    """What needs it, as the subject of a sentence: `analysis "fourier"`."""
+
+    @classmethod
+    def of(cls, run: Run, asked: str = "what was asked for") -> Self:
+        """The run seen so, before any work: no weight is read.
+
+        Raises:
+            DoesNotApply: the run is no such thing; in a sentence, why.
+        """
+        seen = cls(run, asked)
+        seen.check()
+        return seen
+
+    def check(self) -> None:
+        """Nothing; DoesNotApply when the run is no such thing."""
+        raise NotImplementedError
+
+    @once
+    def roles(self) -> Roles:
+        """What of the run's network is what, as far as its weights tell."""
+        return roles(self.run.config.model)
+
+    def losses_and_right(
+        self, outputs: Float[Tensor, "*sets n answer"], targets: Int[Tensor, " n"]
+    ) -> tuple[Float[Tensor, "*sets n"], Float[Tensor, "*sets n"]]:
+        """Loss of every prompt in the unit of the run's history; and 1 where it is answered rightly, 0 where not."""
+        return EACH[self.run.config.loss_units](outputs, targets)
+
+    @once
+    def known_roles(self) -> Roles:
+        """The roles again; DoesNotApply when files of others leave open what the network computes."""
+        return roles(self.run.known_model)
+
+
+class Checkpoints(View):
+    """A run with weights: every one that was not converted from learning curves alone."""
+
+    def check(self) -> None:
+        """Nothing; DoesNotApply when the run has no checkpoint."""
+        self.run.with_checkpoints()
+
+
+class History(View):
+    """A run with a history of at least one row."""
+
+    def check(self) -> None:
+        """Nothing; DoesNotApply when nothing was logged."""
+        if self.run.history.empty:
+            raise DoesNotApply(f"{self.run.path} has an empty history; {self.asked} needs logged losses")
+
+
+class Curves(View):
+    """A run with logged losses, and curves of them or of its weights."""
+
+    def check(self) -> None:
+        """Nothing; DoesNotApply when the history has no loss, or no curve has two steps."""
+        run, history = self.run, self.run.history
+        if history[["train_loss", "test_loss"]].dropna(how="all").empty:
+            raise DoesNotApply(f"{run.path} has no losses in its history; {self.asked} needs logged losses")
+        if len(run) < 2 and int(history.notna().sum().max()) < 2:
+            raise DoesNotApply(f"{run.path} was logged at one step; {self.asked} needs curves, of two steps at least")
