@@ -1,6 +1,7 @@
 """All families of models, by kind; a new one joins by a line."""
 
 from interp.models.family import Family
+from interp.models.mlp.spec import MlpSpec
 from interp.models.toy.spec import ToySpec
 from interp.models.transformer.spec import TransformerSpec
 from interp.plugins import Registry
@@ -11,4 +12,4 @@ def kind_of(family: type[Family]) -> str:
     return family.model_fields["kind"].default
 
 
-FAMILIES: Registry[type[Family]] = Registry("model", "interp.models", kind_of, (TransformerSpec, ToySpec))
+FAMILIES: Registry[type[Family]] = Registry("model", "interp.models", kind_of, (TransformerSpec, ToySpec, MlpSpec))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from interp.base import UserError, near_miss
 from interp.config import RunConfig, TrainConfig
-from interp.models import ToySpec, TransformerSpec
+from interp.models import MlpSpec, ToySpec, TransformerSpec
 from interp.tasks import (
     AdditionTask,
     GroupTask,
@@ -79,6 +79,24 @@ PRESETS = {
             task=RepeatedTask(examples="endless"),
             model=TransformerSpec(n_layers=2, d_model=48, d_head=12, attn_only=True),
             train=TrainConfig(steps=4000, batch_size=128, betas=(0.9, 0.999), log_every=50, checkpoint_every=100),
+        ),
+    ),
+    "gromov": Preset(
+        about="x + y mod 97 in a quadratic MLP by squared error, as in Gromov (2023): memorises by step 40, generalises by 60",
+        minutes=0.2,
+        config=RunConfig(
+            name="gromov",
+            task=ModularTask(p=97, prompt="ab", train_fraction=0.5),
+            model=MlpSpec(width=500),
+            train=TrainConfig(
+                steps=200,
+                lr=1e-2,
+                warmup_steps=0,
+                weight_decay=5.0,
+                loss="squared_error",
+                log_every=1,
+                checkpoint_every=2,
+            ),
         ),
     ),
     "toy-double-descent": Preset(

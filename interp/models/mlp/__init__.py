@@ -1,0 +1,1 @@
+"""MLPs on prompts of tokens."""

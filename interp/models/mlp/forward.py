@@ -1,0 +1,119 @@
+"""The MLP's network over some prompts, and what of it is what."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.models.activations import ACTIVATIONS
+from interp.models.mlp.spec import MlpSpec
+from interp.models.network import Forward, Hook, Matrix, Roles, Weights
+from interp.models.products import product, select
+from interp.recipe import Precision
+from interp.shape import Shape
+
+
+@dataclass(frozen=True)
+class MlpForward(Forward):
+    """What comes out for these prompts, as a function of the weights, each [*runs, …].
+
+    A one-hot input picks a row of the first W: rows are added, and no matrix of zeros is multiplied.
+    """
+
+    spec: MlpSpec
+    tokens: Int[Tensor, "*runs n n_ctx"]
+    precision: Precision = "float32"
+
+    def __call__(self, weights: Weights, factors: Tensor | None = None) -> Float[Tensor, "*runs n answer"]:
+        """The outputs, one for each answer."""
+        return self.cache(weights, "unembed.hook_out".__eq__)["unembed.hook_out"]
+
+    def cache(self, weights: Weights, names: Callable[[str], bool] = lambda name: True) -> dict[str, Tensor]:
+        """Activations of every prompt by the names of HookedMlp's hooks; outputs are computed only where they are asked for."""
+        single = self.tokens.ndim == 2
+        tokens, found = self.tokens[None] if single else self.tokens, {}
+        weights = {name: tensor[None] for name, tensor in weights.items()} if single else weights
+        post = None
+        for layer in range(self.spec.n_hidden):
+            pre = self.first(weights, tokens) if post is None else self.times(post, weights[f"layers.{layer}.W"])
+            pre = self.plus(pre, weights, f"layers.{layer}.b")
+            post = ACTIVATIONS[self.spec.act_fn](pre)
+            found |= {f"layers.{layer}.hook_pre": pre, f"layers.{layer}.hook_post": post}
+        if names("unembed.hook_out") and post is not None:
+            outputs = self.times(post, weights["unembed.W_U"])
+            found["unembed.hook_out"] = self.plus(outputs, weights, "unembed.b_U")
+        return {name: value[0] if single else value for name, value in found.items() if names(name)}
+
+    def posts(self, weights: Weights, size: int) -> Iterator[Float[Tensor, "*runs part neuron"]]:
+        """The last hidden layer's activations in parts of so many prompts, in order."""
+        last = f"layers.{self.spec.n_hidden - 1}.hook_post"
+        for part in self.tokens.split(size, dim=-2):
+            yield MlpForward(self.spec, part, self.precision).cache(weights, last.__eq__)[last]
+
+    def first(self, weights: Weights, tokens: Int[Tensor, "runs n n_ctx"]) -> Float[Tensor, "runs n neuron"]:
+        """What the first hidden layer receives, its bias apart."""
+        W = weights["layers.0.W"]
+        runs, n_ctx, size, _ = W.shape
+        of_run = torch.arange(runs, device=tokens.device)[:, None]
+        if self.spec.inputs == "embedded":
+            W_E = weights["embed.W_E"]
+            embedded = select(W_E, (tokens + of_run[..., None] * W_E.shape[1]).flatten(1))
+            return self.times(embedded.view(runs, -1, n_ctx * size), W.flatten(1, 2))
+        rows = [select(W[:, place], tokens[..., place] + of_run * size) for place in range(n_ctx)]
+        return torch.stack(rows).sum(dim=0) if len(rows) > 2 else sum(rows[1:], rows[0])
+
+    def times(self, x: Float[Tensor, "runs n k"], W: Float[Tensor, "runs k m"]) -> Float[Tensor, "runs n m"]:
+        """x @ W for each run."""
+        return product(x, W, self.precision)
+
+    def plus(self, x: Tensor, weights: Weights, bias: str) -> Tensor:
+        """x with the bias of that name, where there is one."""
+        return x + weights[bias][:, None] if self.spec.biases else x
+
+
+def over(
+    spec: MlpSpec,
+    shape: Shape,
+    inputs: Int[Tensor, "*runs n n_ctx"],
+    precision: Precision = "float32",
+    apart: bool = False,
+) -> MlpForward:
+    """The network over these prompts; there is no dropout, so prompts never need states of their own."""
+    return MlpForward(spec, inputs, precision)
+
+
+def roles(spec: MlpSpec) -> Roles:
+    """The embedding, the last hidden layer's neurons, and W_U, which is both what points at the answers and what neurons write.
+
+    A one-hot input is embedded by its row of the first W, which differs by position.
+    """
+    embedded = Matrix(("embed.W_E",), lambda weights: weights["embed.W_E"], spec.d_model, put_W_E)
+    W_U = Matrix(("unembed.W_U",), lambda weights: weights["unembed.W_U"], spec.width)
+    one_hot = spec.inputs == "one_hot"
+    return Roles(
+        embedding=rows_at(spec, 0) if one_hot else embedded,
+        embedding_at=partial(rows_at, spec) if one_hot else None,
+        unembedding=W_U,
+        neurons=Hook(f"layers.{spec.n_hidden - 1}.hook_post", spec.width),
+        readout=W_U,
+    )
+
+
+def put_W_E(weights: Weights, W_E: Tensor) -> Weights:
+    """The weights with another table of embeddings."""
+    return {**weights, "embed.W_E": W_E}
+
+
+def rows_at(spec: MlpSpec, position: int) -> Matrix:
+    """The rows of the first W that the tokens at a position pick."""
+
+    def put(weights: Weights, rows: Tensor) -> Weights:
+        """The weights with other rows there."""
+        W = weights["layers.0.W"].clone()
+        W[..., position, :, :] = rows
+        return {**weights, "layers.0.W": W}
+
+    return Matrix(("layers.0.W",), lambda weights: weights["layers.0.W"][..., position, :, :], spec.width, put)

@@ -1,0 +1,89 @@
+"""The specification of an MLP on prompts of tokens; forward.py computes it, hooked.py makes the module that it describes."""
+
+import math
+from typing import ClassVar, Literal
+
+import tyro
+from pydantic import Field
+
+from interp.models.family import Cost, Family, TensorSpec
+from interp.recipe import TrainConfig
+from interp.shape import Shape
+
+
+class MlpSpec(Family):
+    """Hidden layers over a prompt's tokens side by side: W_U·φ(… φ(W·x + b)) + b_U, as in Gromov (2023, arXiv 2301.02679)."""
+
+    parts: ClassVar[tuple[str, ...]] = ("embed", "mlp", "unembed")
+    computes: ClassVar[tuple[str, ...]] = ("act_fn",)
+
+    kind: tyro.conf.Suppress[Literal["mlp"]] = "mlp"
+    inputs: Literal["one_hot", "embedded"] = "one_hot"
+    """What x is: the one-hot vectors of the prompt's tokens, one after the other, or their embeddings W_E."""
+    d_model: int = Field(default=128, ge=1, le=16384)
+    """Width of an embedding, dimensions; of embedded inputs only."""
+    width: int = Field(default=500, ge=1, le=65536)
+    """Neurons of a hidden layer."""
+    n_hidden: int = Field(default=1, ge=1, le=64)
+    """Hidden layers."""
+    act_fn: Literal["relu", "gelu", "quadratic"] = "quadratic"
+    """Activation φ of the neurons; quadratic is x² (Gromov 2023)."""
+    biases: bool = False
+    """Whether neurons and answers have biases that learn; without, there are none."""
+    init: Literal["mean_field", "default"] = "default"
+    """Initial weights, normal: of variance 1/fan-in (default); or that, and of standard deviation 1/width before the answers, so
+    that these begin near 0 and features move (mean_field: Gromov 2023)."""
+    init_scale: float = Field(default=1.0, gt=0)
+    """Factor on every initial parameter (α of Omnigrok, Liu et al. 2023)."""
+
+    @property
+    def unstarted(self) -> "MlpSpec":
+        """The specification without what decides the initial weights alone."""
+        return self.but(init="default", init_scale=1.0)
+
+    @property
+    def about(self) -> str:
+        """The widths, and what is applied to them."""
+        layers = f"{self.n_hidden} hidden layer{'s' * (self.n_hidden > 1)} of {self.width:,}"
+        what = "one-hot inputs" if self.inputs == "one_hot" else f"embeddings of {self.d_model}"
+        return f"MLP, {layers}, {self.act_fn}, {what}, {'with' if self.biases else 'without'} biases"
+
+    def fits(self, shape: Shape, train: TrainConfig) -> None:
+        """Nothing; ValueError for a task without tokens or of several answers, for dropout, and for bfloat16."""
+        self.needs_inputs("tokens", shape, "an MLP is for prompts of tokens")
+        if shape.classes.positions != (-1,):
+            raise ValueError(
+                'model.kind is "mlp" and the task has several answers a prompt; take model.kind "transformer"'
+            )
+        if train.dropout:
+            raise ValueError(
+                f"train.dropout is {train.dropout:g}; it is for a residual stream, leave it out with an MLP"
+            )
+        if train.precision not in ("float32", "float64"):
+            raise ValueError(f'train.precision is "{train.precision}"; an MLP takes "float32" or "float64"')
+
+    def tensors(self, shape: Shape) -> dict[str, TensorSpec]:
+        """Every parameter: W_E of embedded inputs, W and b of each hidden layer, W_U and b_U. The first W is by position."""
+        tokens, answers = shape.tokens, shape.outputs.n
+        each = tokens.d_vocab if self.inputs == "one_hot" else self.d_model
+        found = {} if self.inputs == "one_hot" else {"embed.W_E": self._weight((tokens.d_vocab, each), "embed", each)}
+        for layer in range(self.n_hidden):
+            size = (self.width, self.width) if layer else (tokens.n_ctx, each, self.width)
+            found[f"layers.{layer}.W"] = self._weight(size, "mlp", math.prod(size[:-1]))
+            found |= self._bias(f"layers.{layer}.b", (self.width,), "mlp")
+        fan_in = self.width**2 if self.init == "mean_field" else self.width
+        found["unembed.W_U"] = self._weight((self.width, answers), "unembed", fan_in)
+        return found | self._bias("unembed.b_U", (answers,), "unembed")
+
+    def _weight(self, size: tuple[int, ...], part: str, fan_in: int) -> TensorSpec:
+        """A tensor of weights, normal of variance 1/fan_in."""
+        return TensorSpec(size, part, std=1 / math.sqrt(max(1, fan_in)), factor=self.init_scale)
+
+    def _bias(self, name: str, size: tuple[int, ...], part: str) -> dict[str, TensorSpec]:
+        """A tensor that is added, where there are biases."""
+        return {name: TensorSpec(size, part, "bias", factor=self.init_scale)} if self.biases else {}
+
+    def cost(self, shape: Shape) -> Cost:
+        """Memory of one prompt: what its neurons receive and send, and its outputs; beside it the indices of its tokens."""
+        each = self.d_model if self.inputs == "embedded" else self.width
+        return Cost(shape.tokens.n_ctx * each + 4 * self.width + 2 * shape.outputs.n, plan=4 * shape.tokens.n_ctx)
