@@ -43,7 +43,7 @@ def main() -> None:
         rows.append(["the other ÷ this", *ratios])
     common.write(
         "analyze_all",
-        f"`python -m interp.analyze all` on {chosen.run or 'the quick preset'}, {chosen.rounds} of each in turn, a process each; "
+        f"`python -m interp.analyze all` on {chosen.run.name if chosen.run else 'the quick preset'}, {chosen.rounds} of each in turn, a process each; "
         "medians, quartiles in brackets",
         ["what", "s", "processor s"],
         rows,
