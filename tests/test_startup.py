@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from interp import analyze
 
 HEAVY = ("torch", "transformer_lens", "pandas", "xarray", "sklearn", "plotly")
 
@@ -38,3 +41,15 @@ def test_training_and_analysing_load_no_transformer_lens(tiny, tmp_path):
 
 def test_import_interp_loads_no_third_party_module():
     assert not loaded_after("import interp") & {"numpy", "pydantic", "tyro", *HEAVY}
+
+
+def test_the_analyses_are_known_without_a_file_being_read_again(monkeypatch):
+    known = analyze.analyses()
+
+    def opened(*_, **__):
+        raise AssertionError("a file was opened")
+
+    monkeypatch.setattr("builtins.open", opened)
+    monkeypatch.setattr(Path, "open", opened)
+    assert analyze.analyses() == known
+    assert known["curves"].endswith("?")
