@@ -24,27 +24,9 @@ from interp.train.loop import train  # noqa: E402
 os.environ.setdefault("COLUMNS", "120")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items):
-    """Tests that share what is made once, for a module or a parameter of it, go to one worker."""
-    for item in items:
-        if group := shared_by(item):
-            item.add_marker(pytest.mark.xdist_group(group))
-
-
-def shared_by(item) -> str | None:
-    """The name of what a test shares with others: a parameter of a lasting fixture, or what its module makes once."""
-    scopes = {name: found[-1].scope for name, found in item._fixtureinfo.name2fixturedefs.items()}
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    for name, value in parameters.items():
-        if scopes.get(name) in ("module", "session"):  # each analysis, say, is measured once
-            return f"{item.path.stem} {value if isinstance(value, str) else item.callspec.indices[name]}"
-    return item.path.stem if "module" in scopes.values() else None
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread():
-    """Two test processes on two cores; more threads would only wait for each other."""
+@pytest.hookimpl(tryfirst=True)  # before fixtures are made
+def pytest_runtest_setup(item):
+    """A process for each core; more threads, which a command of the test before may have set, would only wait."""
     torch.set_num_threads(1)
 
 
