@@ -14,7 +14,7 @@ setup: .venv/dev  ## The environment in which everything here runs, and nothing 
 # A worker for each core. The tests of a file go to one worker, which makes what they share once.
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadscope
 
-quick: .venv/dev  ## The tests to run while writing: maths, tasks, layers, bad input (about a minute on 2 cores)
+quick: .venv/dev  ## The tests to run while writing: maths, tasks, layers, bad input (under a minute on 2 cores)
 	$(PYTEST) -m "not slow and not gpu" tests/maths tests/tasks tests/test_layers.py tests/test_bad_input.py
 
 test: .venv/dev  ## The tests that every change must pass

@@ -41,9 +41,10 @@ def main() -> None:
     if chosen.against:
         ratios = [f"{common.ratio(each['the other'], each['this checkout']):.2f}" for each in (wall, processor)]
         rows.append(["the other ÷ this", *ratios])
+    what = chosen.run.name if chosen.run else "the quick preset"
     common.write(
         "analyze_all",
-        f"`python -m interp.analyze all` on {chosen.run.name if chosen.run else 'the quick preset'}, {chosen.rounds} of each in turn, a process each; "
+        f"`python -m interp.analyze all` on {what}, {chosen.rounds} of each in turn, a process each; "
         "medians, quartiles in brackets",
         ["what", "s", "processor s"],
         rows,
