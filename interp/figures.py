@@ -181,13 +181,14 @@ def heatmap(figure: go.Figure, values: xr.DataArray, row: int, colorbar: str | N
 def mark_transition(figure: go.Figure, found: xr.Dataset) -> go.Figure:
     """The figure with dotted lines at the steps of memorisation and generalisation, if reached, named in the first panel."""
     rows = sum(1 for _ in figure.select_yaxes())
-    for name, colour in (("memorised", TRAIN), ("generalised", TEST)):
+    # A line higher than the other: in a short run they would lie on each other.
+    for name, colour, below in (("memorised", TRAIN, "<br> "), ("generalised", TEST, "")):
         step = found.attrs.get(name, math.nan)
         if math.isnan(step):
             continue
         for row in range(1, rows + 1):
             label = {
-                "text": f"{name} {step:,.0f}",
+                "text": f"{name} {step:,.0f}{below}",
                 "textposition": "start",
                 "textangle": 0,
                 "xanchor": "left",
