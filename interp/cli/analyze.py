@@ -5,7 +5,8 @@ import json
 import os
 import shlex
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -210,26 +211,21 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments) -> dict[str,
     writes = not arguments.json or arguments.out is not None
     if writes:
         files.prepared(out)  # before the measuring, which may take minutes
-    measured, left_out = measure_all(run, name, arguments)
+    pending, left_out = dict[str, Future[Any]](), dict[str, str]()
+    # One measurement is drawn and written while the next is measured.
+    with files.Pictures() as pictures, ThreadPoolExecutor(1) as pool:
+        for each, found in measurements(run, name, arguments, left_out):
+            pending[each] = pool.submit(draw_one, found, out / each if writes else None, pictures)
+        measured = {each: future.result() for each, future in pending.items()}
     if arguments.json:
         print(json.dumps(as_json(run, measured, left_out)))
     compared = {each: found for each, (found, _) in measured.items() if hasattr(analyze.find(each), "compare")}
     if not writes:
         return compared
-    pictures = {out / f"{each}.png": figure for each, (_, figure) in measured.items()}
-    for picture in pictures:
-        picture.unlink(missing_ok=True)  # an older one would pass for this measurement's
-    with ThreadPoolExecutor(1) as pool:  # the browser draws in a process of its own
-        drawn = pool.submit(files.write_pngs, pictures)
-        for each, (found, figure) in measured.items():
-            files.write_netcdf(found, out / f"{each}.nc")
-            files.write_csv(found, out / f"{each}.csv")
-            files.write_html(figure, out / f"{each}.html")
-    trouble = drawn.result()
     if not arguments.json:
         report(run, name, out, measured, left_out)
-    if trouble:
-        print(trouble, file=sys.stderr)
+    if pictures.trouble:
+        print(pictures.trouble, file=sys.stderr)
     if name == "all":
         page = out / "index.html"
         write_page(run, measured, left_out, page)
@@ -239,15 +235,14 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments) -> dict[str,
     return compared
 
 
-def measure_all(run: Any, name: str, arguments: Arguments) -> tuple[Measured, dict[str, str]]:
-    """Measurements and figures by analysis; and why others were left out, if `all` are asked for."""
+def measurements(run: Any, name: str, arguments: Arguments, left_out: dict[str, str]) -> Generator[tuple[str, Any]]:
+    """Each analysis with its measurement; if `all` are asked for, those that do not apply are put into `left_out` instead."""
     from interp.base import DoesNotApply
     from interp.views.watched import shown
 
     names, options = list(analyze.analyses()), {}
     if name != "all":
         names, options = [name], arguments.options.model_dump()
-    measured, left_out = {}, {}
     for each in names:
         try:
             with shown(each):
@@ -257,8 +252,20 @@ def measure_all(run: Any, name: str, arguments: Arguments) -> tuple[Measured, di
                 raise
             left_out[each] = str(error)
             continue
-        measured[each] = (found, analyze.draw(found))
-    return measured, left_out
+        yield each, found
+
+
+def draw_one(found: Any, stem: Path | None, pictures: Any) -> tuple[Any, Any]:
+    """A measurement with its figure; both are written, if there is a `stem` for the names of the files."""
+    from interp.report import files
+
+    figure = analyze.draw(found)
+    if stem is not None:
+        pictures.add(stem.with_name(f"{stem.name}.png"), figure)
+        files.write_netcdf(found, stem.with_name(f"{stem.name}.nc"))
+        files.write_csv(found, stem.with_name(f"{stem.name}.csv"))
+        files.write_html(figure, stem.with_name(f"{stem.name}.html"))
+    return found, figure
 
 
 def as_json(run: Any, measured: Measured, left_out: dict[str, str]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ import math
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -79,32 +80,71 @@ def browser() -> str | None:
     return str(found) if found else None
 
 
-def write_pngs(pictures: dict[Path, go.Figure], scale: float = 2) -> str | None:
-    """Draw figures as pictures, in a process of its own with a time limit; a sentence when that was not possible.
+class Pictures:
+    """Figures that are drawn as pictures, in a process of its own, while others are still computed.
 
-    Each pixel of a figure, 1,000 of them across, has `scale` dots of the file.
+    Each pixel of a figure, 1,000 of them across, has `scale` dots of the file. Leaving the context waits until all are
+    drawn, for so long at most; `trouble` is then a sentence if that was not possible.
     """
-    if not pictures:
-        return None
-    if browser() is None:
-        return NO_BROWSER
-    work = json.dumps([[str(path), figure.to_json(), scale] for path, figure in pictures.items()])
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "interp.report.png"],
-            input=work,
-            text=True,
-            capture_output=True,
-            timeout=PNG_SECONDS + 5 * len(pictures),
+
+    def __init__(self, scale: float = 2):
+        self.scale, self.trouble, self._number = scale, "", 0
+        self._process: subprocess.Popen[str] | None = None
+
+    def add(self, path: Path, figure: go.Figure) -> None:
+        """Have a figure drawn. An older picture at that path is deleted: it would pass for this one."""
+        path.unlink(missing_ok=True)
+        if self._process is None and not self.trouble:
+            self._start()
+        self._number += 1
+        if self._process is not None:
+            self._send(json.dumps([str(path), figure.to_json(), self.scale]) + "\n")
+
+    def _start(self) -> None:
+        """Start the process, if there is a browser."""
+        if browser() is None:
+            self.trouble = NO_BROWSER
+            return
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "interp.report.png"], stdin=pipe, stdout=pipe, stderr=pipe, text=True
         )
-    except subprocess.TimeoutExpired:
-        return f"no .png: the browser {browser()} did not answer in time"
-    if done.returncode != 0:
-        return f"no .png: the browser {browser()} failed: {done.stderr.strip().splitlines()[-1:]}"
-    return None
+
+    def _send(self, text: str) -> None:
+        """Write to the process; if it has ended, its last words are read when the context is left."""
+        assert self._process is not None and self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(text)
+            self._process.stdin.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        if self._process is None:
+            return
+        if kind is not None and not issubclass(kind, Exception):  # a Ctrl-C does not wait
+            self._process.kill()
+        try:
+            said = self._process.communicate(timeout=PNG_SECONDS + 5 * self._number)[1]
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+            self.trouble = f"no .png: the browser {browser()} did not answer in time"
+            return
+        if self._process.returncode != 0:
+            self.trouble = f"no .png: the browser {browser()} failed: {said.strip().splitlines()[-1:]}"
 
 
-def write_gif(figure: go.Figure, path: Path) -> str | None:
+def write_pngs(pictures: dict[Path, go.Figure], scale: float = 2) -> str:
+    """Draw figures as pictures; a sentence when that was not possible."""
+    with Pictures(scale) as drawn:
+        for path, figure in pictures.items():
+            drawn.add(path, figure)
+    return drawn.trouble
+
+
+def write_gif(figure: go.Figure, path: Path) -> str:
     """Draw the frames of a figure with a slider as a picture that moves; a sentence when that was not possible.
 
     It rests at the last frame and begins anew. All frames have the colours of the last, in which everything is drawn.
@@ -120,7 +160,7 @@ def write_gif(figure: go.Figure, path: Path) -> str | None:
     durations = [GIF_FRAME] * len(others) + [GIF_REST]
     first.save(moving, "GIF", save_all=True, append_images=others, duration=durations, loop=0, disposal=1)
     write_whole(path, moving.getvalue())
-    return None
+    return ""
 
 
 def prepared(directory: Path) -> Path:

@@ -14,8 +14,8 @@ from interp.maths import ablation
 from interp.models.network import Matrix, Outputs, Ways, Weights
 from interp.views.square import NeuronSquare
 
-PART = 1024
-"""Prompts whose logits are computed at a time: they stay in the processor's cache until their loss is known."""
+PART = 160_000
+"""Logits computed at a time: they stay in the processor's cache until their loss is known."""
 
 LITTLE = 32
 """That part of the run's memory may be taken beside what measuring takes at work."""
@@ -127,6 +127,11 @@ def outside(every: np.ndarray, these: np.ndarray) -> np.ndarray:
     return others if len(others) >= len(these) else every
 
 
+def rows_at_a_time(n: int) -> int:
+    """Rows of n logits that are computed at a time."""
+    return max(1, PART // n)
+
+
 Added = Callable[[slice], Tensor]
 """What is added at some rows of the square to what reaches the answers."""
 
@@ -142,12 +147,13 @@ class Network:
         self.post = self.cache[self.seen.neurons.name]
         self.added, self.beside = self.tail.through(self.post), self.tail.beside(self.cache)
         self.whole = self.beside + self.added
+        self.last_drawn: dict[str, tuple[int | None, Added]] = {}
 
     def outcome(self, outputs: Outputs) -> Float[Tensor, "2 split"]:
         """Loss and accuracy by split."""
-        found = []
-        for begin in range(0, self.seen.n**2, PART):
-            rows = slice(begin, begin + PART)
+        found, at_a_time = [], rows_at_a_time(self.seen.n)
+        for begin in range(0, self.seen.n**2, at_a_time):
+            rows = slice(begin, begin + at_a_time)
             found.append(torch.stack(self.seen.losses_and_right(outputs(rows), self.seen.labels[rows])))
         return self.seen.means(torch.cat(found, dim=1))
 
@@ -228,16 +234,25 @@ class Network:
 
     def clusters(self, draw: int | None, keep: bool) -> Outputs:
         """The outputs without the neurons of all clusters, or without all others."""
-        if draw is None:
-            return self.with_or_without(self.of_clusters, keep)
-        return self.with_or_without(
-            self.written_by(self.chosen.neurons(self.chosen.all_clustered, draw, purpose=0)), keep
-        )
+        return self.with_or_without(self.of_clusters(draw), keep)
 
     @once
-    def of_clusters(self) -> Added:
+    def of_own_clusters(self) -> Added:
         """What the neurons of all clusters add."""
         return kept(self.written_by(self.chosen.all_clustered))
+
+    def of_clusters(self, draw: int | None) -> Added:
+        """What the neurons of all clusters add, or as many others."""
+        if draw is None:
+            return self.of_own_clusters
+        drawn = self.chosen.neurons(self.chosen.all_clustered, draw, purpose=0)
+        return self.of_last_draw("clusters", draw, lambda: self.written_by(drawn))
+
+    def of_last_draw(self, name: str, draw: int | None, part: Callable[[], Added]) -> Added:
+        """A part that is asked for twice by each draw, once to be kept alone and once to be taken out."""
+        if name not in self.last_drawn or self.last_drawn[name][0] != draw:
+            self.last_drawn[name] = draw, kept(part())
+        return self.last_drawn[name][1]
 
     def cluster(self, k: int, draw: int | None) -> Outputs:
         """The outputs without the neurons of one cluster."""
@@ -246,9 +261,9 @@ class Network:
 
     def written_by(self, neurons: Int[Tensor, " neurons"]) -> Added:
         """What these neurons add."""
-        written = self.tail.written[neurons]
+        written, post = self.tail.written[neurons], self.post
         # By index_select: [:, neurons] takes seven times as long, and longer than the product.
-        return lambda rows: self.post[rows].index_select(1, neurons) @ written
+        return lambda rows: post[rows].index_select(1, neurons) @ written
 
     def with_or_without(self, part: Added, keep: bool) -> Outputs:
         """The outputs with this part of what the neurons add and no other, or without it."""
@@ -258,7 +273,7 @@ class Network:
 
     def blocks(self, draw: int | None) -> Outputs:
         """The outputs with each cluster's neurons as their part in a 3×3 block, of its own frequency or of a drawn one."""
-        n, pieces = self.seen.n, []
+        n, pieces, clusters = self.seen.n, [], self.of_own_clusters
         for own, k in zip(self.chosen.key, self.chosen.frequencies(draw), strict=True):
             neurons, block = self.chosen.cluster(own), ablation.block_waves(n, k).float()
             if len(neurons):
@@ -266,7 +281,7 @@ class Network:
 
         def total(rows: slice) -> Tensor:
             """What reaches the answers of some rows."""
-            changed = self.whole[rows] - self.of_clusters(rows)
+            changed = self.whole[rows] - clusters(rows)
             for block, coefficients in pieces:
                 changed += block[rows] @ coefficients
             return changed
@@ -275,9 +290,14 @@ class Network:
 
     def directions(self, draw: int | None, keep: bool) -> Outputs:
         """The outputs with the neurons' part along some directions that W_L reads alone, or without it."""
-        plane = ablation.plane(self.tail.readout, self.chosen.frequencies(draw)).float()
+        frequencies = self.chosen.frequencies(draw)
+        return self.with_or_without(self.of_last_draw("directions", draw, lambda: self.along(frequencies)), keep)
+
+    def along(self, frequencies: tuple[int, ...]) -> Added:
+        """What the neurons' part along the directions that read these frequencies adds."""
+        plane, post = ablation.plane(self.tail.readout, frequencies).float(), self.post
         written = plane.T @ self.tail.written
-        return self.with_or_without(lambda rows: (self.post[rows] @ plane) @ written, keep)
+        return lambda rows: (post[rows] @ plane) @ written
 
     # Ways through the network
 

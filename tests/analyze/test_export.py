@@ -20,7 +20,6 @@ def figure():
 def test_without_a_browser_one_line_says_how_to_get_one(figure, tmp_path, monkeypatch):
     monkeypatch.setattr(_export, "browser", lambda: None)
     said = _export.write_pngs({tmp_path / "x.png": figure})
-    assert said is not None
     assert "apt install chromium" in said
     assert "\n" not in said
     assert not (tmp_path / "x.png").exists()
@@ -35,16 +34,28 @@ def test_a_browser_that_hangs_is_given_up(figure, tmp_path, monkeypatch):
     monkeypatch.setattr(_export, "browser", lambda: str(stuck))
     began = time.monotonic()
     said = _export.write_pngs({tmp_path / "x.png": figure})
-    assert said is not None
     assert said.startswith("no .png")
     assert str(stuck) in said
     assert time.monotonic() - began < 60
 
 
+def test_a_browser_that_fails_at_once_costs_the_pictures_and_no_more(figure, tmp_path, monkeypatch):
+    monkeypatch.setattr(_export, "browser", lambda: "no-such-browser")
+    monkeypatch.setattr(_export.sys, "executable", "/bin/false")
+    older = tmp_path / "0.png"
+    older.write_bytes(b"of another measurement")
+    with _export.Pictures() as pictures:
+        for number in range(3):
+            pictures.add(tmp_path / f"{number}.png", figure)
+            time.sleep(0.1)
+    assert pictures.trouble.startswith("no .png: the browser no-such-browser failed")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_browser_draws_a_picture(figure, tmp_path):
     if _export.browser() is None:
         pytest.skip("no Chrome or Chromium on this machine to draw with")
-    assert _export.write_pngs({tmp_path / "x.png": figure}) is None
+    assert not _export.write_pngs({tmp_path / "x.png": figure})
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -58,7 +69,7 @@ def growing():
 def test_a_moving_picture_has_every_frame_and_begins_anew(growing, tmp_path):
     if _export.browser() is None:
         pytest.skip("no Chrome or Chromium on this machine to draw with")
-    assert _export.write_gif(growing, tmp_path / "x.gif") is None
+    assert not _export.write_gif(growing, tmp_path / "x.gif")
     with Image.open(tmp_path / "x.gif") as moving:
         assert moving.info["loop"] == 0  # for ever
         assert moving.size == (1000, growing.layout.height)
@@ -73,7 +84,6 @@ def test_a_moving_picture_has_every_frame_and_begins_anew(growing, tmp_path):
 def test_without_a_browser_there_is_no_moving_picture(growing, tmp_path, monkeypatch):
     monkeypatch.setattr(_export, "browser", lambda: None)
     said = _export.write_gif(growing, tmp_path / "x.gif")
-    assert said is not None
     assert said.startswith("no .gif")
     assert not (tmp_path / "x.gif").exists()
 

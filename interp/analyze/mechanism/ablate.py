@@ -13,7 +13,7 @@ from torch import Tensor
 
 from interp import figures
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset, frequency_axis, named
-from interp.views.ablated import PART, Ablatable, Chosen, Network, ablations
+from interp.views.ablated import Ablatable, Chosen, Network, ablations, rows_at_a_time
 from interp.views.keys import KeyRule, final_bytes, final_keys, neuron_shares
 from interp.views.walk import beforehand, bytes_read, each_checkpoint, evenly, needs_memory
 
@@ -170,9 +170,9 @@ def bytes_at_work(seen: Ablatable) -> int:
     n, ways = seen.n, [route.width for route in seen.roles.routes.values()]
     activations = seen.run.config.model.cost(seen.run.task.shape).work
     width = max(n, *ways, 0)  # of what reaches the answers
-    kept = seen.bytes(activations + sum(ways) + 3 * max(ways, default=0) + 13 * width)
+    kept = seen.bytes(activations + sum(ways) + 3 * max(ways, default=0) + 15 * width)
     by_frequency = 8 * (n // 2) * n * 3 * (width + len(seen.operands) * seen.embeds.width)
-    at_a_time = 40 * PART * (seen.neurons.width + width)
+    at_a_time = 40 * rows_at_a_time(n) * (seen.neurons.width + width)
     total = seen.forward_bytes + max(kept + by_frequency, final_bytes(seen)) + at_a_time
     return 5 * total // 4  # what is freed is kept, and not all of it fits what is asked for next
 
