@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from interp.study.grid import grid
     from interp.tasks import Corruption
     from interp.tasks.registry import *  # noqa: F403
+    from interp.train.null import null_twin
     from interp.train.presets import PRESETS, preset
 
 _HOME = {
@@ -35,13 +36,14 @@ _HOME = {
     "interp.study": ("run_all", "spread", "tabulate"),
     "interp.study.grid": ("grid",),
     "interp.tasks": ("Corruption",),
+    "interp.train.null": ("null_twin",),
     "interp.train.presets": ("PRESETS", "preset"),
 }
 
 __all__ = [
     "PRESETS", "Corruption", "RunConfig", "Seeds", "TrainConfig", "UserError", "analyses", "applies", "compare", "draw",
-    "draw_runs", "grid", "measure", "open_run", "open_runs", "preset", "run_all", "spread", "summarise", "tabulate", "train_run",
-    "train_runs",
+    "draw_runs", "grid", "measure", "null_twin", "open_run", "open_runs", "preset", "run_all", "spread", "summarise", "tabulate",
+    "train_run", "train_runs",
 ]  # fmt: skip
 
 

@@ -202,9 +202,10 @@ def test_a_comparison_of_runs_counts_those_that_arrive_and_those_that_do_not(mea
     if measured.attrs["analysis"] in OF_TOYS:  # there is no step that some runs reach and others do not
         assert len(table)
         return
-    assert [*table.columns][:5] == ["reached", "censored", "median", "lowest", "highest"]  # phases has the spacing too
+    columns = ["reached", "collapsed", "censored", "median", "lowest", "highest"]
+    assert [*table.columns][:6] == columns  # phases has the spacing too
     assert len(table)
-    for count in ("reached", "censored"):
+    for count in ("reached", "collapsed", "censored"):
         assert table[count].tolist() == [2 * number for number in alone[count]]
     for step in ("median", "lowest", "highest"):
         np.testing.assert_array_equal(table[step], alone[step])

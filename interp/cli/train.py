@@ -12,6 +12,7 @@ import tyro
 
 from interp.base import UserError, one_sentence
 from interp.config import RunConfig
+from interp.train.null import Null, null_twin
 from interp.train.presets import PRESETS, preset
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class Arguments:
     """Number of runs to train. They have different seeds, counted up from those given."""
     vary: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FIELD=VALUE,VALUE…")] = ()
     """Train a run for each value: train.weight-decay=0.3,1. Given several times: a run for each combination."""
+    null: Null | None = None
+    """Train the null twin: the same recipe and seeds where nothing can be generalised. `labels`: every training label is wrong.
+    `answers`: the table is drawn at random. Give it to analyses of the run by --beside."""
     machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine()
     resume: bool = False
     """Resume a run where it stopped, or up to a larger train.steps; start it if there is none. Several runs always resume."""
@@ -96,14 +100,19 @@ def parse(words: list[str]) -> Arguments:
             f"{words[0]} is a directory; to go on with it, write python -m interp.train --resume {words[0]}"
         )
     chosen = preset(words[0])
-    return tyro.cli(
+    home = Path("checkpoints") / words[0]
+    given = tyro.cli(
         Arguments,
-        default=Arguments(chosen.config, Path("checkpoints") / words[0]),
+        default=Arguments(chosen.config, home),
         args=with_tables(words[1:]),
         prog=f"python -m interp.train {words[0]}",
         description=f"{chosen.about}; about {chosen.minutes:g} minutes on 2 CPU cores.",
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands),
     )
+    if given.null is None:
+        return given
+    out = given.out if given.out != home else home.with_name(f"{home.name}-null-{given.null}")
+    return dataclasses.replace(given, config=null_twin(given.config, given.null), out=out)
 
 
 def with_tables(words: list[str]) -> list[str]:

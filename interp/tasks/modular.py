@@ -225,6 +225,10 @@ class ModularTask(TableTask):
             return f"was trained on {self.rule.formula}"
         return f"has p = {self.p}, and products are a group for prime p only"
 
+    def without_rule(self) -> "ModularTask":
+        """The task on a random table, drawn from `table_seed`."""
+        return self.but(operation="random")
+
     @property
     def place(self) -> str:
         """Where the operation is, in words."""

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from interp import figures
-from interp.maths.curves import first_lasting
+from interp.maths.curves import IN_A_ROW, reached
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
 from interp.models.network import Weights
 from interp.tasks import Examples
@@ -30,7 +30,9 @@ class Options(AnalysisOptions):
     """What counts as learned."""
 
     threshold: float = Field(default=0.99, gt=0, le=1)
-    """Accuracy that counts as having learned an answer, from which it must not fall again."""
+    """Accuracy that counts as having learned an answer."""
+    in_a_row: int = Field(default=IN_A_ROW, ge=1)
+    """Checkpoints in view one after another that must have it."""
 
 
 VARIABLES: Variables = {
@@ -56,7 +58,9 @@ def measure(seen: Sequences, options: Options) -> xr.Dataset:
 
     found = each_checkpoint(run, measures, needs=max(each.bytes for each in splits) + 3 * bytes_read(run))
     steps, by_split = np.array(run.steps), found["accuracy"].swapaxes(0, 1)
-    learned = [[first_lasting(steps, each, options.threshold) for each in split.T] for split in by_split]
+    learned = [
+        [reached(steps, each, options.threshold, options.in_a_row).step for each in split.T] for split in by_split
+    ]
     loss = {"nats": "cross-entropy"}.get(run.config.loss_units, run.config.loss_units)
     return dataset(
         run,
@@ -68,8 +72,8 @@ def measure(seen: Sequences, options: Options) -> xr.Dataset:
             "position": [name for name, keep in zip(seen.names, kept, strict=True) if keep],
         },
         definition=f"mean {loss} and share of right answers at each position where an answer is read, from float32 "
-        "logits and with the right answers before it in the prompt; learned: first checkpoint from which the accuracy stays "
-        f"at or above {options.threshold:.4g}",
+        "logits and with the right answers before it in the prompt; learned: first of "
+        f"{options.in_a_row} checkpoints in view in a row whose accuracy is {options.threshold:.4g} or more",
         source="per-token loss of 5-digit addition: Nanda et al. 2023 (arXiv 2301.05217), appendix on other tasks",
     )
 

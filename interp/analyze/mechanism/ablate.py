@@ -121,7 +121,7 @@ def choose(seen: Ablatable, options: Options) -> Chosen:
 
     def shares() -> Float[Tensor, "neuron freq"]:
         """Share of every neuron's variance at every frequency, at that checkpoint."""
-        return neuron_shares(seen, seen.posts(seen.run.final.weights))
+        return neuron_shares(seen, seen.posts(seen.settled.final.weights))
 
     clustered = beforehand(shares) > SHARE  # not where a neuron never varies: NaN
     clusters = {k: clustered[:, k - 1].nonzero()[:, 0].clone() for k in key}

@@ -116,7 +116,7 @@ class Network:
 
         def above() -> Bool[Tensor, " nontrivial"]:
             """The others whose similarity is above the threshold."""
-            logits = self.seen.prompts.outputs(self.seen.run.final.weights)
+            logits = self.seen.prompts.outputs(self.seen.settled.final.weights)
             return self.similarity(logits) > self.options.key_above
 
         return torch.cat([torch.tensor([False]), beforehand(above)])
