@@ -1,16 +1,21 @@
-"""Parts of functions of a and b that can be taken out: waves of a + b, blocks of waves of a and of b, directions.
+"""Parts of functions of a and b that can be taken out, how much of the variance they are, and what of the answers goes with them.
+
+Parts are waves of a + b, blocks of waves of a and of b, and directions.
 
 Everything is in float64; n is the number of residues.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp.maths.fourier import real_fourier_basis
+from interp.maths.fourier import frequency_norms, real_fourier_basis
 from interp.maths.restricted import blocks_3x3, waves_of
+
+AT_ONCE = 1024
+"""Rows that are converted to float64 at once."""
 
 
 def at_frequencies(table: Float[Tensor, "n d"]) -> Float[Tensor, "freq n d"]:
@@ -41,3 +46,63 @@ def plane(W_L: Float[Tensor, "d_mlp n"], frequencies: Sequence[int]) -> Float[Te
     waves = torch.cat([waves_of(W_L.shape[1], k) for k in frequencies])
     left, sizes, _ = torch.linalg.svd(W_L.double() @ waves.T, full_matrices=False)
     return left[:, sizes > 1e-6 * W_L.double().norm()]
+
+
+def variances(values: Float[Tensor, "pair d"]) -> Float[Tensor, " d"]:
+    """Variance of each column over the pairs; exactly 0 for a column that is constant. The energy of a part is their sum."""
+    first = values[:1].double()  # which is subtracted, so that a constant is exactly nothing
+    total = torch.zeros(values.shape[1], dtype=torch.float64)
+    squares = torch.zeros_like(total)
+    for rows in values.split(AT_ONCE):
+        moved = rows.double() - first
+        total += moved.sum(dim=0)
+        squares += moved.square().sum(dim=0)
+    return (squares / len(values) - (total / len(values)).square()).clamp(min=0)
+
+
+def roots(parts: Iterable[Float[Tensor, "rows d"]]) -> tuple[Float[Tensor, " d"], Float[Tensor, "rank d"]]:
+    """Mean of a function's values, and a matrix M with MᵀM = Σ (value − mean)(value − mean)ᵀ; the values come in parts.
+
+    So F·M + mean has the mean, the directions and the energy of the function for any F with orthonormal columns of mean 0.
+    """
+    number, total, squares = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    for part in parts:
+        values = part.double()
+        number, total, squares = number + len(values), total + values.sum(dim=0), squares + values.T @ values
+    mean = total / number
+    sizes, vectors = torch.linalg.eigh(squares - number * torch.outer(mean, mean))
+    kept = sizes > 1e-12 * sizes[-1].clamp(min=0)
+    return mean, sizes[kept].sqrt()[:, None] * vectors[:, kept].T
+
+
+def energies(table: Float[Tensor, "n d"]) -> Float[Tensor, " freq"]:
+    """Sum of squares of a table's part at each frequency k = 1 … ⌊n/2⌋. With n times that of the mean they sum to the whole's."""
+    return frequency_norms(table).square()
+
+
+def answer_waves(sums: Float[Tensor, "n answer"]) -> Float[Tensor, "freq cos_sin"]:
+    """Σ logit·cos(w_k(a + b − c)) and Σ logit·sin(w_k(a + b − c)) over all (a, b, c), times 2/n, for k = 1 … ⌊n/2⌋.
+
+    `sums` has the logits of c, summed over the pairs with the same a + b.
+    """
+    basis = real_fourier_basis(len(sums))[1:]
+    if len(basis) % 2:  # even n: the last frequency has no sine
+        basis = torch.cat([basis, torch.zeros_like(basis[:1])])
+    of_answers, of_sums = (each.unflatten(0, (-1, 2)).unbind(dim=1) for each in (basis, basis @ sums.double()))
+    cos, sin = of_answers
+    cos_sums, sin_sums = of_sums
+    along = (cos_sums * cos + sin_sums * sin).sum(dim=-1)
+    across = (sin_sums * cos - cos_sums * sin).sum(dim=-1)
+    return torch.stack([along, across], dim=-1)
+
+
+def waves_lost(
+    before: Float[Tensor, "freq cos_sin"], after: Float[Tensor, "freq cos_sin"], own: Bool[Tensor, " freq"]
+) -> Float[Tensor, "2"]:
+    """Share of the waves a + b − c of the logits that an ablation takes away: at its own frequencies, and at all others.
+
+    1 − ⟨before, after⟩ / ⟨before, before⟩ over the waves' cosines and sines: 1 when they are gone, 0 when they are as they were,
+    also with something orthogonal added. NaN where there were none.
+    """
+    left, power = (before * after).sum(dim=-1), before.square().sum(dim=-1)
+    return 1 - torch.stack([left[own].sum() / power[own].sum(), left[~own].sum() / power[~own].sum()])
