@@ -80,29 +80,28 @@ def energies(table: Float[Tensor, "n d"]) -> Float[Tensor, " freq"]:
     return frequency_norms(table).square()
 
 
-def answer_waves(sums: Float[Tensor, "n answer"]) -> Float[Tensor, "freq cos_sin"]:
-    """Σ logit·cos(w_k(a + b − c)) and Σ logit·sin(w_k(a + b − c)) over all (a, b, c), times 2/n, for k = 1 … ⌊n/2⌋.
+def answer_totals(sums: Float[Tensor, "n answer"]) -> Float[Tensor, " n"]:
+    """Sum of the logits over all (a, b, c) with c − a − b = s modulo n, for s = 0 … n − 1.
 
     `sums` has the logits of c, summed over the pairs with the same a + b.
     """
-    basis = real_fourier_basis(len(sums))[1:]
-    if len(basis) % 2:  # even n: the last frequency has no sine
-        basis = torch.cat([basis, torch.zeros_like(basis[:1])])
-    of_answers, of_sums = (each.unflatten(0, (-1, 2)).unbind(dim=1) for each in (basis, basis @ sums.double()))
-    cos, sin = of_answers
-    cos_sums, sin_sums = of_sums
-    along = (cos_sums * cos + sin_sums * sin).sum(dim=-1)
-    across = (sin_sums * cos - cos_sums * sin).sum(dim=-1)
-    return torch.stack([along, across], dim=-1)
+    n = len(sums)
+    twice = torch.cat(
+        [sums, sums], dim=1
+    )  # so that row a + b, read from the column a + b on, has them in the order of s
+    return twice.as_strided((n, n), (2 * n + 1, 1)).sum(dim=0)
 
 
 def waves_lost(
-    before: Float[Tensor, "freq cos_sin"], after: Float[Tensor, "freq cos_sin"], own: Bool[Tensor, " freq"]
-) -> Float[Tensor, "2"]:
-    """Share of the waves a + b − c of the logits that an ablation takes away: at its own frequencies, and at all others.
+    before: Float[Tensor, " n"], after: Float[Tensor, "*sets n"], own: Bool[Tensor, " freq"]
+) -> Float[Tensor, "*sets 2"]:
+    """Share of the logits' waves of a + b − c that an ablation takes away: at its own frequencies, and at all others.
 
-    1 − ⟨before, after⟩ / ⟨before, before⟩ over the waves' cosines and sines: 1 when they are gone, 0 when they are as they were,
-    also with something orthogonal added. NaN where there were none.
+    Both are `answer_totals`. Over the components along cos and sin(w_k(a + b − c)) it is 1 − ⟨before, after⟩ / ⟨before, before⟩:
+    1 when they are gone, 0 when they are as they were, also with something orthogonal added. NaN where there were none.
     """
-    left, power = (before * after).sum(dim=-1), before.square().sum(dim=-1)
-    return 1 - torch.stack([left[own].sum() / power[own].sum(), left[~own].sum() / power[~own].sum()])
+    basis = real_fourier_basis(len(before))[1:]
+    waves, left = basis @ before.double(), after.double() @ basis.T
+    mine = own.repeat_interleave(2)[: len(basis)].double()  # for even n the last frequency has no sine
+    of_both = torch.stack([mine, 1 - mine], dim=-1)
+    return 1 - (left * waves) @ of_both / (waves.square() @ of_both)

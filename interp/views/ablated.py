@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.base import once
@@ -40,30 +40,33 @@ class Network:
         self.whole = self.beside + self.added
         self.last_drawn: dict[str, tuple[int, Part]] = {}
 
-    def outcome(self, taken: Taken, own: Bool[Tensor, " freq"] | None = None) -> Float[Tensor, " score"]:
-        """Loss and accuracy by split, share of the answers' waves that are lost (own frequencies, others), share of the variance.
-
-        Its own frequencies are the key ones where no others are given.
-        """
-        found, sums = [], torch.zeros(self.seen.n, self.seen.n, dtype=torch.float64)
+    def outcome(self, taken: Taken) -> Float[Tensor, " outcome"]:
+        """Loss by split, accuracy by split, share of the variance in the part, and the answers' totals (`answer_totals`)."""
+        found, sums = [], torch.zeros(self.seen.n, self.seen.n)
         for rows, bag in zip(self.seen.slices, self.seen.bags, strict=True):
             logits = taken.outputs(rows)
             found.append(torch.stack(self.seen.losses_and_right(logits, self.seen.labels[rows])))
             sums += summed(logits, bag)
-        own = self.frequencies(self.chosen.key) if own is None else own
-        lost = ablation.waves_lost(self.waves, ablation.answer_waves(sums), own)
-        return torch.cat([self.seen.means(torch.cat(found, dim=1)).flatten(), lost, taken.share[None]])
-
-    def frequencies(self, ks: tuple[int, ...]) -> Bool[Tensor, " freq"]:
-        """These frequencies as a mask."""
-        return torch.isin(torch.arange(1, self.seen.n // 2 + 1), torch.tensor(ks))
+        scores = self.seen.means(torch.cat(found, dim=1)).flatten()
+        return torch.cat([scores, taken.share[None], ablation.answer_totals(sums)])
 
     @once
-    def waves(self) -> Float[Tensor, "freq cos_sin"]:
-        """Waves of a + b − c in the whole network's answers."""
-        outputs = self.untouched().outputs
-        parts = [summed(outputs(rows), bag) for rows, bag in zip(self.seen.slices, self.seen.bags, strict=True)]
-        return ablation.answer_waves(torch.stack(parts).double().sum(dim=0))
+    def untouched(self) -> Float[Tensor, " outcome"]:
+        """The outcome of the whole network."""
+        return self.outcome(Taken(self.answered(lambda rows: self.whole[rows]), NONE))
+
+    def scores(
+        self, outcomes: Float[Tensor, "*sets outcome"], own: tuple[int, ...] = ()
+    ) -> Float[Tensor, "*sets score"]:
+        """Loss by split, accuracy by split, share of the variance, and of the answers' waves the share that is lost.
+
+        The last are two: at these frequencies (the key ones, if none are given), and at all others.
+        """
+        frequencies = torch.arange(1, self.seen.n // 2 + 1)
+        mine = torch.isin(frequencies, torch.tensor(own or self.chosen.key))
+        n = self.seen.n
+        lost = ablation.waves_lost(self.untouched[-n:], outcomes[..., -n:], mine)
+        return torch.cat([outcomes[..., :-n], lost], dim=-1)
 
     def in_full(self, part: Added) -> Float[Tensor, "n*n width"]:
         """What a part adds at every row, computed as many at a time as are answered."""
@@ -72,10 +75,6 @@ class Network:
     def answered(self, total: Outputs) -> Outputs:
         """The outputs, of all that reaches the answers."""
         return lambda rows: self.tail.answer(total(rows))
-
-    def untouched(self) -> Taken:
-        """The whole network."""
-        return Taken(self.answered(lambda rows: self.whole[rows]), NONE)
 
     # Frequencies
 

@@ -131,22 +131,21 @@ def definitions(seen: Ablatable, share: float) -> list[str]:
 
 
 def outcomes(network: Network) -> dict[str, Float[Tensor, "... score"]]:
-    """All that is measured of one checkpoint: an outcome by what was taken out, and by what was drawn in its place."""
-    chosen, outcome = network.chosen, network.outcome
-    whole = outcome(network.untouched())
-    own = parts_and_ways(network, chosen.own)
+    """All that is measured of one checkpoint: scores by what was taken out, and by what was drawn in its place."""
+    chosen, every = network.chosen, range(1, network.seen.n // 2 + 1)
     energy, mean, elsewhere = in_their_place(network)
-    every = range(1, network.seen.n // 2 + 1)
-    by_number = [parts_and_ways(network, draw) for draw in chosen.by_number]
-    clusters = [of_cluster(network, k, whole) for k in every]
-    return {
-        "whole": whole,
-        "": own,
-        "random": torch.stack(by_number, dim=1),
+    found = {
+        "whole": network.untouched,
+        "": parts_and_ways(network, chosen.own),
+        "random": torch.stack([parts_and_ways(network, draw) for draw in chosen.by_number], dim=1),
         "random_energy": energy,
         "mean": mean,
         "resample": elsewhere,
-        "frequency": torch.stack([outcome(network.one_frequency(k)) for k in every]),
+        "frequency": torch.stack([network.outcome(network.one_frequency(k)) for k in every]),
+    }
+    clusters = [of_cluster(network, k) for k in every]
+    return {
+        **{name: network.scores(each) for name, each in found.items()},
         **{name: torch.stack([cluster[name] for cluster in clusters]) for name in clusters[0]},
     }
 
@@ -186,26 +185,31 @@ def in_their_place(network: Network) -> tuple[Tensor, Tensor, Tensor]:
     return torch.stack(energy), torch.stack(mean), torch.stack(elsewhere)
 
 
-def of_cluster(network: Network, k: int, whole: Float[Tensor, " score"]) -> dict[str, Float[Tensor, "... score"]]:
-    """Outcomes without one frequency's cluster, and with other things in its place; without a cluster nothing changes."""
-    chosen, own, draws = network.chosen, network.frequencies((k,)), range(network.chosen.draws)
-    if not len(chosen.cluster(k)):
-        every = whole.expand(len(QUANTILES), -1)
+def of_cluster(network: Network, k: int) -> dict[str, Float[Tensor, "... score"]]:
+    """Scores without one frequency's cluster, and with other things in its place; without a cluster nothing changes."""
+    chosen, cluster = network.chosen, network.chosen.cluster(k)
+    if not len(cluster):
+        whole = network.scores(network.untouched, (k,))
         alone = {"cluster": whole, "mean_cluster": whole}
-        return alone | dict.fromkeys(("random_cluster", "random_energy_cluster", "resample_cluster"), every)
-    added = network.in_full(network.written_by(chosen.cluster(k)))
-    part, changed = network.summand(added), network.changed(added)
-    share = network.share_of(chosen.cluster(k))
+        drawn = ("random_cluster", "random_energy_cluster", "resample_cluster")
+        return alone | dict.fromkeys(drawn, whole.expand(len(QUANTILES), -1))
+    added = network.in_full(network.written_by(cluster))
+    part, changed, share = network.summand(added), network.changed(added), network.share_of(cluster)
+
+    def scores(*found: Taken) -> Float[Tensor, "found score"]:
+        """Scores of each."""
+        return network.scores(torch.stack([network.outcome(taken) for taken in found]), (k,))
 
     def over_draws(found: Iterable[Taken]) -> Float[Tensor, "quantile score"]:
         """Quantiles: most frequencies have no cluster, and every draw of each would fill most of the results."""
-        outcomes = torch.stack([network.outcome(taken, own) for taken in found])
-        return outcomes.quantile(torch.tensor(QUANTILES, dtype=torch.float64), dim=0)
+        return scores(*found).quantile(torch.tensor(QUANTILES, dtype=torch.float64), dim=0)
 
+    own, mean = scores(network.less(part.pieces, share), Taken(changed(to_mean), NONE))
+    pairs = map(chosen.pairs, range(chosen.draws))
     return {
-        "cluster": network.outcome(network.less(part.pieces, share), own),
+        "cluster": own,
+        "mean_cluster": mean,
         "random_cluster": over_draws(network.others(k, draw) for draw in chosen.by_number),
         "random_energy_cluster": over_draws(network.less(draw.of_pairs(part), share) for draw in chosen.by_energy),
-        "mean_cluster": network.outcome(Taken(changed(to_mean), NONE), own),
-        "resample_cluster": over_draws(Taken(changed(to_other_pairs(chosen.pairs(draw))), NONE) for draw in draws),
+        "resample_cluster": over_draws(Taken(changed(to_other_pairs(order)), NONE) for order in pairs),
     }

@@ -151,7 +151,7 @@ class Summand:
     @once
     def moments(self) -> tuple[Float[Tensor, " width"], Float[Tensor, "function width"]]:
         """Its mean, and a root of its scatter (`roots`)."""
-        return roots(sum((piece(rows) for piece in self.pieces), torch.zeros(())) for rows in self.slices)
+        return roots(torch.stack([piece(rows) for piece in self.pieces]).sum(dim=0) for rows in self.slices)
 
 
 @dataclass(frozen=True)
@@ -211,6 +211,8 @@ class ByEnergy(Own):
 
     def of_pairs(self, part: Summand) -> Sequence[Added]:
         """A part of the sum that reaches the answers, with random functions of the pairs."""
+        if not part.pieces:
+            return []
         (mean, root), functions = part.moments, self.chosen.functions_of_pairs(self.draw)
         mean, root = mean.float(), root.float()
         return [lambda rows: functions[rows, : len(root)] @ root + mean]

@@ -31,10 +31,10 @@ class Options(AnalysisOptions):
     frequencies: tuple[int, ...] = ()
     """These key frequencies instead, such as --frequencies 14 35 41 42 52."""
     checkpoints: int = Field(default=40, ge=1)
-    """How many are measured at most, evenly chosen among those in view: each is answered some seven hundred times over."""
+    """How many are measured at most, evenly chosen among those in view: each is answered some six hundred times over."""
     repeats: int = Field(default=20, ge=1, le=1000)
     """Random removals of the same number beside each ablation."""
-    draws: int = Field(default=5, ge=1, le=1000)
+    draws: int = Field(default=3, ge=1, le=1000)
     """Random removals of the same energy beside each ablation, and random pairs for resample ablation."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of all draws, which are the same at every checkpoint."""
@@ -143,10 +143,10 @@ def choose(seen: Ablatable, options: Options) -> Chosen:
 
 
 def by_measure(found: dict[str, Float[np.ndarray, "... score"]], splits: int) -> dict[str, Float[np.ndarray, "..."]]:
-    """What VARIABLES names, from outcomes: loss and accuracy by split, waves lost at own and other frequencies, share."""
+    """What VARIABLES names, from scores: loss and accuracy by split, share, waves lost at own and at other frequencies."""
     values = {}
     for name, scores in found.items():
-        own, others, share = (scores[..., 2 * splits + place] for place in range(3))
+        share, own, others = (scores[..., 2 * splits + place] for place in range(3))
         measured = {
             "loss": scores[..., :splits],
             "accuracy": scores[..., splits : 2 * splits],

@@ -181,6 +181,11 @@ class LastLayer(Ways):
             "attention skip": self.resid_pre,
         }
 
+    @once
+    def lengths(self) -> dict[str, Float[Tensor, "rows 1"]]:
+        """Norm of what passes on each way."""
+        return {name: carried.norm(dim=1, keepdim=True) for name, carried in self.carried.items()}
+
     def without(self, name: str) -> Outputs:
         """The logits when nothing passes on that way; what the neurons make of the rest follows, except of the MLP's skip."""
         carried = self.carried[name]
@@ -277,7 +282,7 @@ class AlongDirections(Ways):
 
     def without(self, name: str) -> Outputs:
         """The logits of a residual stream from which as much as passes on that way is taken out along the directions."""
-        layer, tail, lengths = self.layer, self.layer.tail, self.lengths(name)
+        layer, tail, lengths = self.layer, self.layer.tail, self.layer.lengths[name]
         if name == MLP_SKIP:
             return lambda rows: tail.answer(layer.whole[rows] - lengths[rows] * self.added[rows])
         if not tail.linear:
@@ -290,18 +295,18 @@ class AlongDirections(Ways):
 
         return logits
 
-    def lengths(self, name: str) -> Float[Tensor, "rows 1"]:
-        """Norm of what passes on that way."""
-        return self.layer.carried[name].norm(dim=1, keepdim=True)
-
     def share(self, name: str) -> Float[Tensor, ""]:
         """Variance of what is taken out along the directions over that of the sum that the way joins."""
-        layer, lengths = self.layer, self.lengths(name)
+        layer, lengths = self.layer, self.layer.lengths[name]
         if name == MLP_SKIP:
-            return variances(lengths * self.added).sum() / layer.variance_of_whole
-        # The directions have length 1: the mean square is that of the lengths, and no vector has to be made.
-        mean = (lengths.T @ self.directions)[0].double() / len(lengths)
-        return (lengths.double().square().mean() - mean.square().sum()) / layer.variance_of_stream
+            return self.variance(lengths, self.added) / layer.variance_of_whole
+        return self.variance(lengths, self.directions) / layer.variance_of_stream
+
+    def variance(self, lengths: Float[Tensor, "rows 1"], vectors: Float[Tensor, "rows width"]) -> Float[Tensor, ""]:
+        """Variance of lengths·vectors, which are not made: mean square less the square of the mean."""
+        squares = lengths[:, 0].double().square() @ vectors.square().sum(dim=1).double()
+        mean = (lengths.T @ vectors)[0].double() / len(lengths)
+        return squares / len(lengths) - mean.square().sum()
 
     def along(self, directions: Float[Tensor, "rows d_model"]) -> "AlongDirections":
         """The layer's ways along other directions."""
