@@ -60,7 +60,7 @@ def variances(values: Float[Tensor, "pair d"]) -> Float[Tensor, " d"]:
     return (squares / len(values) - (total / len(values)).square()).clamp(min=0)
 
 
-def roots(parts: Iterable[Float[Tensor, "rows d"]]) -> tuple[Float[Tensor, " d"], Float[Tensor, "rank d"]]:
+def roots(parts: Iterable[Float[Tensor, "_ d"]]) -> tuple[Float[Tensor, " d"], Float[Tensor, "rank d"]]:
     """Mean of a function's values, and a matrix M with MᵀM = Σ (value − mean)(value − mean)ᵀ; the values come in parts.
 
     So F·M + mean has the mean, the directions and the energy of the function for any F with orthonormal columns of mean 0.
