@@ -333,11 +333,11 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
         removed, kept = (here.sel(ablation=f"{part}: keys {what}") for what in ("removed", "kept"))
         table[f"{part}: necessity"] = three(removed, "loss", ".2g")
         table[f"{part}: sufficiency"] = three(kept, "loss", ".2g")
-        table[f"{part}: keys lost"] = three(removed, "own_lost", ".2f")
+        table[f"{part}: keys lost"] = three(removed, "own_lost", "z.2f")
         table[f"{part}: share"] = three(removed, "share", ".2%")
     clusters = found.sel(freq=found["cluster_size"] > 0).mean("freq")
     if found["cluster_size"].any():
-        table["one cluster: specificity"] = three(clusters, "cluster_specificity", ".2f")
+        table["one cluster: specificity"] = three(clusters, "cluster_specificity", "z.2f")
     for name in (name for name in REPLACED if name in found["replaced"].values):
         own = here.sel(replaced=name)
         losses = (here["loss"].sel(ablation=name), own["mean_loss"], own["resample_loss"].median("draw"))
