@@ -8,9 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.models.network import Change, Outputs
-from interp.views.ablatable import Ablatable
+from interp.views.ablatable import Ablatable, rows_at_a_time
 from interp.views.ablated import NONE, Network, Taken
 from interp.views.draws import Own, to_mean, to_other_pairs
+from interp.views.keys import final_bytes
 
 Question = Literal["necessity", "sufficiency"]
 """Name of what an ablation asks: does it break without the part, or does it work with the part alone?"""
@@ -213,3 +214,17 @@ def of_cluster(network: Network, k: int) -> dict[str, Float[Tensor, "... score"]
         "random_energy_cluster": over_draws(network.less(draw.of_pairs(part), share) for draw in chosen.by_energy),
         "resample_cluster": over_draws(Taken(changed(to_other_pairs(order)), NONE) for order in pairs),
     }
+
+
+def bytes_at_work(seen: Ablatable, draws: int) -> int:
+    """What one checkpoint takes at most: activations, what each part writes, one more forward pass, and random functions."""
+    n, ways = seen.n, [route.width for route in seen.roles.routes.values()]
+    activations = seen.run.config.model.cost(seen.run.task.shape).work
+    width = max(n, *ways, 0)  # of what reaches the answers
+    kept = seen.bytes(activations + sum(ways) + 3 * max(ways, default=0) + 15 * width)
+    by_frequency = 8 * (n // 2) * n * 3 * (width + len(seen.operands) * seen.embeds.width)
+    at_a_time = 40 * rows_at_a_time(n) * (seen.neurons.width + width)
+    functions = seen.bytes((draws + 8) * width)  # those of all draws, and one being made in float64
+    replaced = seen.bytes(seen.neurons.width + 4 * width)
+    total = seen.forward_bytes + max(kept + by_frequency + replaced, final_bytes(seen)) + at_a_time + functions
+    return 5 * total // 4  # what is freed is kept, and not all of it fits what is asked for next

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from interp import figures
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset, frequency_axis, named
-from interp.views.ablatable import Ablatable, rows_at_a_time
+from interp.views.ablatable import Ablatable
 from interp.views.ablated import Network
-from interp.views.ablations import QUANTILES, ablations, definitions, outcomes, questions, replaced
+from interp.views.ablations import QUANTILES, ablations, bytes_at_work, definitions, outcomes, questions, replaced
 from interp.views.draws import Chosen
-from interp.views.keys import KeyRule, final_bytes, final_keys, neuron_shares
+from interp.views.keys import KeyRule, final_keys, neuron_shares
 from interp.views.walk import beforehand, bytes_read, each_checkpoint, evenly, needs_memory
 
 SHARE = 0.85
@@ -92,7 +92,7 @@ def measure(seen: Ablatable, options: Options) -> xr.Dataset:
     at every other: it is asked since when the network rests on what it ends with.
     """
     seen = replace(seen, run=evenly(seen.run, options.checkpoints))
-    needs = bytes_at_work(seen, options)
+    needs = bytes_at_work(seen, options.draws)
     needs_memory(seen.run, needs + bytes_read(seen.run))
     chosen = choose(seen, options)
     found = each_checkpoint(seen.run, lambda weights: outcomes(Network(chosen, weights)), needs=needs)
@@ -156,20 +156,6 @@ def by_measure(found: dict[str, Float[np.ndarray, "... score"]], splits: int) ->
         }
         values |= {variable(name, measure): measured[measure] for measure in MEASURES if measure in LEFT[name][2]}
     return values
-
-
-def bytes_at_work(seen: Ablatable, options: Options) -> int:
-    """What one checkpoint takes at most: activations, what each part writes, one more forward pass, and random functions."""
-    n, ways = seen.n, [route.width for route in seen.roles.routes.values()]
-    activations = seen.run.config.model.cost(seen.run.task.shape).work
-    width = max(n, *ways, 0)  # of what reaches the answers
-    kept = seen.bytes(activations + sum(ways) + 3 * max(ways, default=0) + 15 * width)
-    by_frequency = 8 * (n // 2) * n * 3 * (width + len(seen.operands) * seen.embeds.width)
-    at_a_time = 40 * rows_at_a_time(n) * (seen.neurons.width + width)
-    functions = seen.bytes((options.draws + 8) * width)  # those of all draws, and one being made in float64
-    replaced = seen.bytes(seen.neurons.width + 4 * width)
-    total = seen.forward_bytes + max(kept + by_frequency + replaced, final_bytes(seen)) + at_a_time + functions
-    return 5 * total // 4  # what is freed is kept, and not all of it fits what is asked for next
 
 
 # What is shown
