@@ -45,6 +45,14 @@ def test_progress_measures(tmp_path):
     assert (seeds["restricted loss"] < seeds["test loss"]).all()
     assert (seeds["excluded loss"] > 1).all()
     assert (seeds["the same at random, median of 20"] < 0.01).all()
+    # … because as many others hold next to nothing: as much energy costs nearly as much, and takes other things away.
+    held = seeds["neurons' variance in the keys' part"] / seeds["in as many other frequencies, median"]
+    assert (held > 100).all()
+    assert (seeds["the same energy at random, median"] > 1).all()
+    assert (seeds["test loss with that part alone"] < 0.01).all()
+    assert (seeds["as much energy alone, median"] > 3).all()
+    assert (seeds["key waves of the answers lost without it"] > 0.9).all()
+    assert (abs(seeds["lost with as much energy at random, median"]) < 0.1).all()
     assert tables["leads"].loc["half way, test accuracy", "reached"] == 2
     assert isinstance(study.draw(tables["curves"]), go.Figure)
     again = study.study("quick", 2, tmp_path)["seeds"]  # what is trained stays
