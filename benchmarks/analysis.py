@@ -103,13 +103,16 @@ def stacked(each: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
 
 
 def spectrum(V: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Power, Gini coefficient and inverse participation ratio of a matrix over the waves."""
+    """Power, Gini coefficient and inverse participation ratios of a matrix over the waves."""
     sizes = V.norm(dim=1)
     squares = sizes.square().view(-1, 2).sum(dim=1)
     power, n = squares / squares.sum(), len(sizes)
     weight = (n - torch.arange(1, n + 1) + 0.5) / n
     gini = 1 - 2 * (sizes.sort().values * weight).sum() / sizes.sum()
-    return {"power": power, "norm": squares.sqrt(), "gini": gini, "ipr": power.square().sum()}
+    columns = V.square().view(n // 2, 2, -1).sum(dim=1)
+    neuron = (columns / columns.sum(dim=0)).square().sum(dim=0).mean()
+    network = power.square().sum()
+    return {"power": power, "norm": squares.sqrt(), "gini": gini, "ipr_network": network, "ipr_neuron": neuron}
 
 
 def superposition(V: torch.Tensor) -> dict[str, torch.Tensor]:
