@@ -287,6 +287,21 @@ def test_tsne_keeps_neighbours_of_a_planted_ring(plant):
     assert found["pca_share"].sel(step=1, matrix="W_E").item() == pytest.approx(1)
 
 
+def test_random_matrices_for_comparison_are_averaged_and_one_alone_has_no_error(plant):
+    run = plant(nothing)
+    one, two, three = (
+        analyze.measure(run, "tsne", perplexity=4.0, iterations=300, random_draws=draws).attrs for draws in (1, 2, 3)
+    )
+    assert not [name for name in one if name.endswith("_error")]
+    for name in ("random_kl", "random_trustworthiness"):
+        first = one[name]
+        second = 2 * two[name] - first
+        third = 3 * three[name] - 2 * two[name]
+        drawn = np.array([first, second, third])
+        assert three[f"{name}_error"] == pytest.approx(drawn.std(ddof=1) / math.sqrt(3))
+        assert len(set(drawn.round(6).tolist())) == 3
+
+
 def test_no_turn_brings_a_frame_nearer_to_the_one_before(plant):
     found = analyze.measure(plant(put_circle(1), nothing, put_circle(2)), "tsne", perplexity=4.0)
     for kind in ("tsne", "pca"):
