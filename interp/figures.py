@@ -180,6 +180,29 @@ def line(
     )
 
 
+def error_band(
+    figure: go.Figure, values: xr.DataArray, error: xr.DataArray, colour: str, row: int = 1, **more: Any
+) -> None:
+    """Shade one standard error to either side of a curve over steps; nothing where it is not known."""
+    known = np.flatnonzero(error.notnull().values)
+    steps, middle, by = (each.values[known] for each in (values["step"], values, error))
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    if len(known):
+        figure.add_scatter(
+            x=np.concatenate([steps, steps[::-1]]),
+            y=np.concatenate([middle + by, (middle - by)[::-1]]),
+            fill="toself",
+            fillcolor=f"rgba({red},{green},{blue},0.18)",
+            line={"width": 0},
+            mode="lines",
+            hoverinfo="skip",
+            showlegend=False,
+            row=row,
+            col=1,
+            **more,
+        )
+
+
 def losses(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
     """Draw train and test loss on a logarithmic axis."""
     for split, colour in (("train", TRAIN), ("test", TEST)):

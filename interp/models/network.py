@@ -74,6 +74,8 @@ class Matrix:
     """Length of a row of an embedding, and of a column of an unembedding or readout."""
     put: Callable[[Weights, Tensor], Weights] | None = None
     """Weights with another matrix in its place; None if it is made of several weights, and cannot be put back."""
+    of_neurons: bool = False
+    """Whether an embedding's columns are neurons. Those of a residual stream are not: another basis gives other columns."""
 
 
 @dataclass(frozen=True)
