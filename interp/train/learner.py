@@ -192,11 +192,12 @@ class Learner:
         ]
 
     def state(self, run: int) -> dict[str, Tensor]:
-        """State of one run that its next step depends on: its parameters, and the optimiser's tensors for each."""
+        """State of one run that its next step depends on: copies of its parameters, and of the optimiser's tensors for each."""
         weights = {f"model/{name}": tensor for name, tensor in self.parameters(run).items()}
         kept = optimizer_tensors(self.optimizers[run], self.learned)
         kept |= {key: tensor for method in self.methods for key, tensor in method.state(run).items()}
-        return weights | {f"optimizer/{key}": tensor for key, tensor in kept.items()}
+        state = weights | {f"optimizer/{key}": tensor for key, tensor in kept.items()}
+        return {key: tensor.clone() for key, tensor in state.items()}
 
     @torch.no_grad()
     def restore(self, run: int, state: dict[str, Tensor]) -> None:
