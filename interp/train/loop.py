@@ -211,7 +211,8 @@ class Batch:
                     if step in with_checkpoint:
                         for run, writer in self.sound(writers):
                             writer.checkpoint(step, learner.parameters(run))
-                    if stopping or step == until or time.monotonic() - saved_at > RESUME_SECONDS:
+                    # At step 0 too: a run with a step beyond it always has a state to go on from.
+                    if step == 0 or stopping or step == until or time.monotonic() - saved_at > RESUME_SECONDS:
                         for run, writer in self.sound(writers):
                             writer.save_resume(step, learner.state(run))
                         saved_at = time.monotonic()
