@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
-from interp.base import Frozen
+from interp.base import Frozen, shortened
 from interp.models import FAMILIES, Family, TransformerSpec
 from interp.recipe import Seeds, TrainConfig
 from interp.tasks import TASKS, Corruption, Examples, ModularTask, Split, Task
@@ -86,7 +86,7 @@ def differences(ours: RunConfig, theirs: RunConfig) -> list[str]:
     """Fields in which two configurations differ, by dotted name, each with both values in words."""
     flat_ours, flat_theirs = flatten(ours.model_dump()), flatten(theirs.model_dump())
     return [
-        f"{name} is {flat_theirs.get(name)!r} there and {flat_ours.get(name)!r} here"
+        f"{name} is {shortened(flat_theirs.get(name))} there and {shortened(flat_ours.get(name))} here"
         for name in sorted(flat_ours | flat_theirs)
         if flat_ours.get(name) != flat_theirs.get(name)
     ]

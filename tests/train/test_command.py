@@ -154,3 +154,58 @@ def test_the_bar_shows_step_time_left_losses_and_accuracies(tmp_path, width):
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 130
+
+
+@pytest.mark.parametrize("joined", [False, True], ids=["apart", "with ="])
+def test_a_table_of_answers_is_read_from_a_file_and_the_run_needs_the_file_no_more(tmp_path, joined):
+    file = tmp_path / "answers.csv"
+    pairs = [(x, y) for x in range(11) for y in range(11) if x != y]
+    file.write_text(
+        "\ufeffx, y, answer\n" + "".join(f"{x},{y},{(x * x + y) % 11}\n" for x, y in pairs), encoding="utf-8"
+    )
+    words = [f"--task.operation={file}"] if joined else ["--task.operation", str(file)]
+    assert command.main(["quick", *TINY, *words, "--out", str(tmp_path / "table")]) == 0
+    file.unlink()
+    run = open_run(tmp_path / "table")
+    assert run.task.table().inputs[:, :2].tolist() == [list(pair) for pair in pairs]
+    assert command.main(["--resume", str(tmp_path / "table")]) == 0
+    same = command.main(
+        ["quick", *TINY, "--task.operation", "0*(1/(x-y)) + x**2 + y", "--out", str(tmp_path / "formula")]
+    )
+    assert same == 0
+    ours, theirs = run.final.weights, open_run(tmp_path / "formula").final.weights
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_file_without_answers_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    for file, sentence in (
+        ("a.csv", "a.csv should have the columns x, y and answer"),
+        ("b.csv", "b.csv cannot be opened"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            command.main(["quick", "--task.operation", str(tmp_path / file)])
+        assert stopped.value.code == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_resume_says_that_a_run_is_finished_and_never_begins_it_again(tmp_path, capsys):
+    import shutil
+
+    from helpers import files
+
+    out = tmp_path / "x"
+    assert command.main(["quick", *TINY, "--out", str(out)]) == 0
+    shutil.rmtree(out / "resume")
+    before = files(open_run(out))
+    capsys.readouterr()
+    assert command.main(["--resume", str(out)]) == 0
+    assert f"{out} is finished: it has all of its 20 steps" in capsys.readouterr().err
+    for longer in (["quick", *TINY[:-1], "30", "--out", str(out), "--resume"],):
+        with pytest.raises(SystemExit) as stopped:
+            command.main(longer)
+        assert stopped.value.code == 2
+        said = capsys.readouterr().err
+        assert f"{out} has no resume state, so training cannot go on after its step 20" in said
+        assert f"--from {out}@20" in said
+    assert files(open_run(out)) == before
