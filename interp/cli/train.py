@@ -46,6 +46,9 @@ class Arguments:
     config: Annotated[RunConfig, tyro.conf.arg(name="")]
     out: Path
     """Directory of the run. For several runs: the directory of their directories."""
+    start: Annotated[str, tyro.conf.arg(name="from", metavar="DIR[@STEP]", help_behavior_hint="(default: none)")] = ""
+    """Begin with the weights of a checkpoint of another run, by default its last one, in place of initial weights. Task, data
+    and training may be others, as long as the weights fit. The optimiser begins anew."""
     n_seeds: int = 1
     """Number of runs to train. They have different seeds, counted up from those given."""
     vary: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FIELD=VALUE,VALUE…")] = ()
@@ -138,6 +141,15 @@ TABLES: "dict[str, tuple[str, Callable[[str], str]]]" = {
     "--task.operation": ("a table of answers", lambda text: given.write(given.read_csv(text))),
 }
 """Tables that are read from files, by the option that takes the file: in words, and from its text to the configuration."""
+
+
+def with_start(arguments: Arguments) -> Arguments:
+    """Options whose configuration has the start that --from names."""
+    if not arguments.start:
+        return arguments
+    from interp.store.start import start_from
+
+    return dataclasses.replace(arguments, config=arguments.config.but(start=start_from(arguments.start)))
 
 
 def share_the_processor() -> None:
@@ -258,4 +270,4 @@ def main(words: list[str]) -> int:
         return 0 if words else 2
     with one_sentence():
         share_the_processor()
-        return run(parse(words))
+        return run(with_start(parse(words)))

@@ -26,6 +26,11 @@ def summary(path: Path, record: Record, steps: Sequence[int], history: "Callable
         "task": task(record),
         "model": model(record),
         "training": f"{training(record)}, {max(done, *steps, 0):,} of {config.train.steps:,} steps",
+        **(
+            {"start": f"weights of {config.start.path} at step {config.start.step:,}, optimiser anew"}
+            if config.start
+            else {}
+        ),
         "checkpoints": f"{len(steps)}, steps {steps[0]:,} to {steps[-1]:,}" if steps else "none",
     }
     if last is not None:

@@ -158,8 +158,13 @@ def refuse_another(path: Path, record: Record, config: RunConfig) -> None:
     # last one.
     ours, theirs = config.train, record.config.train
     if ours.schedule == "constant" and ours.steps > theirs.steps:
-        theirs = theirs.but(steps=ours.steps, examples=ours.examples)
-    odd = differences(config, record.config.but(train=theirs))
+        # A list of steps with a checkpoint may go further too, if it is the same as far as the run was to go.
+        same = [step for step in ours.checkpoint_steps if step <= theirs.steps] == list(theirs.checkpoint_steps)
+        listed = ours.checkpoint_steps if same and theirs.checkpoint_steps else theirs.checkpoint_steps
+        theirs = theirs.but(steps=ours.steps, examples=ours.examples, checkpoint_steps=listed)
+    # The other run that it began from may have moved: its weights are known by their digest.
+    start = config.start if config.start.sha256 == record.config.start.sha256 else record.config.start
+    odd = differences(config, record.config.but(train=theirs, start=start))
     if odd:
         raise UserError(f"{path} holds another run: {'; '.join(odd)}; resume it as it was, or choose another --out")
 

@@ -189,6 +189,30 @@ def test_a_file_without_answers_is_one_sentence(tmp_path, capsys):
         assert sentence in capsys.readouterr().err
 
 
+def test_a_run_begins_from_another_and_its_record_says_so(tmp_path, capsys):
+    first, second = str(tmp_path / "a"), str(tmp_path / "b")
+    assert command.main(["quick", *TINY, "--train.checkpoint-steps", "3", "7", "--out", first]) == 0
+    assert open_run(first).steps == (0, 3, 7, 20)
+    other = ["--task.operation", "x*y + 1", "--train.weight-decay", "0.1"]
+    assert command.main(["quick", *TINY, *other, "--from", f"{first}@7", "--out", second]) == 0
+    run = open_run(second)
+    assert (run.config.start.path, run.config.start.step) == (first, 7)
+    assert torch.equal(run.first.weights["embed.W_E"], open_run(first).at(7).weights["embed.W_E"])
+    grid = ["--n-seeds", "2", "--from", first, "--out", str(tmp_path / "grid")]
+    assert command.main(["quick", *TINY, *grid]) == 0
+    for seed in (0, 1):
+        begun = open_run(tmp_path / f"grid/seed={seed}")
+        assert torch.equal(begun.first.weights["embed.W_E"], open_run(first).final.weights["embed.W_E"])
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        command.main(["quick", *TINY[2:], "--from", f"{first}@7", "--out", str(tmp_path / "c")])
+    assert (
+        "does not fit the run that is to begin from it: its embed.W_E is 12 × 8, and 54 × 8 is needed"
+        in capsys.readouterr().err
+    )
+    assert not (tmp_path / "c").exists()
+
+
 def test_resume_says_that_a_run_is_finished_and_never_begins_it_again(tmp_path, capsys):
     import shutil
 
@@ -209,3 +233,4 @@ def test_resume_says_that_a_run_is_finished_and_never_begins_it_again(tmp_path, 
         assert f"{out} has no resume state, so training cannot go on after its step 20" in said
         assert f"--from {out}@20" in said
     assert files(open_run(out)) == before
+    assert command.main(["quick", *TINY[:-1], "30", "--from", f"{out}@20", "--out", str(tmp_path / "y")]) == 0
