@@ -35,6 +35,9 @@ class Arguments:
     """Take the last n checkpoints only."""
     steps: tuple[int, ...] = ()
     """Take the checkpoints of these steps only. Give them after DIR: --steps 0 100 900."""
+    with_newest: bool = False
+    """Add the weights of the newest resume state where they are newer than the last checkpoint, as in a run that was stopped
+    between two."""
     memory: Annotated[str | None, tyro.conf.arg(metavar="SIZE", help_behavior_hint="(default: a quarter of RAM)")] = (
         None
     )
@@ -206,6 +209,7 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments) -> dict[str,
     from interp.store import open_run
 
     run = open_run(path).select(every=arguments.every, last=arguments.last, steps=arguments.steps)
+    run = run.with_newest() if arguments.with_newest else run
     run = run if arguments.memory is None else run.within(arguments.memory)
     if arguments.skip_broken:
         run, faults = run.without_broken()

@@ -26,6 +26,7 @@ IRRELEVANT = (
     "train.log_every",
     "train.checkpoint_every",
     "train.checkpoints_per_decade",
+    "train.checkpoint_steps",
     "train.precision",
 )
 """Fields that say how interp would train and log. They mean nothing for a run that is only read."""

@@ -15,7 +15,7 @@ from interp.maths.losses import accuracy, cross_entropy
 from interp.models import TransformerSpec
 from interp.models.transformer.shared import SharedForward
 from interp.store.tensors import Tensors
-from interp.tasks import ModularTask, UnknownTask
+from interp.tasks import OPERATIONS, ModularTask, UnknownTask
 
 RIGHT = 0.9
 """Least accuracy on the whole table of a network that counts as having learned an operation."""
@@ -85,7 +85,7 @@ def tasks_of(shape: UnknownTask, told: Mapping[str, Any]) -> list[ModularTask]:
 
 def values(field: str) -> tuple[str, ...]:
     """Possible values of a field of the task."""
-    return get_args(ModularTask.model_fields[field].annotation)
+    return tuple(OPERATIONS) if field == "operation" else get_args(ModularTask.model_fields[field].annotation)
 
 
 def choices(told: Mapping[str, Any], n_layers: int) -> list[Choice]:
