@@ -20,6 +20,8 @@ class GivenTask:
 
     operation: str | None = None
     """Operation, such as add. If not given, it is found by trying every one, provided that the weights have learned it."""
+    group: str | None = None
+    """Group, such as S5, C113, D59 or A5, for weights that compose its elements. How these are numbered is found by trial."""
     p: int | None = None
     """Modulus."""
     prompt: Literal["ab=", "ab", "aob="] | None = None
@@ -80,6 +82,7 @@ SRC is one of
   a HookedTransformer's state dict: .pth, .pt or .safetensors; the grokking demo's file; a folder of *_STEP.pt
   a file of Nanda et al. (2023), or a folder with EPOCH.pth, init.pth, final.pth; loss curves without weights
   config_ID.json or model_ID.pt of Zhong et al. (2023), or a folder of such pairs
+  a folder with cfg.json and model.pt of Chughtai et al. (2023), or a folder of such folders
 
 Pickles are opened without running what is in them. What files do not tell stays unknown, or is given by options:
 python -m interp.convert SRC --help"""

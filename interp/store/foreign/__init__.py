@@ -6,7 +6,7 @@ from typing import Any
 
 from interp.base import UserError
 from interp.store.files import CheckpointError
-from interp.store.foreign import nanda, transformer_lens, zhong
+from interp.store.foreign import nanda, rep_theory, series, transformer_lens, zhong
 from interp.store.foreign.contents import Contents
 from interp.store.foreign.describe import Foreign, describe
 from interp.store.foreign.pickles import in_a_sentence, load
@@ -14,7 +14,8 @@ from interp.store.foreign.write import write_foreign
 
 KNOWN = (
     "a HookedTransformer's state dict (.pth, .pt, .safetensors), the grokking demo's file, a folder of *_STEP.pt, files or "
-    "a folder of Nanda et al., config_ID.json with model_ID.pt of Zhong et al."
+    "a folder of Nanda et al., config_ID.json with model_ID.pt of Zhong et al., a folder with cfg.json and model.pt of "
+    "Chughtai et al., a dictionary {epoch: state dict}"
 )
 
 
@@ -42,15 +43,25 @@ def read_foreign(path: str | Path, given: Mapping[str, Mapping[str, Any]] | None
 
 def recognise_folder(path: Path) -> list[Contents] | None:
     """Contents of the runs in a folder, by the first layout that recognises it; None if none does."""
-    return zhong.recognise(path) or nanda.recognise_folder(path) or transformer_lens.recognise_folder(path)
+    return (
+        rep_theory.recognise(path)
+        or zhong.recognise(path)
+        or nanda.recognise_folder(path)
+        or transformer_lens.recognise_folder(path)
+    )
 
 
 def recognise_file(path: Path) -> list[Contents] | None:
     """Contents of the runs in a file, by the first layout that recognises it; None if none does."""
-    if found := zhong.recognise(path):
+    if found := rep_theory.recognise(path) or zhong.recognise(path):
         return found
     content = load(path)
-    return nanda.recognise(path, content) or transformer_lens.recognise(path, content)
+    return (
+        series.by_epoch(path, content)
+        or nanda.recognise(path, content)
+        or transformer_lens.recognise(path, content)
+        or series.alone(path, content)
+    )
 
 
 __all__ = ["Foreign", "read_foreign", "write_foreign"]

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from interp.base import UserError
 from interp.models import TransformerSpec
+from interp.shape import Shape
 from interp.store.files import CheckpointError
 from interp.store.tensors import Tensors
-from interp.tasks import UnknownTask
 
 State = dict[str, Tensor]
 
@@ -93,16 +93,10 @@ def spec_of(state: State, model: dict[str, Any]) -> TransformerSpec:
     return TransformerSpec(**{**model, **told, **widths})
 
 
-def shape_of(state: State) -> UnknownTask:
-    """The task as far as the shapes of weights tell it: numbers of tokens, positions and answers."""
-    return UnknownTask(
-        n_ctx=len(state["pos_embed.W_pos"]), d_vocab=len(state["embed.W_E"]), d_vocab_out=state["unembed.W_U"].shape[1]
-    )
-
-
 def shapes(spec: TransformerSpec, state: State) -> dict[str, tuple[int, ...]]:
     """Shape of every parameter that a model of these widths has, by name."""
-    return spec.tensor_shapes(shape_of(state).shape)
+    n_ctx, d_vocab, answers = len(state["pos_embed.W_pos"]), len(state["embed.W_E"]), state["unembed.W_U"].shape[1]
+    return spec.tensor_shapes(Shape.of_tokens(n_ctx, d_vocab, answers))
 
 
 def unfit(path: Path, state: State, error: Exception) -> CheckpointError:
