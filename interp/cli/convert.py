@@ -26,6 +26,8 @@ class GivenTask:
     """Modulus."""
     prompt: Literal["ab=", "ab", "aob="] | None = None
     """Tokens of a prompt."""
+    sparsity: float | None = None
+    """Probability that a feature is 0, of a toy model's task."""
     train_fraction: float | None = None
     """Share of the table that was trained on, between 0 and 1."""
 
@@ -36,6 +38,8 @@ class GivenModel:
 
     act_fn: Literal["relu", "gelu", "silu", "solu", "solu_ln"] | None = None
     """Activation of the neurons."""
+    output: Literal["relu", "gelu", "silu", "none"] | None = None
+    """Activation of a toy model's output."""
     normalization: Literal["none", "LN", "LNPre"] | None = None
     """LayerNorm before each sublayer and the unembedding."""
     attention: Literal["causal", "bidirectional"] | None = None
@@ -83,6 +87,7 @@ SRC is one of
   a file of Nanda et al. (2023), or a folder with EPOCH.pth, init.pth, final.pth; loss curves without weights
   config_ID.json or model_ID.pt of Zhong et al. (2023), or a folder of such pairs
   a folder with cfg.json and model.pt of Chughtai et al. (2023), or a folder of such folders
+  W and b_final of toy models of superposition, of one or several instances; {epoch: state dict} of any of these
 
 Pickles are opened without running what is in them. What files do not tell stays unknown, or is given by options:
 python -m interp.convert SRC --help"""

@@ -6,7 +6,7 @@ from typing import Any
 
 from interp.base import UserError
 from interp.store.files import CheckpointError
-from interp.store.foreign import nanda, rep_theory, series, transformer_lens, zhong
+from interp.store.foreign import families, nanda, rep_theory, series, transformer_lens, zhong
 from interp.store.foreign.contents import Contents
 from interp.store.foreign.describe import Foreign, describe
 from interp.store.foreign.pickles import in_a_sentence, load
@@ -15,7 +15,7 @@ from interp.store.foreign.write import write_foreign
 KNOWN = (
     "a HookedTransformer's state dict (.pth, .pt, .safetensors), the grokking demo's file, a folder of *_STEP.pt, files or "
     "a folder of Nanda et al., config_ID.json with model_ID.pt of Zhong et al., a folder with cfg.json and model.pt of "
-    "Chughtai et al., a dictionary {epoch: state dict}"
+    "Chughtai et al., a dictionary {epoch: state dict}, W and b_final of toy models"
 )
 
 
@@ -38,7 +38,7 @@ def read_foreign(path: str | Path, given: Mapping[str, Mapping[str, Any]] | None
     for contents in found:
         if not contents.states and not contents.rows:
             raise CheckpointError(f"{path} has neither weights nor losses")
-    return [describe(contents, given or {}) for contents in found]
+    return [describe(each, given or {}) for contents in found for each in families.apart(contents)]
 
 
 def recognise_folder(path: Path) -> list[Contents] | None:

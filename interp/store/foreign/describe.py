@@ -12,9 +12,9 @@ from jaxtyping import Int
 
 from interp.base import UserError
 from interp.config import RunConfig, Seeds, TrainConfig
-from interp.models import Family, TransformerSpec
+from interp.models import Family, ToySpec, TransformerSpec
 from interp.store.files import CheckpointError
-from interp.store.foreign import families
+from interp.store.foreign import families, toys
 from interp.store.foreign.contents import Contents
 from interp.store.foreign.numbering import OWN, Numbering, in_each_numbering, renumbered
 from interp.store.foreign.trial import OPTIONS, Logged, Trial, best, group_tasks_of, tasks_of, trials
@@ -89,9 +89,13 @@ def describe(contents: Contents, given: Mapping[str, Mapping[str, Any]]) -> Fore
         index = np.sort(numbering.rows(index)) if numbering else index
         task = with_share_of(index, task, told["task"], contents)
         told["task"] = {**told["task"], "train_fraction": task.train_fraction}
-    steps = max([*checkpoints, *contents.rows])
+    steps, batch = max([*checkpoints, *contents.rows]), toys.BATCH if task.endless else {}
     config = RunConfig(
-        name=plain(contents.name), task=task, model=spec, train=TrainConfig(**told["train"], steps=steps), seeds=Seeds()
+        name=plain(contents.name),
+        task=task,
+        model=spec,
+        train=TrainConfig(**batch | told["train"], steps=steps),
+        seeds=Seeds(),
     )
     rows = [
         {"step": step, **{name: contents.rows[step].get(name, float("nan")) for name in COLUMNS[1:]}}
@@ -152,6 +156,8 @@ def read_weights(
     The task is the one that is told, if its shape fits. Otherwise it is the one whose answers the last weights give, if there
     is one. Otherwise it is unknown."""
     last = checkpoints[max(checkpoints)]()
+    if isinstance(spec, ToySpec):
+        return Reading(toys.task(last, told["task"]), {}, [])
     shape, model = families.shape_of(spec, last), dict(told["model"])
     candidates = tasks_of(shape, told["task"])
     if not candidates and ("group" in told["task"] or {"p", "operation"} <= told["task"].keys()):
@@ -240,6 +246,8 @@ def not_told(config: RunConfig, told: dict[str, dict[str, Any]], contents: Conte
     if isinstance(config.task, TABLES):
         if "train_fraction" not in told["task"]:
             unknown.append("task.train_fraction")
+    elif isinstance(config.model, ToySpec):
+        unknown += [f"task.{name}" for name in toys.OPEN if name not in told["task"]]
     else:
         unknown.append("task")
     fields = [f"train.{name}" for name in type(config.train).model_fields if name not in told["train"]]

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from interp.models import Family, MlpSpec, TransformerSpec
-from interp.store.foreign import rep_theory
+from interp.models import Family, MlpSpec, ToySpec, TransformerSpec
+from interp.store.foreign import rep_theory, toys
+from interp.store.foreign.contents import Contents
 from interp.store.foreign.states import State, hooked
 from interp.store.tensors import Tensors
 from interp.tasks import UnknownTask
@@ -22,7 +23,7 @@ class Layout(NamedTuple):
     """Weights and specification of a state dict, given its file and what is known of the model beside the shapes."""
 
 
-LAYOUTS = (Layout(rep_theory.is_mlp, rep_theory.mlp),)
+LAYOUTS = (Layout(rep_theory.is_mlp, rep_theory.mlp), Layout(toys.is_toy, toys.toy))
 """Layouts beside those of transformers with HookedTransformer's names, of which the first that fits is taken."""
 
 PARTS = ("embed.", "pos_embed.", "blocks.", "ln_final.", "unembed.")
@@ -39,6 +40,15 @@ def read(path: Path, state: State, model: dict[str, Any]) -> tuple[Tensors, Fami
     if layout is not None:
         return layout.read(path, state, model)
     return hooked(path, {name: state[name] for name in state.keys() - left_out(state)}, model)
+
+
+def apart(contents: Contents) -> list[Contents]:
+    """Contents of each run of its own among those that were read, its layout named for networks that are no HookedTransformer."""
+    states = [state for _, state in contents.states.values()]
+    if states and all(map(toys.is_toy, states)):
+        contents.layout = toys.LAYOUT
+        return toys.instances(contents)
+    return [contents]
 
 
 def is_known(found: Any) -> bool:
@@ -87,6 +97,7 @@ def shape_of(spec: Family, weights: dict[str, Tensor]) -> UnknownTask:
 
 TOLD_BY_SHAPES: dict[type[Family], set[str]] = {
     TransformerSpec: {"n_layers", "n_heads", "d_model", "d_head", "d_mlp", "attn_only"},
+    ToySpec: {"d_hidden", "tied", "hidden", "bias"},
     MlpSpec: {"inputs", "d_model", "width", "n_hidden", "biases"},
 }
 """Fields of a specification that the names and shapes of tensors tell, by family."""

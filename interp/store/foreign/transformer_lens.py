@@ -56,7 +56,8 @@ def recognise_folder(path: Path) -> list[Contents] | None:
     for step, file in files.items():
         found = load(file)
         contents.add_state(step, file, found)
-        add_config(contents, file, found)
+        if axes_of_W_O(unwrapped(found)):  # other networks have no HookedTransformerConfig
+            add_config(contents, file, found)
     return [contents]
 
 
