@@ -36,8 +36,10 @@ class GivenTask:
 class GivenModel:
     """Options of the model, for what the files do not tell or have wrong."""
 
-    act_fn: Literal["relu", "gelu", "silu", "solu", "solu_ln"] | None = None
+    act_fn: Literal["relu", "gelu", "silu", "solu", "solu_ln", "quadratic"] | None = None
     """Activation of the neurons."""
+    n_heads: int | None = None
+    """Number of heads of an nn.MultiheadAttention, which its shapes do not tell."""
     output: Literal["relu", "gelu", "silu", "none"] | None = None
     """Activation of a toy model's output."""
     normalization: Literal["none", "LN", "LNPre"] | None = None
@@ -87,6 +89,7 @@ SRC is one of
   a file of Nanda et al. (2023), or a folder with EPOCH.pth, init.pth, final.pth; loss curves without weights
   config_ID.json or model_ID.pt of Zhong et al. (2023), or a folder of such pairs
   a folder with cfg.json and model.pt of Chughtai et al. (2023), or a folder of such folders
+  a state dict of nn.Linear layers, or of one nn.MultiheadAttention with an MLP
   W and b_final of toy models of superposition, of one or several instances; {epoch: state dict} of any of these
 
 Pickles are opened without running what is in them. What files do not tell stays unknown, or is given by options:

@@ -15,7 +15,8 @@ from interp.store.foreign.write import write_foreign
 KNOWN = (
     "a HookedTransformer's state dict (.pth, .pt, .safetensors), the grokking demo's file, a folder of *_STEP.pt, files or "
     "a folder of Nanda et al., config_ID.json with model_ID.pt of Zhong et al., a folder with cfg.json and model.pt of "
-    "Chughtai et al., a dictionary {epoch: state dict}, W and b_final of toy models"
+    "Chughtai et al., a dictionary {epoch: state dict}, W and b_final of toy models, nn.Linear layers, an nn.MultiheadAttention "
+    "with an MLP"
 )
 
 
@@ -58,9 +59,9 @@ def recognise_file(path: Path) -> list[Contents] | None:
     content = load(path)
     return (
         series.by_epoch(path, content)
+        or series.alone(path, content)
         or nanda.recognise(path, content)
         or transformer_lens.recognise(path, content)
-        or series.alone(path, content)
     )
 
 

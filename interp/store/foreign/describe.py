@@ -112,8 +112,7 @@ def all_checkpoints(
     spec, checkpoints, shapes = TransformerSpec(), {}, None
     for step, (path, state) in sorted(contents.states.items()):
         weights, spec = families.read(path, state, model)
-        if (note := families.about_left_out(state)) and note not in notes:
-            notes.append(note)
+        notes += [note for note in families.notes(state) if note not in notes]
         found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
         if shapes not in (None, found):
             raise CheckpointError(
@@ -158,7 +157,10 @@ def read_weights(
     last = checkpoints[max(checkpoints)]()
     if isinstance(spec, ToySpec):
         return Reading(toys.task(last, told["task"]), {}, [])
-    shape, model = families.shape_of(spec, last), dict(told["model"])
+    shape, model = (
+        families.shape_of(spec, last),
+        {**families.usual(contents.states[max(checkpoints)][1]), **told["model"]},
+    )
     candidates = tasks_of(shape, told["task"])
     if not candidates and ("group" in told["task"] or {"p", "operation"} <= told["task"].keys()):
         task = (GroupTask if "group" in told["task"] else ModularTask)(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from interp.store.files import CheckpointError
 from interp.store.foreign import families
-from interp.store.foreign.contents import LARGEST, Contents
+from interp.store.foreign.contents import LARGEST, Contents, whole_number
 from interp.store.foreign.nanda import add_curves
 from interp.store.foreign.pickles import unwrapped
 from interp.store.foreign.states import axes_of_W_O
@@ -22,6 +22,8 @@ from interp.store.foreign.transformer_lens import add_config
 LAYOUT = "PyTorch"
 KEY = re.compile(r"(?i:(?:(global[_ -]?step|step|epoch|iter|iteration|update|ckpt|checkpoint)s?[_ =:-]?)?)([0-9]{1,9})")
 """Keys of a dictionary of checkpoints that are text: a number, behind a word that says what it counts."""
+COUNTERS = ("step", "global_step", "iteration", "epoch")
+"""Names of the number of updates beside weights; an epoch counts as one."""
 CURVES = ("train_losses", "test_losses")
 WEIGHTS = ("model", "state_dict", "model_state_dict")
 """Names of the weights in a checkpoint that is wrapped together with other things."""
@@ -34,13 +36,25 @@ VALUES = {
 
 
 def alone(path: Path, found: Any) -> list[Contents] | None:
-    """Contents of a file with one state dict, given loaded; None for another file."""
+    """Contents of a file with one state dict of a network that is no HookedTransformer, given loaded; None for another file."""
     state = unwrapped(found)
-    if not families.is_known(state):
+    if not families.is_known(state) or families.layout_of(state) is None:
         return None
     contents = Contents(path.stem, LAYOUT, [path])
-    contents.add_state(0, path, state)
-    contents.notes.append("the file does not say after how many updates its weights are; step 0 stands for that")
+    beside = {name: value for name, value in found.items() if not isinstance(value, Tensor) and name not in WEIGHTS}
+    counted = next((name for name in COUNTERS if name in beside), None)
+    if CURVES[0] in beside:
+        add_curves(contents, path, beside[CURVES[0]], beside.get(CURVES[1]))
+        step = max(contents.rows) + 1
+        contents.notes.append(f"the weights are taken to be those after the last of the losses, step {step}")
+    elif counted is not None:
+        step = whole_number(path, counted, beside[counted])
+    else:
+        step = 0
+        contents.notes.append("the file does not say after how many updates its weights are; step 0 stands for that")
+    contents.add_state(step, path, state)
+    if others := sorted(map(str, beside.keys() - {*CURVES, counted})):
+        contents.notes.append(f"left out, beside the weights: {', '.join(others[:8]):.200}")
     return [contents]
 
 
