@@ -70,7 +70,7 @@ VARIABLE = "INTERP_REFERENCE_DIR"
 needs_published = pytest.mark.skipif(
     not os.environ.get(VARIABLE),
     reason=f"needs files that other people published, which the project may not carry: set {VARIABLE} to the folder that "
-    "holds progress-measures/ and clock-pizza/, as .ci/run does",
+    "holds progress-measures/, clock-pizza/ and rep-theory/, as .ci/run does",
 )
 
 

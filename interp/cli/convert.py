@@ -21,10 +21,14 @@ class GivenTask:
 
     operation: str | None = None
     """Operation, such as add. If not given, it is found by trying every one, provided that the weights have learned it."""
+    group: str | None = None
+    """Group, such as S5, C113, D59 or A5, for weights that compose its elements. How these are numbered is found by trial."""
     p: int | None = None
     """Modulus."""
     prompt: Literal["ab=", "ab", "aob="] | None = None
     """Tokens of a prompt."""
+    sparsity: float | None = None
+    """Probability that a feature is 0, of a toy model's task."""
     train_fraction: float | None = None
     """Share of the table that was trained on, between 0 and 1."""
 
@@ -33,8 +37,12 @@ class GivenTask:
 class GivenModel:
     """Options of the model, for what the files do not tell or have wrong."""
 
-    act_fn: Literal["relu", "gelu", "silu", "solu", "solu_ln"] | None = None
+    act_fn: Literal["relu", "gelu", "silu", "solu", "solu_ln", "quadratic"] | None = None
     """Activation of the neurons."""
+    n_heads: int | None = None
+    """Number of heads of an nn.MultiheadAttention, which its shapes do not tell."""
+    output: Literal["relu", "gelu", "silu", "none"] | None = None
+    """Activation of a toy model's output."""
     normalization: Literal["none", "LN", "LNPre"] | None = None
     """LayerNorm before each sublayer and the unembedding."""
     attention: Literal["causal", "bidirectional"] | None = None
@@ -89,6 +97,9 @@ SRC is one of
   a folder of them, whose names have their step: model_step900.pt, epoch_3.pth, 900.pt; the grokking demo's file
   a file of Nanda et al. (2023), or a folder with EPOCH.pth, init.pth, final.pth; loss curves without weights
   config_ID.json or model_ID.pt of Zhong et al. (2023), or a folder of such pairs
+  a folder with cfg.json and model.pt of Chughtai et al. (2023), or a folder of such folders
+  a state dict of nn.Linear layers, or of one nn.MultiheadAttention with an MLP
+  W and b_final of toy models of superposition, of one or several instances; {epoch: state dict} of any of these
   learning curves in CSV, JSON or JSONL: step, train_loss, test_loss, train_accuracy, test_accuracy
 
 Pickles are opened without running what is in them. What files do not tell stays unknown, or is given by options:

@@ -65,6 +65,8 @@ def pair(train: float, test: float, how: str) -> str:
 def task(record: Record) -> str:
     """The task in words, and the share of it that is trained on."""
     origin, about = record.origin, record.config.task.about
+    if origin is not None and "task.sparsity" in origin.unknown:
+        return f"vectors of {record.config.task.shape.vectors.width:,} features, of a sparsity that is not known"
     if origin is None or origin.tells("task.train_fraction"):
         return about
     return f"{about.split(', ')[0]}, from a share of its prompts that is not known"

@@ -118,7 +118,13 @@ class Features(Checkpoints):
         return 4 * self.n_examples * self.n_features
 
     def relative(self) -> dict[str, Float[np.ndarray, " step"]]:
-        """Train and test loss at the checkpoints, ÷ that of answering 0 to the same examples."""
-        history, split, task = self.run.history.reindex(self.run.steps), self.run.split, self.run.task
+        """Train and test loss at the checkpoints, ÷ that of answering 0 to the same examples; NaN where files of others do not
+        tell the examples.
+        """
+        history, task = self.run.history.reindex(self.run.steps), self.run.task
+        try:
+            split = self.run.split
+        except DoesNotApply:
+            return {name: np.full(len(history), np.nan) for name in RELATIVE}
         zero = {"train": task.of_zero(split.train.targets), "test": task.of_zero(split.test.targets)}
         return {f"{name}_relative": history[f"{name}_loss"].to_numpy() / loss for name, loss in zero.items()}

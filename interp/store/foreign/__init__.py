@@ -6,7 +6,7 @@ from typing import Any
 
 from interp.base import UserError
 from interp.store.files import CheckpointError
-from interp.store.foreign import folders, nanda, saved, transformer_lens, zhong
+from interp.store.foreign import families, folders, nanda, rep_theory, saved, series, transformer_lens, zhong
 from interp.store.foreign.asked import Asked, with_step
 from interp.store.foreign.contents import Contents, listed
 from interp.store.foreign.curves import is_state
@@ -17,7 +17,9 @@ from interp.store.foreign.write import write_foreign
 
 KNOWN = (
     "a HookedTransformer's state dict (.pth, .pt, .ckpt, .safetensors), the grokking demo's file, a folder of *_stepN.pt, files "
-    "or a folder of Nanda et al., config_ID.json with model_ID.pt of Zhong et al., learning curves in CSV, JSON or JSONL"
+    "or a folder of Nanda et al., config_ID.json with model_ID.pt of Zhong et al., a folder with cfg.json and model.pt of "
+    "Chughtai et al., a dictionary {epoch: state dict}, W and b_final of toy models, nn.Linear layers, an "
+    "nn.MultiheadAttention with an MLP, learning curves in CSV, JSON or JSONL"
 )
 
 
@@ -57,25 +59,30 @@ def read_foreign(
         if not contents.states and not contents.rows:
             raise CheckpointError(f"{path} has neither weights nor losses")
     with_step(found, asked, path)
-    return [describe(contents, given or {}) for contents in found]
+    return [describe(each, given or {}) for contents in found for each in families.apart(contents)]
 
 
 def recognise_folder(path: Path, asked: Asked) -> list[Contents] | None:
     """Contents of the runs in a folder, by the first layout that recognises it; None if none does."""
-    found = zhong.recognise(path, asked) or nanda.recognise_folder(path, asked) or folders.recognise(path, asked)
-    if found is None:
-        found = folders.tables_alone(path, asked)
+    found = (
+        rep_theory.recognise(path)
+        or zhong.recognise(path, asked)
+        or nanda.recognise_folder(path, asked)
+        or folders.recognise(path, asked)
+        or folders.tables_alone(path, asked)
+    )
     folders.add_tables(path, found, asked)
     return found
 
 
 def recognise_file(path: Path, asked: Asked) -> list[Contents] | None:
     """Contents of the runs in a file, by the first layout that recognises it; None if none does."""
-    if found := zhong.recognise(path, asked):
+    if found := rep_theory.recognise(path) or zhong.recognise(path, asked):
         return found
     content = load(path)
     return (
-        nanda.recognise(path, content)
+        series.by_epoch(path, content)
+        or nanda.recognise(path, content)
         or transformer_lens.recognise(path, content)
         or saved.several(path, content)
         or saved.alone(path, content, asked)

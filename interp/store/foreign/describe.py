@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,15 +13,19 @@ from jaxtyping import Int
 
 from interp.base import UserError
 from interp.config import RunConfig, Seeds, TrainConfig
-from interp.models import TransformerSpec
+from interp.models import Family, ToySpec, TransformerSpec
 from interp.store.files import CheckpointError
+from interp.store.foreign import families, toys
 from interp.store.foreign.contents import Contents, listed
 from interp.store.foreign.given import OURS, refuse_what_is_not_used
-from interp.store.foreign.states import hooked, shape_of
-from interp.store.foreign.trial import OPTIONS, Logged, best, tasks_of, trials
+from interp.store.foreign.numbering import OWN, Numbering, in_each_numbering, renumbered
+from interp.store.foreign.trial import OPTIONS, Logged, Trial, best, group_tasks_of, tasks_of, trials
 from interp.store.history import COLUMNS, Row
 from interp.store.tensors import Tensors
-from interp.tasks import ModularTask, Task, UnknownTask
+from interp.tasks import GroupTask, ModularTask, Task, UnknownTask
+
+TABLES = (ModularTask, GroupTask)
+"""Kinds of task that files of others are found to be of."""
 
 IRRELEVANT = tuple(f"train.{name}" for name in OURS)
 """Fields that say how interp would train and log. They mean nothing for a run that is only read."""
@@ -59,25 +64,33 @@ def describe(contents: Contents, given: Mapping[str, Mapping[str, Any]]) -> Fore
         said = {name: value for name, value in getattr(contents, part).items() if name in fields}
         notes += [f"{part}.{name} {fields[name]} is given, where the files say {value}" for name, value in said.items()
                   if fields[name] != value]  # fmt: skip
-    task, spec, checkpoints = UnknownTask(), TransformerSpec(), {}
+    task, spec, checkpoints, numbering = UnknownTask(), TransformerSpec(), {}, None
     if contents.states:
         checkpoints, spec = with_given(contents, given.get("model", {}), told["model"], notes)
         reading = read_weights(contents, spec, checkpoints, told)
-        task, told["model"] = reading.task, told["model"] | reading.model
+        task, numbering, told["model"] = reading.task, reading.numbering, told["model"] | reading.model
         notes += reading.notes
-        spec = spec.but(**{name: value for name, value in told["model"].items() if name in OPTIONS})
+        spec = spec.but(**{name: value for name, value in told["model"].items() if name in OPTIONS.get(type(spec), {})})
+        checkpoints = {step: partial(reading.weights, spec, read) for step, read in checkpoints.items()}
+    elif "group" in told["task"]:
+        task = GroupTask(**told["task"])
     elif {"p", "operation"} <= told["task"].keys():
         task = ModularTask(**told["task"])
     index = contents.train_index
-    if index is not None and not (isinstance(task, ModularTask) and index[-1] < task.n_prompts == task.p**2):
+    if index is not None and not (isinstance(task, TABLES) and index[-1] < task.n_prompts == task.n_values**2):
         index = None
         notes.append("the list of trained prompts in the files is left out: it does not fit the task")
-    if index is not None and isinstance(task, ModularTask):
+    if index is not None and isinstance(task, TABLES):
+        index = np.sort(numbering.rows(index)) if numbering else index
         task = with_share_of(index, task, told["task"], contents)
         told["task"] = {**told["task"], "train_fraction": task.train_fraction}
-    steps = max([*checkpoints, *contents.rows])
+    steps, batch = max([*checkpoints, *contents.rows]), toys.BATCH if task.endless else {}
     config = RunConfig(
-        name=plain(contents.name), task=task, model=spec, train=TrainConfig(**told["train"], steps=steps), seeds=Seeds()
+        name=plain(contents.name),
+        task=task,
+        model=spec,
+        train=TrainConfig(**batch | told["train"], steps=steps),
+        seeds=Seeds(),
     )
     rows = [
         {"step": step, **{name: contents.rows[step].get(name, float("nan")) for name in COLUMNS[1:]}}
@@ -114,28 +127,30 @@ def why_no_task(contents: Contents, task: Task, told: Mapping[str, Any]) -> str:
 
 def with_given(
     contents: Contents, given: Mapping[str, Any], model: dict[str, Any], notes: list[str]
-) -> tuple[dict[int, Callable[[], Tensors]], TransformerSpec]:
+) -> tuple[dict[int, Callable[[], Tensors]], Family]:
     """All checkpoints and their specification; UserError if it is what the user gives of the model that the weights refuse."""
     try:
         return all_checkpoints(contents, model, notes)
-    except CheckpointError:
-        if given:
-            all_checkpoints(contents, contents.model, [])  # which fails if something else is wrong
-            options = listed((f"--model.{name.replace('_', '-')} {value}" for name, value in given.items()), 9)
-            raise UserError(
-                f"{options} cannot be used: {contents.files[0]} has no tensors for that; leave it out"
-            ) from None
-        raise
+    except CheckpointError as error:
+        try:
+            all_checkpoints(contents, contents.model, [])
+        except UserError:  # something else is wrong
+            raise error from None
+        options = listed((f"--model.{name.replace('_', '-')} {value}" for name, value in given.items()), 9)
+        raise UserError(
+            f"{options} cannot be used: {contents.files[0]} has no tensors for that; leave it out"
+        ) from None
 
 
 def all_checkpoints(
     contents: Contents, model: dict[str, Any], notes: list[str]
-) -> tuple[dict[int, Callable[[], Tensors]], TransformerSpec]:
+) -> tuple[dict[int, Callable[[], Tensors]], Family]:
     """All checkpoints that can be read, by step, and the one specification that they share."""
     spec, checkpoints, shapes = TransformerSpec(), {}, None
     alike: dict[bytes, list[str]] = {}
     for step, (path, state) in sorted(contents.states.items()):
-        weights, spec = hooked(path, state, model)
+        weights, spec = families.read(path, state, model)
+        notes += [note for note in families.notes(state) if note not in notes]
         found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
         if shapes not in (None, found):
             raise CheckpointError(
@@ -143,7 +158,7 @@ def all_checkpoints(
             )
         shapes = found
         if all(bool(tensor.isfinite().all()) for tensor in weights.values()):
-            checkpoints[step] = lambda path=path, state=state: hooked(path, state, model)[0]
+            checkpoints[step] = lambda path=path, state=state: families.read(path, state, model)[0]
             alike.setdefault(digest(weights), []).append(f"{step:,}")
         else:
             notes.append(f"the checkpoint of step {step} is left out: its weights are not finite")
@@ -168,11 +183,19 @@ class Reading(NamedTuple):
     task: Task
     model: dict[str, str]
     notes: list[str]
+    numbering: Numbering | None = None
+    """How the files number the elements of a group; None where there are none."""
+
+    def weights(self, spec: Family, read: Callable[[], Tensors]) -> Tensors:
+        """The weights of a checkpoint in interp's numbering, given how they are read."""
+        if self.numbering is None or not isinstance(self.task, GroupTask):
+            return read()
+        return renumbered(read(), spec, self.task, self.numbering)
 
 
 def read_weights(
     contents: Contents,
-    spec: TransformerSpec,
+    spec: Family,
     checkpoints: Mapping[int, Callable[[], Tensors]],
     told: Mapping[str, Mapping[str, Any]],
 ) -> Reading:
@@ -181,33 +204,63 @@ def read_weights(
     The task is the one that is told, if its shape fits. Otherwise it is the one whose answers the last weights give, if there
     is one. Otherwise it is unknown."""
     last = checkpoints[max(checkpoints)]()
-    shape, model = shape_of(last), dict(told["model"])
+    if isinstance(spec, ToySpec):
+        return Reading(toys.task(last, told["task"]), {}, [])
+    shape, model = (
+        families.shape_of(spec, last),
+        {**families.usual(contents.states[max(checkpoints)][1]), **told["model"]},
+    )
     candidates = tasks_of(shape, told["task"])
-    if not candidates and {"p", "operation"} <= told["task"].keys():
-        task = ModularTask(**told["task"])  # which may say itself what is wrong with it
+    if not candidates and ("group" in told["task"] or {"p", "operation"} <= told["task"].keys()):
+        task = (GroupTask if "group" in told["task"] else ModularTask)(
+            **told["task"]
+        )  # which may say what is wrong with it
+        what = f"task.group {task.group_name}" if isinstance(task, GroupTask) else f"task.p {task.p}"
         raise UserError(
             f"{contents.files[0]} has {shape.d_vocab} tokens, {shape.d_vocab_out} answers and {shape.n_ctx} positions, which "
-            f"is not task.p {task.p} with any prompt; give other --task options, or none"
+            f"is not {what} with any prompt; give other --task options, or none"
         )
-    if spec.normalization == "LN":
+    if isinstance(spec, TransformerSpec) and spec.normalization == "LN":
         model["normalization"] = "LN"
-    if spec.act_fn == "solu_ln":
+    if isinstance(spec, TransformerSpec) and spec.act_fn == "solu_ln":
         model["act_fn"] = "solu_ln"
     readings = list(trials(spec, last, candidates, model, last_losses(contents, max(checkpoints))))
     task, choice, notes = best(readings)
     model |= choice
     if task is None and len(candidates) == 1:
         task, share = candidates[0], max(reading.accuracy for reading in readings)
-        notes = [f"of {task.rule.formula} mod {task.p} the last weights answer {share:.1%} of the prompts rightly"]
-    if "attention" not in model and spec.n_layers == 1:
+        notes = [f"of {task.rule.formula} {task.place} the last weights answer {share:.1%} of the prompts rightly"]
+    if "group" in told["task"]:
+        return in_a_numbering(Reading(task or shape, model, notes), shape, told["task"], readings)
+    if "attention" not in model and isinstance(spec, TransformerSpec) and spec.n_layers == 1:
         model["attention"] = "causal"
         notes.append("with one layer the answers do not depend on the direction of attention; causal is taken")
     return Reading(task or shape, model, notes)
 
 
+def in_a_numbering(reading: Reading, shape: UnknownTask, told: Mapping[str, Any], readings: list[Trial]) -> Reading:
+    """The reading of weights for a task on a group, its elements as the files number them; in interp's order if the answers do
+    not tell, which a note says."""
+    named = group_tasks_of(shape, told)
+    if isinstance(reading.task, GroupTask):
+        every = ((task, table, way) for task in named for table, way in in_each_numbering(task))
+        task, way = next((task, way) for task, table, way in every if table == reading.task)
+        notes = [each.replace(reading.task.place, task.place) for each in reading.notes]
+        note = f"the elements of {task.group_name} are numbered {way.about}; here they are {OWN}"
+        return reading._replace(task=task, numbering=way, notes=notes + [note] * (way.about != OWN))
+    if len(named) != 1:
+        return reading
+    task, best_share = named[0], max(trial.accuracy for trial in readings)
+    note = (
+        f"of {task.rule.formula} {task.place} the last weights answer at most {best_share:.1%} of the prompts rightly, in any "
+        f"numbering of the elements that interp knows; they are taken as numbered {OWN}"
+    )
+    return reading._replace(task=task, notes=[*reading.notes, note])
+
+
 def with_share_of(
-    index: Int[np.ndarray, " n_train"], task: ModularTask, told: Mapping[str, Any], contents: Contents
-) -> ModularTask:
+    index: Int[np.ndarray, " n_train"], task: ModularTask | GroupTask, told: Mapping[str, Any], contents: Contents
+) -> ModularTask | GroupTask:
     """The task with the train fraction that the list of trained prompts gives; UserError if the user gave another."""
     if int(told.get("train_fraction", 0) * task.n_prompts) == len(index):
         return task
@@ -233,17 +286,19 @@ def not_told(config: RunConfig, told: dict[str, dict[str, Any]], contents: Conte
     if not contents.states:
         unknown = ["model"]
     else:
-        derived = {"n_layers", "n_heads", "d_model", "d_head", "d_mlp", "attn_only"}
+        derived = families.TOLD_BY_SHAPES[type(config.model)]
         unknown = [
             f"model.{name}" for name in type(config.model).model_fields if name not in derived | told["model"].keys()
         ]
-    if "attention_rate" not in told["model"] and contents.states:
+    if "model.attention_rate" in unknown:
         unknown.remove("model.attention_rate")  # of HookedTransformers it is 1
     if isinstance(config.model, TransformerSpec) and config.model.attn_only:
         unknown = [name for name in unknown if name != "model.act_fn"]  # there is nothing that it could be of
-    if isinstance(config.task, ModularTask):
+    if isinstance(config.task, TABLES):
         if "train_fraction" not in told["task"]:
             unknown.append("task.train_fraction")
+    elif isinstance(config.model, ToySpec):
+        unknown += [f"task.{name}" for name in toys.OPEN if name not in told["task"]]
     else:
         unknown.append("task")
     fields = [f"train.{name}" for name in type(config.train).model_fields if name not in told["train"]]

@@ -5,10 +5,14 @@ from typing import Any
 
 from interp.base import UserError, near_miss
 from interp.config import RunConfig, TrainConfig
-from interp.models import TransformerSpec
-from interp.tasks import ModularTask
+from interp.models import MlpSpec, ToySpec, TransformerSpec
+from interp.tasks import GroupTask, ModularTask, SparseFeaturesTask
 
-PARTS: dict[str, tuple[type[Any], ...]] = {"task": (ModularTask,), "model": (TransformerSpec,), "train": (TrainConfig,)}
+PARTS: dict[str, tuple[type[Any], ...]] = {
+    "task": (ModularTask, GroupTask, SparseFeaturesTask),
+    "model": (TransformerSpec, MlpSpec, ToySpec),
+    "train": (TrainConfig,),
+}
 """Specifications of which each part of a configuration may be, of runs of others."""
 
 OURS = (
@@ -57,6 +61,10 @@ def refuse_what_is_not_used(given: Given, config: RunConfig, has_weights: bool, 
             option = f"--{part}.{name.replace('_', '-')} {value}"
             if part == "model" and not has_weights:
                 raise UserError(f"{option} cannot be used: the files hold learning curves and no weights; leave it out")
+            if part == "model" and not hasattr(found, name):
+                raise UserError(
+                    f"{option} cannot be used: the weights are of kind {found.kind}, which has none; leave it out"
+                )
             if not hasattr(found, name):
                 raise UserError(f"{option} cannot be used: {why}")
             if part != "task" and getattr(found, name) != value:

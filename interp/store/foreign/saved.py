@@ -10,10 +10,11 @@ from interp.store.files import CheckpointError
 from interp.store.foreign.asked import Asked
 from interp.store.foreign.contents import Contents, whole
 from interp.store.foreign.curves import counter_of, is_state, leave_rest, steps_or_none, take_curves
+from interp.store.foreign.families import is_known
 from interp.store.foreign.nanda import LAYOUT as NANDA
 from interp.store.foreign.nanda import is_theirs, told_by_the_paper
 from interp.store.foreign.pickles import WRAPPERS, unwrapped
-from interp.store.foreign.states import axes_of_W_O, is_known
+from interp.store.foreign.states import axes_of_W_O
 from interp.store.foreign.steps import Stated, name_without_step, stated_by_name, stated_inside
 from interp.store.foreign.transformer_lens import LAYOUT, add_config
 
@@ -124,13 +125,12 @@ def add_model(contents: Contents, path: Path, state: dict[Any, Any], beside: dic
     """Add what a file tells of the model beside the weights' shapes; returns the names of the entries that it read."""
     if axes_of_W_O(state) == 2:
         told_by_the_paper(contents)
-        return set()
-    return add_config(contents, path, beside)
+    return add_config(contents, path, beside) if axes_of_W_O(state) == 3 else set()
 
 
 def layout_of(state: Any) -> str:
     """Whose layout a state dict has."""
-    return NANDA if axes_of_W_O(state) == 2 else LAYOUT
+    return {2: NANDA, 3: LAYOUT}.get(axes_of_W_O(state), "PyTorch")
 
 
 def several(path: Path, found: Any) -> list[Contents] | None:
@@ -157,7 +157,7 @@ def several(path: Path, found: Any) -> list[Contents] | None:
 
 
 def are_states(value: Any) -> bool:
-    """Whether a value is several state dicts of transformers, in a list or by their steps."""
+    """Whether a value is several state dicts of known networks, in a list or by their steps."""
     each = (
         list(value.values()) if isinstance(value, dict) and all(key_step(key) is not None for key in value) else value
     )

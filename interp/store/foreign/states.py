@@ -9,9 +9,9 @@ from torch import Tensor
 
 from interp.base import UserError
 from interp.models import TransformerSpec
+from interp.shape import Shape
 from interp.store.files import CheckpointError
 from interp.store.tensors import Tensors
-from interp.tasks import UnknownTask
 
 State = dict[str, Tensor]
 
@@ -20,11 +20,6 @@ def axes_of_W_O(found: Any) -> int:
     """Number of axes of the first layer's W_O: 3 in HookedTransformer's layout, 2 in that of Nanda et al., 0 if there is none."""
     W_O = found.get("blocks.0.attn.W_O") if isinstance(found, dict) else None
     return W_O.ndim if isinstance(W_O, Tensor) else 0
-
-
-def is_known(found: Any) -> bool:
-    """Whether something that a file holds is the state dict of a transformer, as far as its names tell."""
-    return isinstance(found, dict) and any(str(name).startswith(("blocks.", "embed.")) for name in found)
 
 
 def turned(state: State, n_heads: int) -> State:
@@ -99,16 +94,10 @@ def spec_of(state: State, model: dict[str, Any]) -> TransformerSpec:
     return TransformerSpec(**{**model, **told, **widths})
 
 
-def shape_of(state: State) -> UnknownTask:
-    """The task as far as the shapes of weights tell it: numbers of tokens, positions and answers."""
-    return UnknownTask(
-        n_ctx=len(state["pos_embed.W_pos"]), d_vocab=len(state["embed.W_E"]), d_vocab_out=state["unembed.W_U"].shape[1]
-    )
-
-
 def shapes(spec: TransformerSpec, state: State) -> dict[str, tuple[int, ...]]:
     """Shape of every parameter that a model of these widths has, by name."""
-    return spec.tensor_shapes(shape_of(state).shape)
+    n_ctx, d_vocab, answers = len(state["pos_embed.W_pos"]), len(state["embed.W_E"]), state["unembed.W_U"].shape[1]
+    return spec.tensor_shapes(Shape.of_tokens(n_ctx, d_vocab, answers))
 
 
 def unfit(path: Path, state: State, error: Exception) -> CheckpointError:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from interp.base import UserError
 from interp.maths.losses import accuracy, cross_entropy
-from interp.models import TransformerSpec
-from interp.models.transformer.shared import SharedForward
+from interp.models import Family, MlpSpec, TransformerSpec
+from interp.models.network import over
+from interp.store.foreign.numbering import in_each_numbering
 from interp.store.tensors import Tensors
-from interp.tasks import OPERATIONS, ModularTask, UnknownTask
+from interp.tasks import OPERATIONS, GroupTask, ModularTask, UnknownTask
 
 RIGHT = 0.9
 """Least accuracy on the whole table of a network that counts as having learned an operation."""
@@ -31,14 +32,17 @@ FITS = 0.01
 
 
 QUESTIONS = ("prompt", "operands", "answers", "operation")
-"""Fields of a modular task that the shapes of weights leave open."""
+"""Fields of a task that the shapes of weights leave open."""
 
-OPTIONS = {
-    "act_fn": ("relu", "gelu", "silu", "solu"),
-    "normalization": ("none", "LNPre"),
-    "attention": ("causal", "bidirectional"),
+OPTIONS: dict[type[Family], dict[str, tuple[str, ...]]] = {
+    TransformerSpec: {
+        "act_fn": ("relu", "gelu", "silu", "solu"),
+        "normalization": ("none", "LNPre"),
+        "attention": ("causal", "bidirectional"),
+    },
+    MlpSpec: {"act_fn": get_args(MlpSpec.model_fields["act_fn"].annotation)},
 }
-"""Values of the fields that shapes do not tell. (LayerNorm with weights and solu_ln show in the shapes.)"""
+"""Values of the fields that shapes do not tell, by family. (LayerNorm with weights and solu_ln show in the shapes.)"""
 
 Choice = dict[str, str]
 """A value from OPTIONS for each field that is open."""
@@ -47,7 +51,7 @@ Choice = dict[str, str]
 class Trial(NamedTuple):
     """How well weights answer a task, if read with one choice of the open fields."""
 
-    task: ModularTask
+    task: ModularTask | GroupTask
     choice: Choice
     accuracy: float
     loss: float
@@ -63,10 +67,14 @@ class Logged(NamedTuple):
     train_index: Int[np.ndarray, " n_train"]
 
 
-def tasks_of(shape: UnknownTask, told: Mapping[str, Any]) -> list[ModularTask]:
-    """All modular tasks that have these numbers of tokens and answers, and agree with what is told."""
+def tasks_of(shape: UnknownTask, told: Mapping[str, Any]) -> list[ModularTask | GroupTask]:
+    """All tasks that have these numbers of tokens and answers, and agree with what is told: on a group if one is told, in every
+    numbering of its elements; else modular ones."""
+    if "group" in told:
+        return [each for task in group_tasks_of(shape, told) for each, _ in in_each_numbering(task)]
     found = []
-    for prompt, operands, answers, operation in itertools.product(*map(values, QUESTIONS)):
+    open_ones = ([told[name]] if name in told else values(ModularTask, name) for name in QUESTIONS)
+    for prompt, operands, answers, operation in itertools.product(*open_ones):
         fields: dict[str, Any] = {"prompt": prompt, "operands": operands, "answers": answers, "operation": operation}
         p = (shape.d_vocab - len(prompt) + 2) // (1 if operands == "shared" else 2)
         fields = {"p": p, **fields}
@@ -83,36 +91,51 @@ def tasks_of(shape: UnknownTask, told: Mapping[str, Any]) -> list[ModularTask]:
     return found
 
 
-def values(field: str) -> tuple[str, ...]:
-    """Possible values of a field of the task."""
-    return tuple(OPERATIONS) if field == "operation" else get_args(ModularTask.model_fields[field].annotation)
+def group_tasks_of(shape: UnknownTask, told: Mapping[str, Any]) -> list[GroupTask]:
+    """All tasks on the group that is told that have these numbers of tokens and answers, and agree with what is told."""
+    open_ones = [name for name in QUESTIONS if name not in told]
+    every = itertools.product(*(values(GroupTask, name) for name in open_ones))
+    fields: list[dict[str, Any]] = [{**told, **dict(zip(open_ones, each, strict=True))} for each in every]
+    tasks = [GroupTask(**each) for each in fields]
+    return [task for task in tasks if task.shape == shape.shape]
 
 
-def choices(told: Mapping[str, Any], n_layers: int) -> list[Choice]:
+def values(task: type[ModularTask | GroupTask], field: str) -> tuple[str, ...]:
+    """Possible values of a field of a task."""
+    if task is ModularTask and field == "operation":  # which may be a formula as well
+        return tuple(OPERATIONS)
+    return get_args(task.model_fields[field].annotation)
+
+
+def choices(told: Mapping[str, Any], spec: Family) -> list[Choice]:
     """All combinations of activation, normalisation without weights, and direction of attention, where not told.
 
     With a single layer the direction is not varied: the answer position sees the same either way.
     """
-    open_ones = {name: options for name, options in OPTIONS.items() if name not in told}
-    if n_layers == 1:
+    open_ones = {name: options for name, options in OPTIONS.get(type(spec), {}).items() if name not in told}
+    if isinstance(spec, TransformerSpec) and spec.n_layers == 1:
         open_ones.pop("attention", None)
     return [dict(zip(open_ones, each, strict=True)) for each in itertools.product(*open_ones.values())]
 
 
 def trials(
-    spec: TransformerSpec, weights: Tensors, tasks: list[ModularTask], told: Mapping[str, Any], logged: Logged | None
+    spec: Family,
+    weights: Tensors,
+    tasks: list[ModularTask | GroupTask],
+    told: Mapping[str, Any],
+    logged: Logged | None,
 ) -> Iterator[Trial]:
     """Trials of the weights with every choice of the open fields, on every prompt of every task."""
-    by_table: dict[bytes, list[ModularTask]] = {}
+    by_table: dict[bytes, list[ModularTask | GroupTask]] = {}
     for task in tasks:
         by_table.setdefault(task.table().inputs.tobytes(), []).append(task)
     for same in by_table.values():
         table = same[0].table()
         rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), MOST_PROMPTS)).astype(int))
         inputs = torch.from_numpy(table.inputs[rows])
-        for choice in choices(told, spec.n_layers):
+        for choice in choices(told, spec):
             with torch.inference_mode():
-                logits = SharedForward(spec.but(**choice), inputs)(weights)
+                logits = over(spec.but(**choice), same[0].shape, inputs)(weights)
                 for task in same:
                     targets = torch.from_numpy(task.table().targets[rows])
                     right, loss = float(accuracy(logits, targets)), float(cross_entropy(logits, targets))
@@ -131,7 +154,7 @@ def misfit(logits: Tensor, targets: Tensor, logged: Logged | None) -> float:
     return max((abs(ours[part] / loss - 1) for part, loss in known.items()), default=math.nan)
 
 
-def best(found: list[Trial]) -> tuple[ModularTask | None, Choice, list[str]]:
+def best(found: list[Trial]) -> tuple[ModularTask | GroupTask | None, Choice, list[str]]:
     """The task that the weights have learned (None if none), the choice of open fields that is clear, and notes on both."""
     learned = [trial for trial in found if trial.accuracy >= RIGHT]
     tasks = list({trial.task: None for trial in learned})
@@ -145,11 +168,11 @@ def best(found: list[Trial]) -> tuple[ModularTask | None, Choice, list[str]]:
         reading = ", ".join(fitting[0].choice.values())
         others = min(trial.misfit for trial in ranked if trial is not fitting[0])
         return task, fitting[0].choice, [
-            f"found by trial: {task.rule.formula} mod {task.p} and {reading}, whose losses are "
+            f"found by trial: {task.rule.formula} {task.place} and {reading}, whose losses are "
             f"within {fitting[0].misfit:.2%} of those that were logged; the next reading is {others:.2%} off"
         ]  # fmt: skip
     notes = [
-        f"found by trial: {task.rule.formula} mod {task.p}, of which the last weights answer {first.accuracy:.2%} of "
+        f"found by trial: {task.rule.formula} {task.place}, of which the last weights answer {first.accuracy:.2%} of "
         f"{task.n_prompts:,} prompts rightly"
     ]
     choice: Choice = {}
