@@ -91,7 +91,7 @@ class PlainLoop:
             "W_L waves": waves["W_L waves"],
         }
         return (
-            stacked([spectrum(waves[name]) for name in ("W_E waves", "W_L waves")])
+            stacked([spectrum(waves["W_E waves"], of_neurons=False), spectrum(waves["W_L waves"])])
             | stacked([superposition(V) for V in features.values()])
             | norms(dict(self.model.named_parameters()))
         )
@@ -102,14 +102,19 @@ def stacked(each: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     return {name: torch.stack([one[name] for one in each]) for name in each[0]}
 
 
-def spectrum(V: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Power, Gini coefficient and inverse participation ratio of a matrix over the waves."""
+def spectrum(V: torch.Tensor, of_neurons: bool = True) -> dict[str, torch.Tensor]:
+    """Power, Gini coefficient and inverse participation ratios of a matrix over the waves; by the neuron if columns are some."""
     sizes = V.norm(dim=1)
     squares = sizes.square().view(-1, 2).sum(dim=1)
     power, n = squares / squares.sum(), len(sizes)
     weight = (n - torch.arange(1, n + 1) + 0.5) / n
     gini = 1 - 2 * (sizes.sort().values * weight).sum() / sizes.sum()
-    return {"power": power, "norm": squares.sqrt(), "gini": gini, "ipr": power.square().sum()}
+    columns = V.square().view(n // 2, 2, -1).sum(dim=1)
+    neuron = (
+        (columns / columns.sum(dim=0)).square().sum(dim=0).mean() if of_neurons else torch.tensor(torch.nan).double()
+    )
+    network = power.square().sum()
+    return {"power": power, "norm": squares.sqrt(), "gini": gini, "ipr_network": network, "ipr_neuron": neuron}
 
 
 def superposition(V: torch.Tensor) -> dict[str, torch.Tensor]:

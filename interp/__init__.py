@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from interp.models.registry import *  # noqa: F403
     from interp.recipe import Seeds, TrainConfig
     from interp.run import open_run, open_runs, train_run, train_runs
+    from interp.store.start import start_from
     from interp.study import run_all, spread, tabulate
     from interp.study.grid import grid
     from interp.tasks import Corruption
     from interp.tasks.registry import *  # noqa: F403
+    from interp.train.null import null_twin
     from interp.train.presets import PRESETS, preset
 
 _HOME = {
@@ -32,16 +34,18 @@ _HOME = {
     "interp.config": ("RunConfig",),
     "interp.recipe": ("Seeds", "TrainConfig"),
     "interp.run": ("open_run", "open_runs", "train_run", "train_runs"),
+    "interp.store.start": ("start_from",),
     "interp.study": ("run_all", "spread", "tabulate"),
     "interp.study.grid": ("grid",),
     "interp.tasks": ("Corruption",),
+    "interp.train.null": ("null_twin",),
     "interp.train.presets": ("PRESETS", "preset"),
 }
 
 __all__ = [
     "PRESETS", "Corruption", "RunConfig", "Seeds", "TrainConfig", "UserError", "analyses", "applies", "compare", "draw",
-    "draw_runs", "grid", "measure", "open_run", "open_runs", "preset", "run_all", "spread", "summarise", "tabulate", "train_run",
-    "train_runs",
+    "draw_runs", "grid", "measure", "null_twin", "open_run", "open_runs", "preset", "run_all", "spread", "start_from",
+    "summarise", "tabulate", "train_run", "train_runs",
 ]  # fmt: skip
 
 

@@ -2,15 +2,44 @@
 
 import hashlib
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+import tyro
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
-from interp.base import Frozen
+from interp.base import Frozen, shortened
 from interp.models import FAMILIES, Family, TransformerSpec
 from interp.recipe import Seeds, TrainConfig
 from interp.tasks import TASKS, Corruption, Examples, ModularTask, Split, Task
+
+
+class Start(Frozen):
+    """Weights that a run begins with in place of its initial ones: those of a checkpoint of another run.
+
+    `interp.start_from("checkpoints/quick@300")` makes one. The optimiser begins anew.
+    """
+
+    section: ClassVar[str] = "start"
+
+    path: str = ""
+    """Directory of the other run, as it was given. Empty if the run begins with initial weights."""
+    step: int = Field(default=0, ge=0)
+    """Step of the checkpoint."""
+    sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    """Digest of the weights, by which they are known whatever the name of the directory."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "Start":
+        if bool(self.path) != bool(self.sha256):
+            raise ValueError(
+                f"start.path is {self.path!r} and start.sha256 is {self.sha256!r}; take what interp.start_from returns"
+            )
+        return self
+
+    def __bool__(self) -> bool:
+        """Whether the weights are another run's."""
+        return bool(self.sha256)
 
 
 class RunConfig(Frozen):
@@ -23,6 +52,8 @@ class RunConfig(Frozen):
     train: TrainConfig = TrainConfig()
     corruption: Corruption = Corruption()
     seeds: Seeds = Seeds()
+    start: tyro.conf.Suppress[tyro.conf.Fixed[Start]] = Start()
+    """Weights of another run that this one begins with, as `interp.start_from` returns them."""
 
     @field_validator("name")
     @classmethod
@@ -86,7 +117,7 @@ def differences(ours: RunConfig, theirs: RunConfig) -> list[str]:
     """Fields in which two configurations differ, by dotted name, each with both values in words."""
     flat_ours, flat_theirs = flatten(ours.model_dump()), flatten(theirs.model_dump())
     return [
-        f"{name} is {flat_theirs.get(name)!r} there and {flat_ours.get(name)!r} here"
+        f"{name} is {shortened(flat_theirs.get(name))} there and {shortened(flat_ours.get(name))} here"
         for name in sorted(flat_ours | flat_theirs)
         if flat_ours.get(name) != flat_theirs.get(name)
     ]

@@ -72,6 +72,67 @@ def caption(figure: go.Figure, text: str) -> go.Figure:
     return figure.add_annotation(text=html.escape(text), showarrow=False, font={"size": 10, "color": QUIET}, **foot)
 
 
+OWN_SCALE = "its own scale"
+"""Mark of a curve whose heights are shares of what its own run did, and not those of another."""
+
+
+def behind(figure: go.Figure, others: Sequence[go.Figure], about: str) -> go.Figure:
+    """The figure with a band behind each of its curves: from the lowest to the highest of the same curve in other figures.
+
+    A curve is known again by its panel and its name. Between the steps of another figure it is taken to be straight, and the
+    band ends where one of them does. `about` is what the others are, and is told in the title. A figure that moves stays as it
+    is.
+    """
+    if figure.frames or not others:
+        return figure
+    known = [curves_of(other) for other in others]
+    bands = []
+    for key, trace in curves_of(figure).items():
+        theirs = [each[key] for each in known if key in each]
+        if not theirs:
+            continue
+        steps = np.asarray(trace.x, dtype=float)
+        heights = np.array([np.interp(steps, x, y, np.nan, np.nan) for x, y in map(points, theirs)])
+        here = ~np.isnan(heights).any(axis=0)
+        low, high = heights.min(axis=0)[here], heights.max(axis=0)[here]
+        outline = {"x": np.r_[steps[here], steps[here][::-1]], "y": np.r_[high, low[::-1]]}
+        where = {"xaxis": trace.xaxis, "yaxis": trace.yaxis, "legendgroup": trace.legendgroup}
+        look = {"fill": "toself", "fillcolor": trace.line.color, "opacity": 0.18, "mode": "none"}
+        bands.append(
+            go.Scatter(**outline, **where, **look, hoverinfo="skip", showlegend=False, name=f"{about}: {trace.name}")
+        )
+    whole = go.Figure([*bands, *figure.data], figure.layout)
+    title = figure.layout.title.text or ""
+    return whole.update_layout(title_text=f"{title}<br><sup>shaded: {html.escape(about)}</sup>" if bands else title)
+
+
+Key = tuple[str, str, int]
+"""A curve in a figure: the axis of its panel, its name, and how many of that name came before."""
+
+
+def curves_of(figure: go.Figure) -> dict[Key, Any]:
+    """Curves of a figure over numbers, by panel and name."""
+    found: dict[Key, Any] = {}
+    traces: Any = figure.data
+    for trace in traces:
+        if trace.type != "scatter" or trace.mode != "lines" or trace.x is None or len(trace.x) < 2:
+            continue
+        if trace.meta == OWN_SCALE:
+            continue
+        if not np.issubdtype(np.asarray(trace.x).dtype, np.number) or trace.fill == "toself":
+            continue
+        number = sum(key[:2] == (trace.yaxis, trace.name) for key in found)
+        found[trace.yaxis, trace.name, number] = trace
+    return found
+
+
+def points(trace: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Where a curve is known."""
+    x, y = np.asarray(trace.x, dtype=float), np.asarray(trace.y, dtype=float)
+    known = ~np.isnan(y)
+    return (x[known], y[known]) if known.any() else (np.zeros(1), np.full(1, np.nan))
+
+
 def legend_of(row: int) -> str:
     """Name of the legend beside a panel."""
     return "legend" if row == 1 else f"legend{row}"
@@ -117,6 +178,29 @@ def line(
         col=1,
         **more,
     )
+
+
+def error_band(
+    figure: go.Figure, values: xr.DataArray, error: xr.DataArray, colour: str, row: int = 1, **more: Any
+) -> None:
+    """Shade one standard error to either side of a curve over steps; nothing where it is not known."""
+    known = np.flatnonzero(error.notnull().values)
+    steps, middle, by = (each.values[known] for each in (values["step"], values, error))
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    if len(known):
+        figure.add_scatter(
+            x=np.concatenate([steps, steps[::-1]]),
+            y=np.concatenate([middle + by, (middle - by)[::-1]]),
+            fill="toself",
+            fillcolor=f"rgba({red},{green},{blue},0.18)",
+            line={"width": 0},
+            mode="lines",
+            hoverinfo="skip",
+            showlegend=False,
+            row=row,
+            col=1,
+            **more,
+        )
 
 
 def losses(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
@@ -179,10 +263,11 @@ def heatmap(figure: go.Figure, values: xr.DataArray, row: int, colorbar: str | N
 
 
 def mark_transition(figure: go.Figure, found: xr.Dataset) -> go.Figure:
-    """The figure with dotted lines at the steps of memorisation and generalisation, if reached, named in the first panel."""
+    """The figure with dotted lines at the steps of memorisation, generalisation and collapse, named in the first panel."""
     rows = sum(1 for _ in figure.select_yaxes())
     # A line higher than the other: in a short run they would lie on each other.
-    for name, colour, below in (("memorised", TRAIN, "<br> "), ("generalised", TEST, "")):
+    marks = (("memorised", TRAIN, "<br> "), ("generalised", TEST, ""), ("collapsed", INK, "<br> <br> "))
+    for name, colour, below in marks:
         step = found.attrs.get(name, math.nan)
         if math.isnan(step):
             continue

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from interp.base import Frozen
-from interp.maths.curves import first_lasting
+from interp.maths.curves import IN_A_ROW, collapse, reached
 from interp.store import Run
 
 
@@ -113,13 +113,21 @@ def provenance(run: Run, options: AnalysisOptions) -> dict[str, str]:
     }
 
 
-def landmarks(history: pd.DataFrame, threshold: float = 0.99) -> dict[str, float]:
-    """Steps from which train and test accuracy stay at or above the threshold; NaN when they never do."""
+def landmarks(history: pd.DataFrame, threshold: float = 0.99, in_a_row: int = IN_A_ROW) -> dict[str, Any]:
+    """Attributes that say when train and test accuracy reached the threshold, how long they stayed, and what they lost.
+
+    `memorised`, `generalised`: first of so many evaluations in a row at or above it; NaN: not reached. `…_until`: the last step
+    of that first stay, or by which it is known not to be reached. `…_fell`: every later step at which it fell below. `collapsed`:
+    the step at which what had been reached was lost (`interp.maths.curves.collapse`); NaN: never.
+    """
     steps = history.index.to_numpy()
-    return {
-        "memorised": first_lasting(steps, history["train_accuracy"].to_numpy(), threshold),
-        "generalised": first_lasting(steps, history["test_accuracy"].to_numpy(), threshold),
-    }
+    train, test = (history[f"{split}_accuracy"].to_numpy() for split in ("train", "test"))
+    found: dict[str, Any] = {}
+    for name, values in (("memorised", train), ("generalised", test)):
+        marks = reached(steps, values, threshold, in_a_row)
+        falls = " ".join(f"{step:.0f}" for step in marks.falls) or "never"
+        found |= {name: marks.step, f"{name}_until": marks.until, f"{name}_fell": falls}
+    return found | {"collapsed": collapse(steps, train, test, threshold, in_a_row)}
 
 
 def frequency_axis(n: int, what: str = "residues") -> tuple[str, np.ndarray, dict[str, str]]:

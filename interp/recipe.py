@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from interp.base import Frozen
 from interp.shape import Classes, Values
@@ -102,6 +102,14 @@ class TrainConfig(Frozen):
     """Number of steps between checkpoints, once the early, logarithmically spaced ones are that far apart."""
     checkpoints_per_decade: int = Field(default=10, ge=1, le=1000)
     """Number of early checkpoints per decade of steps, evenly spaced in the logarithm of the step."""
+    checkpoint_steps: tuple[int, ...] = ()
+    """Steps with a checkpoint, such as 50 100 500, in place of the two options before. Steps 0 and train.steps always have
+    one."""
+
+    @field_validator("checkpoint_steps")
+    @classmethod
+    def _ascends(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(steps)))
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "TrainConfig":
@@ -127,7 +135,12 @@ class TrainConfig(Frozen):
         return self
 
     def fits(self, outputs: Classes | Values) -> None:
-        """Raise ValueError if the output of the task has no such loss."""
+        """Raise ValueError if the output of the task has no such loss, or a checkpoint would lie outside of the steps."""
+        odd = [step for step in self.checkpoint_steps if not 0 <= step <= self.steps]
+        if odd:  # here: only with the task are examples turned into steps
+            raise ValueError(
+                f"train.checkpoint_steps has {odd[0]:,}; take steps from 0 to train.steps, which is {self.steps:,}"
+            )
         classes, squared = outputs.kind == "classes", self.loss == "squared_error"
         plain = TrainConfig()
         if not classes:

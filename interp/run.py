@@ -1,7 +1,7 @@
 """Runs for interactive use: what `interp.open_run` returns."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -55,10 +55,11 @@ class Run(store.Run):
 
     @property
     def plot(self) -> "Catalogue[go.Figure]":
-        """`run.plot("fourier")`: the figure of that measurement."""
+        """`run.plot("fourier")`: the figure of that measurement. `beside=[run, …]`: others, as a band behind each curve."""
 
-        def plot(name: str, **options: Any) -> "go.Figure":
-            return analyze.draw(analyze.measure(self, name, **options))
+        def plot(name: str, beside: Sequence[store.Run] = (), **options: Any) -> "go.Figure":
+            others = [analyze.measure(other, name, **options) for other in beside]
+            return analyze.draw(analyze.against(analyze.measure(self, name, **options), others), others)
 
         return Catalogue(self, plot)
 

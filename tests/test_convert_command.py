@@ -21,7 +21,7 @@ def curves(tmp_path):
 def test_it_says_what_it_found_and_what_is_not_known(curves, tmp_path, capsys):
     assert main([str(curves), "--out", str(tmp_path / "x")]) == 0
     said = capsys.readouterr().out
-    assert "from Nanda et al. (2023): curves.pth" in said
+    assert "from learning curves: curves.pth" in said
     assert "not known    model, task, train, seeds" in said
     assert f"python -m interp.analyze all {tmp_path / 'x'}" in said
 

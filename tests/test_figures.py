@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+import xarray as xr
 
 from interp import figures
 
@@ -59,3 +60,33 @@ def test_a_still_shows_its_frame_and_leaves_the_figure_alone(growing):
     assert isinstance(first, go.Figure)
     assert growing.to_json() == before
     assert figures.still(growing, 2).data == growing.data
+
+
+def curve(heights, name="ratio", row=1):
+    figure = figures.panels(["a", "b"], heights=[2, 2], title="t")
+    values = xr.DataArray(np.array(heights, dtype=float), coords={"step": np.arange(len(heights))})
+    figures.line(figure, values, name, figures.TRAIN, row=row)
+    return figure
+
+
+def drawn(figure: go.Figure) -> Any:
+    """What is drawn in a figure, in order."""
+    return figure.data
+
+
+def test_a_band_reaches_from_the_lowest_to_the_highest_of_the_same_curve():
+    whole = figures.behind(curve([1, 2, 3]), [curve([0, 5, 1]), curve([2, 3])], "two seeds")
+    band, line = drawn(whole)
+    np.testing.assert_array_equal(band.x, [0, 1, 1, 0])  # to where the shorter ends
+    np.testing.assert_array_equal(band.y, [2, 5, 3, 0])
+    np.testing.assert_array_equal(line.y, [1, 2, 3])
+    assert (band.yaxis, band.fillcolor) == (line.yaxis, line.line.color)
+    assert "two seeds" in whole.layout.title.text
+
+
+def test_a_band_is_drawn_for_the_same_name_in_the_same_panel_only():
+    for other in (curve([0, 1, 2], name="else"), curve([0, 1, 2], row=2)):
+        assert len(drawn(figures.behind(curve([1, 2, 3]), [other], "others"))) == 1
+    scaled = curve([1, 2, 3])
+    drawn(scaled)[0].meta = figures.OWN_SCALE
+    assert len(drawn(figures.behind(scaled, [curve([0, 1, 2])], "others"))) == 1

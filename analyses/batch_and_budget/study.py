@@ -17,7 +17,6 @@ import xarray as xr
 import interp
 from interp import figures
 from interp.config import RunConfig
-from interp.maths.curves import first_reaching
 from interp.models import TransformerSpec
 from interp.recipe import TrainConfig
 from interp.store import Run
@@ -62,24 +61,23 @@ def formula(run: Run) -> str:
 def report(runs: Mapping[str, Run]) -> script.Report:
     """First steps with 99 % train and test accuracy by operation and batch size, and what half the batch costs.
 
-    The first, not the lasting one: batches of one table differ in size, and accuracy jumps now and then to the end.
+    Batches of one table differ in size, and accuracy jumps now and then to the end: `collapsed` counts the runs in which it fell
+    more than half-way back.
     """
-    lasting = tabulate(runs)
-    first = {
-        fact: [
-            first_reaching(run.history.index.to_numpy(), run.history[name].to_numpy(), 0.99) for run in runs.values()
-        ]
-        for fact, name in {"memorised": "train_accuracy", "generalised": "test_accuracy"}.items()
-    }
-    table = lasting.assign(
-        **first,
-        stays=lasting["generalised"],
+    table = tabulate(runs).assign(
         operation=[formula(run) for run in runs.values()],
         batch_size=[run.config.train.batch_size for run in runs.values()],
         seed=[run.config.seeds.model for run in runs.values()],
     )
-    facts = ["memorised", "generalised", "stays", "best_test_accuracy", "final_test_accuracy", "last_step"]
-    steps = ["memorised", "generalised", "stays"]
+    steps = ["memorised", "generalised"]
+    facts = [
+        *steps,
+        *(f"{step}_until" for step in steps),
+        "collapsed",
+        "best_test_accuracy",
+        "final_test_accuracy",
+        "last_step",
+    ]
     cells = spread(table.loc[:, ["operation", "batch_size", *facts]], by=["operation", "batch_size"], steps=steps)
     tables = {
         "spread": cells,

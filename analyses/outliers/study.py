@@ -19,7 +19,7 @@ import xarray as xr
 import interp
 from interp import figures
 from interp.config import RunConfig
-from interp.maths.curves import fall_rise_fall, first_lasting
+from interp.maths.curves import fall_rise_fall, reached
 from interp.models import TransformerSpec
 from interp.recipe import TrainConfig
 from interp.store import Run
@@ -105,6 +105,7 @@ def of_curves(found: xr.Dataset) -> dict[str, float]:
     row = {
         "memorised": found.attrs["memorised"],
         "generalised": found.attrs["generalised"],
+        **{name: found.attrs[name] for name in ("memorised_until", "generalised_until", "collapsed")},
         "best_test_accuracy": float(accuracy.max()),
         "final_test_accuracy": float(accuracy[-1]),
         "final_train_accuracy": float(train[-1]),
@@ -126,7 +127,7 @@ def of_kinds(accuracy: xr.DataArray) -> dict[str, float]:
     """What became of the wrong labels: learned as given, seen through, or neither."""
     wrong, right = (accuracy.sel(examples=f"train {kind}").to_numpy() for kind in ("corrupted", "recovered"))
     return {
-        "wrong_memorised": first_lasting(accuracy["step"].to_numpy(), wrong, ACCURACY),
+        "wrong_memorised": reached(accuracy["step"].to_numpy(), wrong, ACCURACY).step,
         "most_wrong_learned": float(wrong.max()),
         "final_wrong_learned": float(wrong[-1]),
         "most_recovered": float(right.max()),
@@ -149,7 +150,9 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
             "share": cells["share"].first(),
             "seeds": cells.size(),
             "ever at 99 %": cells["best_test_accuracy"].agg(lambda best: int((best >= ACCURACY).sum())),
-            "stay at 99 %": cells["generalised"].count(),
+            "generalise and keep it": (table["generalised"].where(table["collapsed"].isna()))
+            .groupby(level=["way", "labels"], sort=False)
+            .count(),
             "every wrong label learned": cells["most_wrong_learned"].agg(lambda most: int((most == 1).sum())),
             "error falls, rises, falls": cells["error_rises"].sum().astype(int),
             "loss falls, rises, falls": cells["loss_rises"].sum().astype(int),

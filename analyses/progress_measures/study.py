@@ -72,7 +72,7 @@ def final(found: dict[str, xr.Dataset]) -> dict[str, object]:
     """When it memorised and generalised, and what the last network is like, in the figures of the paper."""
     progress, neurons = found["progress"].isel(step=-1), found["neurons"].isel(step=-1)
     attention, ablate = found["attention"].isel(step=-1), found["ablate"].isel(step=-1).sel(split="test")
-    without = ablate.sel(ablation="neurons: keys removed")
+    alone, without = (ablate.sel(ablation=f"neurons: keys {what}") for what in ("kept", "removed"))
     ends = found["phases"]["ends"]
     return {
         "memorised": found["progress"].attrs["memorised"],
@@ -89,6 +89,13 @@ def final(found: dict[str, xr.Dataset]) -> dict[str, object]:
         "excluded loss": progress["excluded_loss"].sel(exclusion="code_exact", split="train").item(),
         "test loss without the keys' part of the neurons": without["loss"].item(),
         "the same at random, median of 20": without["random_loss"].median().item(),
+        "the same energy at random, median": without["random_energy_loss"].median().item(),
+        "test loss with that part alone": alone["loss"].item(),
+        "as much energy alone, median": alone["random_energy_loss"].median().item(),
+        "neurons' variance in the keys' part": without["share"].item(),
+        "in as many other frequencies, median": without["random_share"].median().item(),
+        "key waves of the answers lost without it": without["own_lost"].item(),
+        "lost with as much energy at random, median": without["random_energy_own_lost"].median().item(),
         "verdict": interp.summarise(found["clock_pizza"])["verdict"].iloc[-1],
         **{
             f"{phase} ends by {rule.replace('_', ' ')}": ends.sel(rule=rule, phase=phase).item()

@@ -21,7 +21,6 @@ import torch
 import interp
 from interp import figures
 from interp.config import RunConfig
-from interp.maths.curves import first_reaching
 from interp.recipe import TrainConfig
 from interp.store import Run
 from interp.study import script, spread, tabulate
@@ -30,9 +29,9 @@ from interp.train.learner import Learner
 
 TUNING_SEEDS, REPORTED_SEEDS = 2, 3
 """The first so many choose a method's setting, with which the next so many are trained and reported."""
-REACHED = "first_at_99"
-"""First logged step with a test accuracy of 99 % or more; `generalised` is that from which it stays so."""
-STEPS = [REACHED, "generalised"]
+REACHED = "generalised"
+"""Step at which test accuracy reached 99 %; what became of it later stands under `collapsed`."""
+STEPS = [REACHED]
 CELL = ["fraction", "method"]
 BASELINE = "adamw"
 
@@ -147,20 +146,15 @@ def report(runs: Mapping[str, Run]) -> script.Report:
 
 def results(runs: Mapping[str, Run]) -> pd.DataFrame:
     """A row for each run: share, method, setting and seed, and what came of it."""
-    facts = tabulate(runs).loc[:, ["memorised", "generalised", "best_test_accuracy", "last_step"]]
+    names = ["memorised", REACHED, f"{REACHED}_until", "collapsed", "best_test_accuracy", "last_step"]
+    facts = tabulate(runs).loc[:, names]
     words = [run.config.name.split("+") for run in runs.values()]
     return facts.assign(
         fraction=[float(word[0]) for word in words],
         method=[METHODS[word[1]].label for word in words],
         setting=[" ".join(word[2:-1]) for word in words],
         seed=[run.config.seeds.model for run in runs.values()],
-        **{REACHED: [first_at_99(run) for run in runs.values()]},
     )
-
-
-def first_at_99(run: Run) -> float:
-    """The first logged step at which test accuracy is so high."""
-    return first_reaching(run.history.index.to_numpy(), run.history["test_accuracy"].to_numpy(), 0.99)
 
 
 def best_setting(rows: pd.DataFrame) -> str:
@@ -198,13 +192,21 @@ def milliseconds(configs: Mapping[Any, RunConfig], rounds: int = 15, updates: in
 
 def summarise(chosen: pd.DataFrame) -> pd.DataFrame:
     """A row for each share and method, the soonest first: steps and seconds to 99 %, over the seeds that did not tune."""
-    names = [*CELL, REACHED, "generalised", "best_test_accuracy", "ms_a_step", "times_adamw", "last_step"]
+    names = [
+        *CELL,
+        REACHED,
+        f"{REACHED}_until",
+        "collapsed",
+        "best_test_accuracy",
+        "ms_a_step",
+        "times_adamw",
+        "last_step",
+    ]
     cells = spread(chosen.loc[:, names], by=CELL, steps=STEPS)
     soonest = cells.xs(REACHED, level="what")
     median = cells["median"].unstack("what")
     table = soonest.assign(
         setting=chosen.groupby(CELL)["setting"].first(),
-        lasting=median["generalised"],
         best_test_accuracy=median["best_test_accuracy"],
         ms_a_step=median["ms_a_step"],
         times_adamw=median["times_adamw"],

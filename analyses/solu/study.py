@@ -140,7 +140,7 @@ def of_toy(run: Run) -> list[dict[str, Any]]:
     }
     rows = []
     for hook, function in hidden_by_hook(spec, weights).items():
-        shares = main_effects(function, vectors, others).clamp(min=0)
+        shares = main_effects(function, vectors, others).shares.clamp(min=0)
         rows.append(
             shared
             | {"hook": hook}

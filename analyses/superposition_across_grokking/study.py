@@ -22,8 +22,10 @@ from interp.config import RunConfig
 from interp.maths import phases
 from interp.store import Run
 from interp.study import script, spread
+from interp.train.null import Null
 
 DECAY = "train.weight_decay"
+SEEDS = 5
 SHOWN = (53, 2.0)
 """The cell that is drawn whole, with its seeds' twins without decay beside it: p and decay of the `quick` preset."""
 CURVES = {
@@ -54,26 +56,36 @@ class Cell(NamedTuple):
         return f"x + y mod {self.p}, decay {self.decay:g}"
 
 
+KINDS: dict[str, Null | None] = {"x + y": None, "wrong labels": "labels", "random answers": "answers"}
+"""What is trained on: the sum, and its null twins, in which there is nothing to understand."""
+
+
 def configs(small: bool) -> Mapping[str, RunConfig]:
-    """At each modulus decays that generalise and none, which does not; every decay with the same seeds, so the same starts."""
-    quick, nanda = interp.preset("quick").config, interp.preset("nanda").config
+    """At each modulus and decay the sum and its null twins, all with the same seeds, so the same starts and splits."""
+    quick = interp.preset("quick").config
     sizes = {
-        "p53": (quick, 4, {0: 4000, 0.5: 7000, 1: 3500, 2: 1600}),
-        "p97": (quick.but(task=quick.task.but(p=97)), 3, {0: 1000, 1: 2000, 2: 1000}),
-        "p59": (nanda.but(task=nanda.task.but(p=59, train_fraction=0.5)), 3, {0: 1500, 1: 4500, 3: 2000}),
+        "p53": (quick, list(KINDS), {2: 1600, 1: 3500, 0.5: 7000}),
+        "p97": (quick.but(task=quick.task.but(p=97)), ["x + y", "wrong labels"], {1: 2000}),
     }
     if small:
-        sizes = {"p53": (quick, 2, {0: 1600, 2: 1600})}
+        sizes = {"p53": (quick, ["x + y", "wrong labels"], {2: 1600})}
     return {
-        f"{size}+{name}": config
-        for size, (base, seeds, steps_by_decay) in sizes.items()
+        f"{size}+{kind.replace(' ', '_')}+{name}": config
+        for size, (base, kinds, steps_by_decay) in sizes.items()
         for decay, steps in steps_by_decay.items()
+        for kind in kinds
         for name, config in interp.grid(
-            base.but(train=base.train.but(steps=steps, checkpoint_every=10 * math.ceil(steps / 1600))),
-            seeds,
+            of_kind(base.but(train=base.train.but(steps=steps, checkpoint_every=10 * math.ceil(steps / 1600))), kind),
+            2 if small else SEEDS,
             {DECAY: [decay]},
         ).items()
     }
+
+
+def of_kind(config: RunConfig, kind: str) -> RunConfig:
+    """The configuration, or its null twin."""
+    null = KINDS[kind]
+    return config if null is None else interp.null_twin(config, null)
 
 
 def report(runs: Mapping[str, Run]) -> script.Report:
@@ -237,7 +249,7 @@ def draw(found: Found, logged: Found) -> go.Figure:
     figure.update_yaxes(title_text="ratio", type="log", tickvals=[1, 1.25, 1.5, 2, 3, 4, 6], row=2)
     figure.update_yaxes(title_text="number", rangemode="tozero", row=3).update_yaxes(title_text="ratio", row=4)
     figure.update_xaxes(range=[TIMES[0], TIMES[-1]])
-    figure.update_xaxes(title_text="step ÷ step of generalisation (test accuracy stays ≥ 99 %)", row=4)
+    figure.update_xaxes(title_text="step ÷ step of generalisation (test accuracy reaches 99 %)", row=4)
     return figure.update_layout(updatemenus=[], margin={"r": 190})
 
 

@@ -64,7 +64,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
 def draw(cells: pd.DataFrame, table: pd.DataFrame) -> go.Figure:
     """Every seed's steps against the decay; one that did not arrive stands as a triangle where it was stopped."""
     figure = figures.panels(
-        ["steps until test accuracy stays at 99 % or more"],
+        ["steps until test accuracy reaches 99 %"],
         heights=[7],
         title="Weight decay and the time to generalise",
         over_steps=False,

@@ -14,7 +14,7 @@ runs, written as NAME-comparison.html and .png.
 
 import importlib
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -153,7 +153,7 @@ def measure(run: "Run", name: str, **options: Any) -> "xr.Dataset":
     analysis = find(name)
     chosen = analysis.Options(**options)
     found = analysis.measure(seen(run, name), chosen)
-    return found.assign_attrs(analysis=name, command=command(run, name, chosen))
+    return found.assign_attrs(analysis=name, command=command(run, name, chosen), path=shlex.quote(str(run.path)))
 
 
 def command(run: "Run", name: str, options: Frozen) -> str:
@@ -168,11 +168,27 @@ def as_words(value: Any) -> str:
     return " ".join(shlex.quote(str(each)) for each in (value if isinstance(value, tuple) else (value,)))
 
 
-def draw(found: "xr.Dataset") -> "go.Figure":
-    """The figure of a measurement, with the command that made it."""
+def draw(found: "xr.Dataset", beside: "Sequence[xr.Dataset]" = ()) -> "go.Figure":
+    """The figure of a measurement, with the command that made it; behind each curve a band over measurements `beside` it."""
     from interp import figures
 
-    return figures.caption(find(found.attrs["analysis"]).draw(found), found.attrs["command"])
+    analysis = find(found.attrs["analysis"])
+    figure = analysis.draw(found)
+    if beside:
+        names = ", ".join(sorted({each.attrs["run"] for each in beside}))
+        figure = figures.behind(figure, [analysis.draw(each) for each in beside], f"lowest to highest of {names}")
+    return figures.caption(figure, found.attrs["command"])
+
+
+def against(found: "xr.Dataset", beside: "Sequence[xr.Dataset]") -> "xr.Dataset":
+    """The measurement with what it does beyond others, such as its null twins, where the analysis tells that; and their names."""
+    analysis, runs = (
+        find(found.attrs["analysis"]),
+        " ".join(each.attrs.get("path", each.attrs["run"]) for each in beside),
+    )
+    if beside and hasattr(analysis, "against"):
+        found = analysis.against(found, beside)
+    return found.assign_attrs(command=f"{found.attrs['command']} --beside {runs}") if beside else found
 
 
 def summarise(found: "xr.Dataset") -> "pd.DataFrame":
@@ -210,6 +226,6 @@ def one_that(found: "list[xr.Dataset]", does: str) -> ModuleType:
 
 
 __all__ = [
-    "ANALYSES", "Applies", "add", "analyses", "applies", "compare", "declines", "draw", "draw_runs", "find", "measure", "seen",
-    "summarise",
+    "ANALYSES", "Applies", "add", "against", "analyses", "applies", "compare", "declines", "draw", "draw_runs", "find", "measure",
+    "seen", "summarise",
 ]  # fmt: skip

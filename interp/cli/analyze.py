@@ -35,10 +35,16 @@ class Arguments:
     """Take the last n checkpoints only."""
     steps: tuple[int, ...] = ()
     """Take the checkpoints of these steps only. Give them after DIR: --steps 0 100 900."""
+    with_newest: bool = False
+    """Add the weights of the newest resume state where they are newer than the last checkpoint, as in a run that was stopped
+    between two."""
     memory: Annotated[str | None, tyro.conf.arg(metavar="SIZE", help_behavior_hint="(default: a quarter of RAM)")] = (
         None
     )
     """Memory that measuring may take, such as 2GiB. The 0.5 GiB of Python and its libraries come on top."""
+    beside: tuple[Path, ...] = ()
+    """Runs, or directories of several, that are measured too and drawn as a band behind each curve: null twins (`interp.train
+    --null`), or other seeds. Give them after DIR: --beside checkpoints/quick-null-labels."""
     skip_broken: bool = False
     """Leave out damaged checkpoints; print their names."""
     json: bool = False
@@ -203,6 +209,7 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments) -> dict[str,
     from interp.store import open_run
 
     run = open_run(path).select(every=arguments.every, last=arguments.last, steps=arguments.steps)
+    run = run.with_newest() if arguments.with_newest else run
     run = run if arguments.memory is None else run.within(arguments.memory)
     if arguments.skip_broken:
         run, faults = run.without_broken()
@@ -214,8 +221,8 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments) -> dict[str,
     pending, left_out = dict[str, Future[Any]](), dict[str, str]()
     # One measurement is drawn and written while the next is measured.
     with files.Pictures() as pictures, ThreadPoolExecutor(1) as pool:
-        for each, found in measurements(run, name, arguments, left_out):
-            pending[each] = pool.submit(draw_one, found, out / each if writes else None, pictures)
+        for each, found, beside in measurements(run, name, arguments, left_out):
+            pending[each] = pool.submit(draw_one, found, beside, out / each if writes else None, pictures)
         measured = {each: future.result() for each, future in pending.items()}
     if arguments.json:
         print(json.dumps(as_json(run, measured, left_out)))
@@ -235,8 +242,13 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments) -> dict[str,
     return compared
 
 
-def measurements(run: Any, name: str, arguments: Arguments, left_out: dict[str, str]) -> Generator[tuple[str, Any]]:
-    """Each analysis with its measurement; if `all` are asked for, those that do not apply are put into `left_out` instead."""
+def measurements(
+    run: Any, name: str, arguments: Arguments, left_out: dict[str, str]
+) -> Generator[tuple[str, Any, list[Any]]]:
+    """Each analysis with its measurement and those of the runs beside it.
+
+    If `all` are asked for, those that do not apply are put into `left_out` instead.
+    """
     from interp.base import DoesNotApply
     from interp.views.watched import shown
 
@@ -252,19 +264,39 @@ def measurements(run: Any, name: str, arguments: Arguments, left_out: dict[str, 
                 raise
             left_out[each] = str(error)
             continue
-        yield each, found
+        beside = measured_beside(each, arguments, options)
+        yield each, analyze.against(found, beside), beside
 
 
-def draw_one(found: Any, stem: Path | None, pictures: Any) -> tuple[Any, Any]:
+def measured_beside(name: str, arguments: Arguments, options: dict[str, Any]) -> list[Any]:
+    """Measurements of the runs beside; a run that the analysis is not for is named on stderr."""
+    from interp.base import DoesNotApply
+    from interp.store import open_run
+    from interp.views.watched import shown
+
+    found = []
+    for path in runs_in(arguments.beside):
+        run = open_run(path)
+        run = run if arguments.memory is None else run.within(arguments.memory)
+        try:
+            with shown(f"{name} of {path}"):
+                found.append(analyze.measure(run, name, **options))
+        except DoesNotApply as error:
+            print(f"not beside: {error}", file=sys.stderr)
+    return found
+
+
+def draw_one(found: Any, beside: list[Any], stem: Path | None, pictures: Any) -> tuple[Any, Any]:
     """A measurement with its figure; both are written, if there is a `stem` for the names of the files."""
     from interp.report import files
 
-    figure = analyze.draw(found)
+    figure = analyze.draw(found, beside)
     if stem is not None:
         pictures.add(stem.with_name(f"{stem.name}.png"), figure)
         files.write_netcdf(found, stem.with_name(f"{stem.name}.nc"))
         files.write_csv(found, stem.with_name(f"{stem.name}.csv"))
         files.write_html(figure, stem.with_name(f"{stem.name}.html"))
+        files.write_beside(beside, stem.with_name(f"{stem.name}-beside.csv"))
     return found, figure
 
 

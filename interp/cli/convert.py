@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -74,6 +75,11 @@ class Arguments:
     """Format to write: an ordinary run, or what TransformerLens 4 reads."""
     steps: tuple[int, ...] = ()
     """Steps of the checkpoints to write, with --to bridge. Give them after SRC: --steps 0 900."""
+    step: Annotated[str | None, tyro.conf.arg(metavar="N|NAME")] = None
+    """Number of updates after which weights are that do not say it. For a folder: the names of its files with STEP for the
+    number, such as model_STEP.pt."""
+    skip_broken: bool = False
+    """Leave broken files of a folder out, or with --to bridge broken checkpoints, and say which."""
     overwrite: bool = False
     """Replace runs that exist."""
     task: GivenTask = GivenTask()
@@ -81,16 +87,20 @@ class Arguments:
     train: GivenTrain = GivenTrain()
 
 
+PARTS = ("task", "model", "train")
+
 USAGE = """usage: python -m interp.convert SRC --out DIR [options]      a run that others wrote, as an ordinary one
        python -m interp.convert RUN --to bridge --out DIR    a run as TransformerLens 4 reads it
 
 SRC is one of
-  a HookedTransformer's state dict: .pth, .pt or .safetensors; the grokking demo's file; a folder of *_STEP.pt
+  a HookedTransformer's state dict: .pth, .pt, .ckpt or .safetensors, alone or with curves beside it; several in one file;
+  a folder of them, whose names have their step: model_step900.pt, epoch_3.pth, 900.pt; the grokking demo's file
   a file of Nanda et al. (2023), or a folder with EPOCH.pth, init.pth, final.pth; loss curves without weights
   config_ID.json or model_ID.pt of Zhong et al. (2023), or a folder of such pairs
   a folder with cfg.json and model.pt of Chughtai et al. (2023), or a folder of such folders
   a state dict of nn.Linear layers, or of one nn.MultiheadAttention with an MLP
   W and b_final of toy models of superposition, of one or several instances; {epoch: state dict} of any of these
+  learning curves in CSV, JSON or JSONL: step, train_loss, test_loss, train_accuracy, test_accuracy
 
 Pickles are opened without running what is in them. What files do not tell stays unknown, or is given by options:
 python -m interp.convert SRC --help"""
@@ -112,9 +122,28 @@ def report(runs: "Sequence[Run]") -> None:
         words = run.summary()
         told = [f"{len(run)} checkpoints" if run.steps else "curves", words["task"], *filter(None, [words.get("loss")])]
         print(f"{run.path.name:<{width}}  {'; '.join(told)}")
+    for note in notes_of(runs):
+        print(f"note: {note}")
     parent = shlex.quote(str(runs[0].path.parent))
     print(f"{len(runs)} runs in {parent}; what is known of each: python -m interp.probe DIR")
     print(f"look at them with: python -m interp.analyze all {parent}/*")
+
+
+def notes_of(runs: "Sequence[Run]") -> list[str]:
+    """Notes of several runs, with the name of its run before each that is not of all."""
+    notes = [run.record.origin.notes if run.record.origin else () for run in runs]
+    of_all = [note for note in notes[0] if all(note in each for each in notes)]
+    each = zip(runs, notes, strict=True)
+    return of_all + [f"{run.path.name}: {note}" for run, found in each for note in found if note not in of_all]
+
+
+def refuse_for_bridge(arguments: Arguments) -> None:
+    """Raise UserError for an option that an export to TransformerLens 4 cannot use."""
+    given = [f"--{part}.{name.replace('_', '-')}" for part in PARTS for name in told(getattr(arguments, part))]
+    given += ["--step"] if arguments.step is not None else []
+    given += ["--overwrite"] if arguments.overwrite else []
+    if given:
+        raise UserError(f"{given[0]} cannot be used with --to bridge, which writes a run as it is; leave it out")
 
 
 def to_bridge(arguments: Arguments) -> None:
@@ -122,7 +151,12 @@ def to_bridge(arguments: Arguments) -> None:
     from interp.store import open_run
     from interp.store.foreign.bridge import write_bridge
 
+    refuse_for_bridge(arguments)
     run = open_run(arguments.source).select(steps=arguments.steps)
+    if arguments.skip_broken:
+        run, faults = run.without_broken()
+        for fault in faults:
+            print(f"left out: {fault}", file=sys.stderr)
     out = arguments.out or Path("checkpoints") / f"{run.path.absolute().name}-bridge"
     files = write_bridge(run, out)
     print(f"{len(files) - 1} checkpoints and {files[-1].name} for TransformerLens 4 in {out}")
@@ -154,8 +188,9 @@ def main(words: list[str]) -> int:
             raise UserError("--steps goes with --to bridge; a run is converted whole")
         source = arguments.source.absolute()
         out = arguments.out or Path("checkpoints") / (source.name if source.is_dir() else source.stem)
-        given = {part: told(getattr(arguments, part)) for part in ("task", "model", "train")}
+        given = {part: told(getattr(arguments, part)) for part in PARTS}
         from interp.store.foreign.convert import convert  # here: --help costs no torch
 
-        report(convert(arguments.source, out, overwrite=arguments.overwrite, **given))
+        overwrite, step, skip_broken = arguments.overwrite, arguments.step, arguments.skip_broken
+        report(convert(arguments.source, out, overwrite=overwrite, step=step, skip_broken=skip_broken, **given))
     return 0

@@ -31,7 +31,9 @@ def chart() -> dict[str, dict[str, str]]:
             name: first_line(task) for name, task in TASKS.items() if name != "unknown"
         },
         "operations modulo p (task modular: --task.operation)": {
-            name: operation.formula for name, operation in OPERATIONS.items()
+            **{name: operation.formula for name, operation in OPERATIONS.items()},
+            '"x**2 + 3*x*y"': "any formula of x and y with + - * / ** and whole numbers",
+            "FILE.csv": "any table of answers, with columns x, y, answer",
         },
         "operations on a finite group (task group: --task.operation, --task.group S5, A5, D59, C113, S3xC4)": {
             name: operation.formula for name, operation in GROUP_OPERATIONS.items()

@@ -12,10 +12,13 @@ import tyro
 
 from interp.base import UserError, one_sentence
 from interp.config import RunConfig
+from interp.maths import groups
+from interp.tasks import given
+from interp.train.null import Null, null_twin
 from interp.train.presets import PRESETS, preset
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from interp.store import Run
 
@@ -44,10 +47,16 @@ class Arguments:
     config: Annotated[RunConfig, tyro.conf.arg(name="")]
     out: Path
     """Directory of the run. For several runs: the directory of their directories."""
+    start: Annotated[str, tyro.conf.arg(name="from", metavar="DIR[@STEP]", help_behavior_hint="(default: none)")] = ""
+    """Begin with the weights of a checkpoint of another run, by default its last one, in place of initial weights. Task, data
+    and training may be others, as long as the weights fit. The optimiser begins anew."""
     n_seeds: int = 1
     """Number of runs to train. They have different seeds, counted up from those given."""
     vary: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FIELD=VALUE,VALUE…")] = ()
     """Train a run for each value: train.weight-decay=0.3,1. Given several times: a run for each combination."""
+    null: Null | None = None
+    """Train the null twin: the same recipe and seeds where nothing can be generalised. `labels`: every training label is wrong.
+    `answers`: the table is drawn at random. Give it to analyses of the run by --beside."""
     machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine()
     resume: bool = False
     """Resume a run where it stopped, or up to a larger train.steps; start it if there is none. Several runs always resume."""
@@ -96,37 +105,60 @@ def parse(words: list[str]) -> Arguments:
             f"{words[0]} is a directory; to go on with it, write python -m interp.train --resume {words[0]}"
         )
     chosen = preset(words[0])
-    return tyro.cli(
+    home = Path("checkpoints") / words[0]
+    found = tyro.cli(
         Arguments,
-        default=Arguments(chosen.config, Path("checkpoints") / words[0]),
+        default=Arguments(chosen.config, home),
         args=with_tables(words[1:]),
         prog=f"python -m interp.train {words[0]}",
         description=f"{chosen.about}; about {chosen.minutes:g} minutes on 2 CPU cores.",
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands),
     )
+    if found.null is None:
+        return found
+    out = found.out if found.out != home else home.with_name(f"{home.name}-null-{found.null}")
+    return dataclasses.replace(found, config=null_twin(found.config, found.null), out=out)
 
 
 def with_tables(words: list[str]) -> list[str]:
-    """Words of the command line, where a FILE.csv after --task.group is replaced by the table of the group in it."""
-    apart = [part for word in words for part in (word.split("=", 1) if word.startswith("--task.group=") else [word])]
+    """Words of the command line, where a FILE.csv after --task.group or --task.operation is replaced by the table in it.
+
+    So run.json holds what was trained on.
+    """
+    options = tuple(f"{option}=" for option in TABLES)
+    apart = [part for word in words for part in (word.split("=", 1) if word.startswith(options) else [word])]
     return [
-        table_in(Path(word)) if before == "--task.group" and word.endswith(".csv") else word
+        table_in(Path(word), *TABLES[before]) if before in TABLES and word.endswith(".csv") else word
         for before, word in pairwise(["", *apart])
     ]
 
 
-def table_in(file: Path) -> str:
-    """Table of a group from a file, as the configuration has it, so that run.json holds what was trained on."""
-    from interp.maths.groups import read_table, write_table
-
+def table_in(file: Path, what: str, read: "Callable[[str], str]") -> str:
+    """Table from a file, as the configuration has it."""
     try:
-        return write_table(read_table(file.read_text("utf-8-sig")))  # spreadsheets begin theirs with a mark
+        return read(file.read_text("utf-8-sig"))  # spreadsheets begin theirs with a mark
     except OSError as error:
         raise UserError(f"{file} cannot be opened: {(error.strerror or str(error)).lower()}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{file} is no text; it should hold the table of a group, entries apart by commas") from error
+        raise UserError(f"{file} is no text; it should hold {what}, entries apart by commas") from error
     except ValueError as error:
         raise UserError(f"{file} {error}") from error
+
+
+TABLES: "dict[str, tuple[str, Callable[[str], str]]]" = {
+    "--task.group": ("the table of a group", lambda text: groups.write_table(groups.read_table(text))),
+    "--task.operation": ("a table of answers", lambda text: given.write(given.read_csv(text))),
+}
+"""Tables that are read from files, by the option that takes the file: in words, and from its text to the configuration."""
+
+
+def with_start(arguments: Arguments) -> Arguments:
+    """Options whose configuration has the start that --from names."""
+    if not arguments.start:
+        return arguments
+    from interp.store.start import start_from
+
+    return dataclasses.replace(arguments, config=arguments.config.but(start=start_from(arguments.start)))
 
 
 def share_the_processor() -> None:
@@ -163,6 +195,7 @@ def run_one(arguments: Arguments, device: str) -> int:
     import torch
 
     from interp.store.directory import refuse_what_is_there
+    from interp.store.writer import saved_step
     from interp.train.loop import Interrupted, train
     from interp.train.watching import watch
 
@@ -171,6 +204,9 @@ def run_one(arguments: Arguments, device: str) -> int:
         return carried_out(arguments, {arguments.out.name: arguments.config}, arguments.out.parent, device)
     if arguments.machine.threads != "auto":
         torch.set_num_threads(arguments.machine.threads)
+    total, going_on = arguments.config.train.steps, arguments.resume and not arguments.overwrite
+    if going_on and saved_step(arguments.out, arguments.config) == total:
+        print(f"{arguments.out} is finished: it has all of its {total:,} steps", file=sys.stderr)
     how = {"resume": arguments.resume, "overwrite": arguments.overwrite, "device": device, "watcher": watch}
     try:
         done = train(arguments.config, arguments.out, **how)
@@ -243,4 +279,4 @@ def main(words: list[str]) -> int:
         return 0 if words else 2
     with one_sentence():
         share_the_processor()
-        return run(parse(words))
+        return run(with_start(parse(words)))

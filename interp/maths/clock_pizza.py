@@ -32,15 +32,12 @@ def sampled_triples(p: int, n: int = 100, seed: int = 42) -> Int[Tensor, "n 3"]:
     return torch.stack([drawn // p**2, drawn // p % p, drawn % p], dim=-1)
 
 
-def gradient_symmetricity(
+def gradient_cosines(
     logits: Callable[[Float[Tensor, "... n 2 d_model"]], Float[Tensor, "... n d_vocab_out"]],
     embedded: Float[Tensor, "... n 2 d_model"],
     answers: Int[Tensor, " n"],
-) -> Float[Tensor, "..."]:
-    """Mean cosine of ∂logit_c/∂E_a and ∂logit_c/∂E_b over n triples (a, b, c), −1 to 1 (definition 4.1).
-
-    Near 1 when a and b enter as E_a + E_b (pizza .99), lower when their waves are multiplied (clock .33). A triple with
-    a gradient of 0 counts as 0.
+) -> Float[Tensor, "... n"]:
+    """Cosine of ∂logit_c/∂E_a and ∂logit_c/∂E_b at each of n triples (a, b, c), −1 to 1; 0 where a gradient is 0.
 
     Args:
         logits: the network from the embeddings of a and b, before positions are added, to the logits. Row i of the logits
@@ -55,7 +52,19 @@ def gradient_symmetricity(
         (gradient,) = torch.autograd.grad(chosen.sum(), inputs)
     of_a, of_b = gradient.double().unbind(dim=-2)
     lengths = of_a.norm(dim=-1) * of_b.norm(dim=-1)  # torch.cosine_similarity takes a length below 1e-8 for 1e-8
-    return torch.where(lengths > 0, (of_a * of_b).sum(dim=-1) / lengths, 0.0).mean(dim=-1)
+    return torch.where(lengths > 0, (of_a * of_b).sum(dim=-1) / lengths, 0.0)
+
+
+def gradient_symmetricity(
+    logits: Callable[[Float[Tensor, "... n 2 d_model"]], Float[Tensor, "... n d_vocab_out"]],
+    embedded: Float[Tensor, "... n 2 d_model"],
+    answers: Int[Tensor, " n"],
+) -> Float[Tensor, "..."]:
+    """Mean of `gradient_cosines` over n triples (a, b, c), −1 to 1 (definition 4.1).
+
+    Near 1 when a and b enter as E_a + E_b (pizza .99), lower when their waves are multiplied (clock .33).
+    """
+    return gradient_cosines(logits, embedded, answers).mean(dim=-1)
 
 
 def distance_irrelevance(right: Float[Tensor, "... p p"]) -> Float[Tensor, "..."]:

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.maths import groups, irreps
+from interp.maths.sampling import standard_error
 
 SIDES = ("left", "right")
 RANDOM_FUNCTIONS = 64
@@ -45,8 +46,9 @@ class Cosets:
         best = best.scatter_reduce(1, self.place.expand_as(each), each, "amax")
         return best.unflatten(1, (len(SIDES), -1))
 
-    def of_random(self) -> float:
-        """Mean of the best adjusted R² of any subgroup, for Gaussian functions on the group."""
-        generator = torch.Generator().manual_seed(0)
+    def of_random(self, seed: int = 0) -> tuple[float, float]:
+        """Mean of the best adjusted R² of any subgroup, for Gaussian functions on the group, and its standard error."""
+        generator = torch.Generator().manual_seed(seed)
         values = torch.randn(RANDOM_FUNCTIONS, self.n, 1, generator=generator, dtype=torch.float64)
-        return float(np.mean([float(self.r2(each).amax()) for each in values]))  # one at a time, in the memory of one
+        best = [float(self.r2(each).amax()) for each in values]  # one at a time, in the memory of one
+        return float(np.mean(best)), standard_error(torch.tensor(best, dtype=torch.float64)).item()

@@ -1,9 +1,13 @@
 """Landmarks of learning curves: the step a threshold is passed, the steepest fall, a fall that is followed by a rise."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+
+IN_A_ROW = 3
+"""Evaluations one after another at a level from which it counts as reached: one good batch is not understanding."""
 
 
 def first_below(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], threshold: float) -> float:
@@ -12,21 +16,66 @@ def first_below(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], t
     return float(steps[below[0]]) if len(below) else float("nan")
 
 
-def first_reaching(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], threshold: float) -> float:
-    """The first step at which `values` is at or above `threshold`, whatever comes later; NaN when it never is."""
-    reached = np.flatnonzero(values >= threshold)
-    return float(steps[reached[0]]) if len(reached) else float("nan")
+class Reached(NamedTuple):
+    """When a curve first reached a level, and what became of it. Nothing of this becomes false when the curve goes on."""
 
+    step: float
+    """First of `in_a_row` evaluations one after another at or above the level; NaN: not reached."""
+    until: float
+    """If it was reached, the last step of the first stay. If not, the last step by which it is known not to be reached.
 
-def first_lasting(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], threshold: float) -> float:
-    """The first step from which `values` stays at or above `threshold` to the end; NaN when it never does.
-
-    NaN means "not reached by the last step". Over several runs treat it as right-censored (Kaplan–Meier), never as
-    the last step.
+    That is the step before an unfinished stay, whose first step would count if the curve went on. Over several runs treat a
+    curve that has not arrived as right-censored there (Kaplan–Meier), never as one that arrives then.
     """
-    below = np.flatnonzero(~(values >= threshold))
-    first = below[-1] + 1 if len(below) else 0
-    return float(steps[first]) if first < len(steps) else float("nan")
+    falls: tuple[float, ...]
+    """First step of every later stretch below the level."""
+
+
+def reached(
+    steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], level: float, in_a_row: int = IN_A_ROW
+) -> Reached:
+    """When `values` first stays at or above `level` for `in_a_row` steps one after another. A value of NaN counts as below."""
+    above = values >= level
+    edges = np.diff(np.r_[0, above.astype(int), 0])
+    begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)  # stays are [begin, end)
+    long = np.flatnonzero(ends - begins >= in_a_row)
+    if len(long):
+        first = long[0]
+        falls = [float(steps[end]) for end in ends[first:] if end < len(steps)]
+        return Reached(float(steps[begins[first]]), float(steps[ends[first] - 1]), tuple(falls))
+    if not len(steps):
+        return Reached(math.nan, math.nan, ())
+    known = begins[-1] - 1 if above[-1] else len(steps) - 1
+    return Reached(math.nan, float(steps[known] if known >= 0 else steps[0] - 1), ())
+
+
+def collapse(
+    steps: Int[np.ndarray, " n"], train: Float[np.ndarray, " n"], test: Float[np.ndarray, " n"], level: float = 0.99,
+    in_a_row: int = IN_A_ROW,
+) -> float:  # fmt: skip
+    """The step at which a run lost what it had reached; NaN if it never did.
+
+    A fall counts if the accuracy is nearer to its first value than to `level`: a jump of the optimiser, or worse. Test accuracy
+    is followed from generalisation on, whether it comes back or not. A run that had memorised only counts if train accuracy has
+    not come back at its last step: on the way to generalisation such jumps belong to learning.
+    """
+    found = first_deep(steps, test, level, in_a_row, lasting=False)
+    return first_deep(steps, train, level, in_a_row, lasting=True) if math.isnan(found) else found
+
+
+def first_deep(
+    steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], level: float, in_a_row: int, lasting: bool
+) -> float:
+    """First step of the first stretch below the level that goes half-way back; if `lasting`, of one that the curve ends in."""
+    known = values[~np.isnan(values)]
+    marks = reached(steps, values, level, in_a_row)
+    for fall in marks.falls:
+        begin = int(np.searchsorted(steps, fall))
+        back = np.flatnonzero(values[begin:] >= level)
+        stretch = values[begin : begin + back[0]] if len(back) else values[begin:]
+        if np.nanmin(stretch, initial=math.inf) < (known[0] + level) / 2 and not (lasting and len(back)):
+            return fall
+    return math.nan
 
 
 class Fall(NamedTuple):

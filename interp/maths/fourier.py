@@ -85,6 +85,26 @@ def inverse_participation_ratio(shares: Float[Tensor, "... n"]) -> Float[Tensor,
     return shares.square().sum(dim=-1)
 
 
+def network_participation(directions: Float[Tensor, "... wave d"]) -> Float[Tensor, "..."]:
+    """Inverse participation ratio of a matrix's total power by frequency: 1 for one frequency, 1/⌊p/2⌋ for a flat spectrum.
+
+    Takes the wave directions F·M. Columns that hold one frequency each, but not the same one, give a low value here, and 1 in
+    `neuron_participation`.
+    """
+    return inverse_participation_ratio(power_shares(by_frequency(directions.norm(dim=-1))))
+
+
+def neuron_participation(directions: Float[Tensor, "... wave d"]) -> Float[Tensor, "..."]:
+    """Inverse participation ratio of each column's power by frequency, mean over columns: 1 if each column has one frequency.
+
+    Takes the wave directions F·M of a matrix whose columns are neurons; those of a residual stream have no meaning alone, and
+    another basis would give another value. Gromov (2023, arXiv 2301.02679) defines it per neuron, and takes the complex transform
+    over both operands: his closed-form solution has 1/4 there and 1 here. Columns without a wave are left out; NaN if no column
+    has one.
+    """
+    return inverse_participation_ratio(power_shares(by_frequency(directions.mT))).nanmean(dim=-1)
+
+
 def above_quarter_of_largest(norms: Float[Tensor, "... freq"]) -> Bool[Tensor, "... freq"]:
     """Key frequencies as a mask: those whose norm exceeds a quarter of the largest (TransformerLens' grokking demo)."""
     return norms > norms.amax(dim=-1, keepdim=True) / 4

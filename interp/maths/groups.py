@@ -78,6 +78,42 @@ def generators(table: Table, of: Elements | None = None) -> list[int]:
     return found
 
 
+def orders(table: Table) -> Int[np.ndarray, " n"]:
+    """Order of every element: the least m ≥ 1 with xᵐ = e."""
+    e, x = identity(table), np.arange(len(table))
+    found, power = np.zeros(len(table), dtype=int), x
+    for m in range(1, len(table) + 1):
+        found[(power == e) & (found == 0)] = m
+        power = table[power, x]
+    return found
+
+
+def cyclic_generator(table: Table) -> int | None:
+    """The first element that generates the group; None if it is not cyclic."""
+    return next(map(int, np.flatnonzero(orders(table) == len(table))), None)
+
+
+def dihedral_generators(table: Table) -> tuple[int, int] | None:
+    """The first rotation r and reflection f that generate the group, fr = r⁻¹f; None if it is no D_m with m ≥ 3."""
+    m = len(table) // 2
+    rotations = np.flatnonzero(orders(table) == m)
+    if len(table) != 2 * m or m < 3 or not len(rotations):
+        return None
+    r = int(rotations[0])
+    f = int(np.setdiff1d(np.arange(len(table)), generated(table, [r]))[0])
+    turned = table[f, f] == identity(table) and table[f, r] == table[inverses(table)[r], f]
+    return (r, f) if turned else None
+
+
+def only_sign(table: Table) -> Int[np.ndarray, " n"] | None:
+    """The homomorphism onto ±1, if there is exactly one that is not constant; None otherwise.
+
+    Each is 1 on all squares: there is one exactly if the squares generate half of the group.
+    """
+    kernel = generated(table, np.unique(np.diagonal(table)).tolist())
+    return np.where(np.isin(np.arange(len(table)), kernel), 1, -1) if 2 * len(kernel) == len(table) else None
+
+
 # Named groups, whose identity is element 0
 
 

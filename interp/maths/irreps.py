@@ -73,9 +73,11 @@ def real_irreps(table: Int[np.ndarray, "n n"], name: str = "") -> Irreps:
     x_g = x_{g⁻¹} drawn from SEED, has the irreps as its eigenspaces, each d times (d/2 if complex, d/4 if quaternionic).
     Characters tell them apart (Serre 1977, Linear Representations of Finite Groups, 2.4, 13.2).
 
-    Names, by group: every group: "trivial". Cyclic: "k=3", the frequency. Dihedral: "sign"; "2d_3" (angle 2π·3/n); for even n
-    "sign r", which is −1 on the rotation r. Permutations: "sign"; "standard" (fixed points − 1); "standard⊗sign". All others:
-    by dimension, "6d"; several of one dimension also by a letter, "5d_a", larger characters first.
+    Names, each found by its character. Every group: "trivial". Cyclic: "k=3", the frequency. Dihedral: "sign"; "k=3", which turns
+    by 2π·3/n; for even n "sign r", which is −1 on the rotation r. Permutations: "sign"; "standard" (fixed points − 1);
+    "sign⊗standard". Products: a name for each factor, "standard × k=1". A table without a name is known as cyclic or dihedral,
+    by its first generators, and has a "sign" if there is one homomorphism onto ±1. All others: by dimension, "6d"; several of
+    one name also by a letter, "5d_a", larger characters first.
     """
     spaces = invariant_spaces(table)
     classes = torch.from_numpy(groups.conjugacy_classes(table))
@@ -83,13 +85,13 @@ def real_irreps(table: Int[np.ndarray, "n n"], name: str = "") -> Irreps:
     same = characters @ characters.mT / len(table) > 0.5  # different irreps are orthogonal
     first = same.int().argmax(dim=1)
     found = first.unique()
-    namer = names_of(name)
-    cyclic = name.startswith("C") and "x" not in name
+    namer = names_of(table, name)
+    generator = None if name and not is_cyclic(name) else groups.cyclic_generator(table)
 
     def place(i: int) -> tuple[int | float, ...]:
         """Sort key of irrep i: by dimension, then larger characters first; in a cyclic group by frequency."""
         relative = (characters[i] / len(spaces[i])).round(decimals=6) + 0.0
-        return (0 if cyclic else len(spaces[i]), *(-relative).tolist())
+        return (len(spaces[i]), *(-relative).tolist()) if generator is None else (-float(relative[generator]),)
 
     kinds = sorted(found.tolist(), key=place)
     members = [[spaces[j] for j in (first == i).nonzero().flatten()] for i in kinds]
@@ -137,12 +139,24 @@ Namer = Callable[[Float[Tensor, " n"]], str]
 """A function from an irrep's character to its name, "" if it has none."""
 
 
-def names_of(group: str) -> Namer:
-    """The function that names the irreps of a group; for products and unnamed groups it knows the trivial one alone."""
+def names_of(table: Int[np.ndarray, "n n"], group: str) -> Namer:
+    """The function that names the irreps of a group by its name, or by its table if it has none; "" where it knows no name."""
     parts = groups.factors(group) if group else []
-    if len(parts) == 1 and parts[0][0] in NAMERS:
+    if len(parts) > 1:
+        return product_names(group.split("x"))
+    if parts and parts[0][0] in NAMERS:
         return NAMERS[parts[0][0]](parts[0][1])
-    return matching({"trivial": 1.0})
+    if not group and (generator := groups.cyclic_generator(table)) is not None:
+        return cyclic_names(len(table), generator)
+    if not group and (both := groups.dihedral_generators(table)) is not None:
+        return dihedral_names(len(table) // 2, *both)
+    sign = groups.only_sign(table)
+    return matching({"trivial": 1.0} | ({} if sign is None else {"sign": torch.from_numpy(1.0 * sign)}))
+
+
+def is_cyclic(group: str) -> bool:
+    """Whether a name is that of one cyclic group, such as C113."""
+    return [letter for letter, _ in groups.factors(group)] == ["C"]
 
 
 def matching(known: dict[str, Float[Tensor, " n"] | float]) -> Namer:
@@ -160,34 +174,60 @@ def frequency(value: Float[Tensor, ""], n: int) -> int:
     return round(n * math.acos(max(-1.0, min(1.0, float(value)))) / (2 * math.pi))
 
 
-def cyclic_names(n: int) -> Namer:
-    """A function that names the irreps of C_n by their frequency k: χ(1) = d·cos(2πk/n)."""
+def cyclic_names(n: int, generator: int = 1) -> Namer:
+    """A function that names the irreps of C_n by their frequency k: χ(generator) = d·cos(2πk/n)."""
 
     def name(character: Float[Tensor, " n"]) -> str:
-        k = frequency(character[1] / character[0], n)
+        k = frequency(character[generator] / character.max(), n)
         return f"k={k}" if k else "trivial"
 
     return name
 
 
-def dihedral_names(n: int) -> Namer:
-    """A function that names the irreps of D_n: dimension 1 by the signs of r and f, 2 by the angle of the rotation r."""
+def dihedral_names(n: int, rotation: int | None = None, reflection: int | None = None) -> Namer:
+    """A function that names the irreps of D_n: dimension 1 by the signs of r and f, 2 by the frequency k, χ(r) = 2cos(2πk/n).
+
+    The rotation r and the reflection f are elements 1 and n of the named group, if no others are given.
+    """
     signs = {(1, 1): "trivial", (1, -1): "sign", (-1, 1): "sign r", (-1, -1): "sign r⊗sign"}
+    at_r, at_f = 1 if rotation is None else rotation, n if reflection is None else reflection
 
     def name(character: Float[Tensor, " n"]) -> str:
-        r, f = character[1], character[n]
-        if round(float(character[0])) == 1:
+        r, f = character[at_r], character[at_f]
+        if round(float(character.max())) == 1:
             return signs[round(float(r)), round(float(f))]
-        return f"2d_{frequency(r / 2, n)}"
+        return f"k={frequency(r / 2, n)}"
+
+    return name
+
+
+def product_names(parts: list[str]) -> Namer:
+    """A function that names the irreps of a direct product by what they are on each factor: "standard × k=1".
+
+    On the elements of one factor an irrep is a multiple of one irrep of that factor, which has the same character ÷ dimension.
+    """
+    known, each = [], [real_irreps(groups.named_group(part), part) for part in parts]
+    after = math.prod(len(irreps.table) for irreps in each)
+    for irreps in each:
+        after //= len(irreps.table)  # elements of this factor stand so far apart
+        relative = irreps.characters / irreps.characters.amax(dim=1, keepdim=True)
+        known.append((after * torch.arange(len(irreps.table)), relative, irreps.names))
+
+    def name(character: Float[Tensor, " n"]) -> str:
+        found = []
+        for elements, relative, names in known:
+            there = character[elements] / character.max()
+            found.append(names[int((relative - there).abs().amax(dim=1).argmin())])
+        return "trivial" if set(found) == {"trivial"} else " × ".join(found)
 
     return name
 
 
 def permutation_names(rows: Int[np.ndarray, "m points"]) -> Namer:
-    """A function that names the irreps of a permutation group: trivial, sign, standard, standard⊗sign."""
+    """A function that names the irreps of a permutation group: trivial, sign, standard, sign⊗standard."""
     sign = torch.from_numpy(1.0 - 2.0 * groups.parity(rows))
     standard = torch.from_numpy((rows == np.arange(rows.shape[1])).sum(axis=1) - 1.0)
-    return matching({"trivial": 1.0, "sign": sign, "standard": standard, "standard⊗sign": standard * sign})
+    return matching({"trivial": 1.0, "sign": sign, "standard": standard, "sign⊗standard": standard * sign})
 
 
 NAMERS: dict[str, Callable[[int], Namer]] = {

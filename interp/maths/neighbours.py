@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp.maths.sampling import standard_error
+
 
 def nearest(points: Float[Tensor, "n d"]) -> Int[Tensor, "n others"]:
     """Indices of all other points for each point, nearest first."""
@@ -50,6 +52,8 @@ class Best(NamedTuple):
     """Index of the best candidate."""
     by_chance: float
     """Mean over random names of the best score: what the choice among many candidates gives by itself."""
+    by_chance_error: float
+    """Standard error of that mean over the names that were drawn."""
     p_value: float
     """Share of namings whose best score is at least as good, the given naming counted among them."""
 
@@ -66,4 +70,5 @@ def best_of(
     chance = torch.stack([scores(torch.randperm(n, generator=generator)).max() for _ in range(draws)])
     value = found.max()
     as_good = int((chance >= value - 1e-12).sum())  # equal shares may differ in rounding
-    return Best(float(value), int(found.argmax()), float(chance.mean()), (1 + as_good) / (1 + draws))
+    error = standard_error(chance).item()
+    return Best(float(value), int(found.argmax()), float(chance.mean()), error, (1 + as_good) / (1 + draws))

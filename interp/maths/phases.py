@@ -108,16 +108,17 @@ def boundaries_by_mechanism(
     """Steps at which memorisation, circuit formation and cleanup end, from the key frequencies (after Nanda et al. 2023, 5.2).
 
     Memorisation ends where the excluded loss on the training set is lowest: afterwards the network uses the key frequencies
-    for what it had memorised. It counts if the train loss was below `small` at some step, and the excluded loss ends at
-    `small` or more, and at ten times its lowest value or more. Circuit formation ends where the excluded loss has made
-    1 − `edge` of its rise to its highest value. Cleanup ends where two curves have made 1 − `edge` of their falls to their
-    lowest values: Σw² from the end of circuit formation, and ln restricted loss from the end of memorisation.
+    for what it had memorised. It counts if the train loss was below `small` at some step, and the excluded loss rises to
+    `small` or more afterwards: below, the network knows its training set without the key frequencies. Circuit formation ends
+    where the excluded loss has made 1 − `edge` of its rise to its highest value. Cleanup ends where two curves have made
+    1 − `edge` of their falls to their lowest values: Σw² from the end of circuit formation, and ln restricted loss from the end
+    of memorisation.
 
     Each is NaN if it was not reached. The last two are NaN also in the last `edge` of the steps from where they are counted.
     """
     found = np.full(3, np.nan)
     lowest = int(excluded.argmin())
-    if not (train_loss < small).any() or excluded[-1] < max(small, 10 * excluded[lowest]):
+    if not (train_loss < small).any() or not excluded[lowest:].max() > max(small, excluded[lowest]):
         return found
     found[0] = steps[lowest]
     found[1] = rise(steps, excluded, found[0], 1 - edge)

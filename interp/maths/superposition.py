@@ -27,7 +27,8 @@ def feature_dimensionality(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... n"
     """Dimensionality D_i = ‖v_i‖² / Σ_j (v̂_i·v_j)² of each feature, in (0, 1]; NaN for v_i = 0.
 
     1: alone in its dimension. 1/2: one of an antipodal pair. 2/3: of a triangle. 2/5: of a pentagon. From Elhage et al.
-    (2022, "Toy Models of Superposition").
+    (2022, "Toy Models of Superposition"); the capacity C_i = (v_i·v_i)² / Σ_j (v_i·v_j)² of Scherlis et al. (2022, arXiv
+    2210.01892) is the same number.
     """
     return V.double().square().sum(dim=-1) / overlaps(V)
 
@@ -63,6 +64,18 @@ def feature_shares(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... n"]:
     return mass / mass.sum(dim=-1, keepdim=True)
 
 
+def phase_free_shares(shares: Float[Tensor, "... wave"]) -> Float[Tensor, "... wave"]:
+    """Feature shares of waves with those of each frequency split evenly over its cosine and its sine. Sums to 1.
+
+    The waves stand as in `fourier.wave_directions`; for even p the last has no partner and keeps its share. Where a frequency
+    begins to count is arbitrary, and moving it exchanges mass between cosine and sine: these shares stay. They are the most
+    even ones that any choice of phases gives.
+    """
+    paired = shares[..., : shares.shape[-1] // 2 * 2]
+    even = paired.unflatten(-1, (-1, 2)).mean(dim=-1, keepdim=True).expand(*paired.shape[:-1], -1, 2).flatten(-2)
+    return torch.cat([even, shares[..., paired.shape[-1] :]], dim=-1)
+
+
 def dimension_shares(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... d"]:
     """Share of the mass along each principal dimension, ascending: eigenvalues of VᵀV over their sum. Sums to 1."""
     n, d = V.shape[-2:]
@@ -85,3 +98,14 @@ def superposition_ratio(V: Float[Tensor, "... n d"], order: int = 1) -> Float[Te
 def features_per_dimension(V: Float[Tensor, "... n d"]) -> Float[Tensor, "..."]:
     """Features per dimension ‖V‖_F² / d, which is 1/D* of Elhage et al. (2022). Misleads if the ‖v_i‖ are far from 1."""
     return V.double().square().sum(dim=(-2, -1)) / V.shape[-1]
+
+
+def effective_features_per_dimension(V: Float[Tensor, "... n d"]) -> Float[Tensor, "..."]:
+    """Effective features ÷ dimensions that there are, exp H(s) / d, whatever the scale of V: between 1/d and n/d.
+
+    This is ψ = F/N of Bereska et al. (2025, arXiv 2512.13568), F = exp H(p), with the directions of known features in the place
+    of a sparse autoencoder: their p is each learned feature's share of the mean absolute activation, s is each direction's share
+    of the mass. It counts d dimensions where `superposition_ratio` counts those in use, exp H(λ) ≤ d, and so is the smaller of
+    the two. It falls when features are dropped, which the ratio need not.
+    """
+    return exp_entropy(feature_shares(V)) / V.shape[-1]

@@ -74,6 +74,8 @@ class Matrix:
     """Length of a row of an embedding, and of a column of an unembedding or readout."""
     put: Callable[[Weights, Tensor], Weights] | None = None
     """Weights with another matrix in its place; None if it is made of several weights, and cannot be put back."""
+    of_neurons: bool = False
+    """Whether an embedding's columns are neurons. Those of a residual stream are not: another basis gives other columns."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +131,34 @@ Outputs = Callable[[slice], Float[Tensor, "part answer"]]
 """Type of a function: outputs for some rows, of a network with something taken out."""
 
 
+Change = Callable[[Float[Tensor, "rows width"], slice], Float[Tensor, "part width"]]
+"""Type of a function: the change of some rows of a part, from all of its rows. It mixes rows and leaves columns apart, so that a
+product with a matrix may come before or after it."""
+
+
 class Ways:
     """Ways through a network over some rows, each of which can be taken out: gives the outputs without it."""
 
     def without(self, name: str) -> Outputs:
         """Outputs if nothing passes on the way of that name in `Roles.routes`."""
+        raise NotImplementedError
+
+    def changed(self, name: str) -> Callable[[Change], Outputs]:
+        """Outputs by the change of what passes on that way. All changes share its products."""
+        raise NotImplementedError
+
+    def passes(self, name: str) -> Float[Tensor, "rows width"]:
+        """What passes on that way."""
+        raise NotImplementedError
+
+    def less(
+        self, name: str, functions: Float[Tensor, "rows function"], directions: Float[Tensor, "function width"]
+    ) -> Outputs:
+        """Outputs if functions·directions is subtracted from what passes on that way."""
+        raise NotImplementedError
+
+    def share(self, name: str) -> Float[Tensor, ""]:
+        """Variance over the rows of what is taken out of that way, as a share of the variance of the sum that it joins."""
         raise NotImplementedError
 
     def along(self, directions: Float[Tensor, "rows width"]) -> "Ways":

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -46,6 +47,16 @@ def write_netcdf(found: xr.Dataset, path: Path) -> None:
 def write_csv(found: xr.Dataset, path: Path) -> None:
     """The whole measurement in long form: a row for every number, with its variable, coordinates and value."""
     write_whole(path, long_form(found).to_csv(index=False).encode())
+
+
+def write_beside(beside: Sequence[xr.Dataset], path: Path) -> None:
+    """Measurements of the runs beside one in long form, with the run in the first column; without any, no such file is left."""
+    if not beside:
+        path.unlink(missing_ok=True)
+        return
+    parts = [long_form(found).assign(run=found.attrs.get("path", found.attrs["run"])) for found in beside]
+    whole = pd.concat(parts, ignore_index=True)
+    write_whole(path, whole[["run", *whole.columns.drop("run")]].to_csv(index=False).encode())
 
 
 def long_form(found: xr.Dataset) -> pd.DataFrame:

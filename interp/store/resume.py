@@ -15,7 +15,7 @@ from interp.store.tensors import Header, Shapes, Tensors, read_header, read_tens
 KEPT = 2
 PARTS = ("model", "optimizer")
 """Parts of a state; names of its tensors begin with one of these."""
-REMEDY = "restore it, or delete all resume states and --resume to start again from step 0"
+REMEDY = "restore it, or begin the run again with --overwrite"
 
 
 class Saved(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from interp.base import DoesNotApply, UserError, near_miss
 from interp.config import RunConfig
@@ -13,9 +13,18 @@ from interp.machine import memory_size, quarter_of_ram
 from interp.models import Family, TensorSpec
 from interp.store.files import CheckpointError, identity
 from interp.store.history import read_history
-from interp.store.layout import HISTORY, RECORD, SPLIT, checkpoint_file, checkpoint_header, checkpoint_steps, is_there
+from interp.store.layout import (
+    HISTORY,
+    RECORD,
+    SPLIT,
+    checkpoint_file,
+    checkpoint_header,
+    checkpoint_steps,
+    is_there,
+    resume_file,
+)
 from interp.store.record import Record, read_record
-from interp.store.resume import known_position
+from interp.store.resume import known_position, read_resume
 from interp.store.split import read_split
 from interp.store.summary import summary
 from interp.store.tensors import Tensors, map_tensors, read_tensors
@@ -24,6 +33,13 @@ from interp.tasks import Examples, Split, Task
 if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens import ActivationCache
+
+
+class Newest(NamedTuple):
+    """Weights of a run's newest resume state. They are kept in memory, because a run that trains replaces its states."""
+
+    step: int
+    weights: Tensors
 
 
 @dataclass(frozen=True)
@@ -36,7 +52,13 @@ class Checkpoint:
     @property
     def path(self) -> Path:
         """Path of the safetensors file."""
-        return checkpoint_file(self.run.path, self.step)
+        return (checkpoint_file if self.kept is None else resume_file)(self.run.path, self.step)
+
+    @property
+    def kept(self) -> Tensors | None:
+        """Weights that the run has in memory, of its newest resume state (`Run.with_newest`); None at every other step."""
+        newest = self.run.newest
+        return newest.weights if newest is not None and newest.step == self.step else None
 
     @property
     def weights(self) -> Tensors:
@@ -45,14 +67,11 @@ class Checkpoint:
         Raises:
             CheckpointError: the file is missing, truncated, altered, of another model, or its numbers are not finite.
         """
+        if self.kept is not None:
+            return dict(self.kept)
         header = checkpoint_header(self.run.record.config_sha256, self.step)
         tensors = read_tensors(self.path, header, self.run.tensor_shapes)
-        odd = next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None)
-        if odd is not None:
-            raise CheckpointError(
-                f"{self.path} has {odd} with numbers that are not finite: training had diverged; "
-                "leave it out with --skip-broken, or choose earlier steps by --steps"
-            )
+        refuse_infinite(self.path, tensors, "leave it out with --skip-broken, or choose earlier steps by --steps")
         return tensors
 
     def mapped(self) -> Tensors:
@@ -61,6 +80,8 @@ class Checkpoint:
         A file that was found whole is recognised by its inode, size and times, and taken to be whole still. So measuring a
         run five times hashes its files once.
         """
+        if self.kept is not None:
+            return self.kept
         header, seen = checkpoint_header(self.run.record.config_sha256, self.step), identity(self.path)
         if seen and self.run.found_whole.get(self.path) == seen:
             return map_tensors(self.path, header, self.run.tensor_shapes)[0]
@@ -97,6 +118,13 @@ class Checkpoint:
             return self.model.run_with_cache(inputs, names_filter=names)[1]  # type: ignore[return-value]
 
 
+def refuse_infinite(path: Path, weights: Tensors, remedy: str) -> None:
+    """Raise CheckpointError if weights have numbers that are not finite."""
+    odd = next((name for name, tensor in weights.items() if not tensor.isfinite().all()), None)
+    if odd is not None:
+        raise CheckpointError(f"{path} has {odd} with numbers that are not finite: training had diverged; {remedy}")
+
+
 @dataclass(frozen=True)
 class Run:
     """A run: its configuration, its history and its checkpoints, in a directory that training wrote."""
@@ -107,6 +135,8 @@ class Run:
     """Steps of the checkpoints in view, ascending."""
     view: tuple[str, ...] = ()
     """How the checkpoints in view were chosen, as options of the command line."""
+    newest: Newest | None = field(default=None, repr=False, compare=False)
+    """Weights of the newest resume state, where they are in view; put there by `with_newest`."""
     memory: int = field(default_factory=quarter_of_ram, repr=False, compare=False)
     """Most bytes of memory that measuring may take, beside Python and its libraries; set by `within`."""
     found_whole: dict[Path, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
@@ -244,6 +274,28 @@ class Run:
             *([f"--steps {' '.join(map(str, chosen))}"] if steps else []),
         )
         return replace(self, steps=chosen if last == "all" else chosen[-last:], view=(*self.view, *words))
+
+    def with_newest(self) -> "Run":
+        """A view of the run in which the newest saved weights are the last checkpoint.
+
+        Those of a run that was stopped between two checkpoints, or is in training, are in its resume state. The view is the
+        run itself where the last checkpoint is as new. There need be no row of the history at that step.
+
+        Raises:
+            CheckpointError: the resume state is damaged, or its numbers are not finite.
+        """
+        if self.record.origin is not None or (self.newest is not None and self.newest.step in self.steps):
+            return self
+        saved, faults = read_resume(self.path, self.record.config_sha256, self.config)
+        if faults:
+            raise faults[0]
+        if saved is None or saved.step <= max(checkpoint_steps(self.path), default=-1):
+            return self
+        tensors = {name: tensor for name, tensor in saved.tensors.items() if name.startswith("model/")}
+        weights = {name.removeprefix("model/"): tensor.float().clone() for name, tensor in tensors.items()}
+        refuse_infinite(resume_file(self.path, saved.step), weights, "leave out --with-newest")
+        view = (*self.view, "--with-newest")
+        return replace(self, steps=(*self.steps, saved.step), newest=Newest(saved.step, weights), view=view)
 
     def within(self, memory: int | str) -> "Run":
         """A view of the run that analyses measure in at most `memory`, a number of bytes or a size such as "2GiB".

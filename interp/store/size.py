@@ -19,8 +19,8 @@ def run_bytes(config: RunConfig, state: Tensors, checkpoints: int, rows: int, se
 
     Args:
         config: configuration of the run.
-        state: tensors with the shapes of its resume state. A run keeps two states; one of less than five seconds only
-            has the last.
+        state: tensors with the shapes of its resume state. A run keeps two states. In one of less than five seconds the
+            first is that of step 0, in which the optimiser has nothing yet.
         checkpoints: number of its checkpoints.
         rows: number of rows of its history.
         session: session as run.json will record it.

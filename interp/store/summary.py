@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interp.store.files import CheckpointError
+from interp.store.layout import RESUME, checkpoint_steps, steps_in
 from interp.store.record import Record
 
 if TYPE_CHECKING:
@@ -26,7 +27,12 @@ def summary(path: Path, record: Record, steps: Sequence[int], history: "Callable
         "task": task(record),
         "model": model(record),
         "training": f"{training(record)}, {max(done, *steps, 0):,} of {config.train.steps:,} steps",
-        "checkpoints": f"{len(steps)}, steps {steps[0]:,} to {steps[-1]:,}" if steps else "none",
+        **(
+            {"start": f"weights of {config.start.path} at step {config.start.step:,}, optimiser anew"}
+            if config.start
+            else {}
+        ),
+        "checkpoints": (f"{len(steps)}, steps {steps[0]:,} to {steps[-1]:,}" if steps else "none") + beyond(path),
     }
     if last is not None:
         loss, accuracy = (pair(last[f"train_{what}"], last[f"test_{what}"], how) for what, how in FORMATS)
@@ -39,6 +45,12 @@ def summary(path: Path, record: Record, steps: Sequence[int], history: "Callable
         words |= {"not known": ", ".join(record.origin.unknown) or "nothing"}
         words |= {f"note {number}": note for number, note in enumerate(record.origin.notes, start=1)}
     return words
+
+
+def beyond(path: Path) -> str:
+    """How far weights are saved beyond the last checkpoint, in words; empty if they are not."""
+    newest, last = max(steps_in(path / RESUME), default=0), max(checkpoint_steps(path), default=0)
+    return f"; with --with-newest up to the saved step {newest:,}" if newest > last else ""
 
 
 FORMATS = (("loss", ".3g"), ("accuracy", ".1%"))

@@ -12,7 +12,16 @@ from interp.config import RunConfig, differences
 from interp.store import history
 from interp.store.directory import claim, clear, refuse_what_is_there, release
 from interp.store.files import CheckpointError, told_in_a_sentence, write_whole
-from interp.store.layout import HISTORY, RECORD, checkpoint_file, checkpoint_header, is_there, resume_files
+from interp.store.layout import (
+    HISTORY,
+    RECORD,
+    RESUME,
+    checkpoint_file,
+    checkpoint_header,
+    checkpoint_steps,
+    is_there,
+    resume_files,
+)
 from interp.store.record import Record, Session, read_record
 from interp.store.resume import Saved, read_resume, write_resume
 from interp.store.tensors import Tensors, write_tensors
@@ -21,7 +30,8 @@ from interp.store.tensors import Tensors, write_tensors
 class RunWriter:
     """Writer of a run; only one process can be. Use as a context manager: leaving it releases the directory.
 
-    `resume_step` is None for a fresh run; otherwise the step of the state that `resume_state()` returns.
+    `resume_step` is None for a fresh run; otherwise the step of the state that `resume_state()` returns, or the last step of
+    a finished run, whose state may be gone.
     """
 
     def __init__(self, path: Path, config: RunConfig, *, resume: bool = False, overwrite: bool = False):
@@ -29,12 +39,14 @@ class RunWriter:
 
         Raises:
             UserError: the directory is not empty and neither `resume` nor `overwrite` is true, another process writes
-                to it, or it cannot be written. On entering: it holds another configuration or is damaged.
+                to it, or it cannot be written. On entering: it holds another configuration, is damaged, or is to be
+                resumed and has steps but no resume state.
         """
         self.path, self.config = path, config
         self._resume, self._overwrite = resume, overwrite
         self._history = path / HISTORY
         self._saved: Saved | None = None
+        self._position: history.Position | None = None
         self._committed = 0
         self._lock = claim(path, resume=resume, overwrite=overwrite)
 
@@ -75,7 +87,9 @@ class RunWriter:
                 self.record = self.record.but(config=self.config)
                 self._saved, self._committed = saved, saved.checkpoints
                 return saved.step
-            # Checkpoints that are there carry the digest, and stay what was announced when the run is to go further.
+            if step := step_without_state(self.path, self.record, self.config):
+                return step
+            # A checkpoint of step 0 carries the digest, and stays what was announced when the run is to go further.
             sessions, digest = self.record.sessions, self.record.config_sha256
         self.record = Record(config=self.config, config_sha256=digest, sessions=sessions)
         write_whole(self.path / RECORD, self.record.to_json())
@@ -97,6 +111,7 @@ class RunWriter:
 
     def log(self, row: history.Row) -> None:
         """Append one row to the history."""
+        assert self._position is not None, "a finished run has no more rows"
         self._position = history.append(self._history, row, self._position)
 
     def checkpoint(self, step: int, weights: Mapping[str, Tensor]) -> Path:
@@ -111,16 +126,20 @@ class RunWriter:
     def save_resume(self, step: int, state: Tensors) -> None:
         """Write the resume state, from which training goes on after `step` as if it had never stopped."""
         # The rows first: a state that survives a power cut while they do not would lose them.
+        assert self._position is not None, "a finished run has no more states"
         history.flush(self._history)
         write_resume(self.path, self.record.config_sha256, step, state, self._position, self._committed)
         self.resume_step = step
 
     def resume_state(self) -> Tensors:
-        """Tensors of the resume state from which the run goes on."""
+        """Tensors of the resume state from which the run goes on; CheckpointError if it is finished and the state gone."""
         assert self.resume_step is not None
         if self._saved is None or self._saved.step != self.resume_step:
             self._saved = self._newest_state()[0]
-        assert self._saved is not None
+        if self._saved is None:
+            raise CheckpointError(
+                f"{self.path} is finished and has no resume state; its weights are in its last checkpoint"
+            )
         return self._saved.tensors
 
     def _newest_state(self) -> tuple[Saved | None, list[CheckpointError]]:
@@ -139,16 +158,45 @@ def refuse_another(path: Path, record: Record, config: RunConfig) -> None:
     # last one.
     ours, theirs = config.train, record.config.train
     if ours.schedule == "constant" and ours.steps > theirs.steps:
-        theirs = theirs.but(steps=ours.steps, examples=ours.examples)
-    odd = differences(config, record.config.but(train=theirs))
+        # A list of steps with a checkpoint may go further too, if it is the same as far as the run was to go.
+        same = [step for step in ours.checkpoint_steps if step <= theirs.steps] == list(theirs.checkpoint_steps)
+        listed = ours.checkpoint_steps if same and theirs.checkpoint_steps else theirs.checkpoint_steps
+        theirs = theirs.but(steps=ours.steps, examples=ours.examples, checkpoint_steps=listed)
+    # The other run that it began from may have moved: its weights are known by their digest.
+    start = config.start if config.start.sha256 == record.config.start.sha256 else record.config.start
+    odd = differences(config, record.config.but(train=theirs, start=start))
     if odd:
         raise UserError(f"{path} holds another run: {'; '.join(odd)}; resume it as it was, or choose another --out")
+
+
+def step_without_state(path: Path, record: Record, config: RunConfig) -> int:
+    """The step that a run without a resume state has reached: 0 if it has nothing beyond that, or the last of all.
+
+    Raises:
+        CheckpointError: it lies between. Training cannot go on, and beginning again would replace what is there.
+    """
+    saved, file = checkpoint_steps(path), path / HISTORY
+    if config.train.steps in saved:
+        return config.train.steps
+    logged = []
+    if is_there(file):
+        checked = record.format_version >= 2
+        logged = history.read_history(file, record.config.train.steps + 1, None, checked).index.tolist()
+    step = max([0, *saved, *logged])
+    if step == 0:
+        return 0
+    from_here = f"begin another run with its weights by --from {path}@{saved[-1]}, " if saved else ""
+    raise CheckpointError(
+        f"{path} has no resume state, so training cannot go on after its step {step:,}; restore {path / RESUME}, {from_here}"
+        "or begin it again with --overwrite"
+    )
 
 
 def saved_step(path: Path, config: RunConfig) -> int | None:
     """The step from which `RunWriter` would go on with a run; None if there is no run yet. Changes no file.
 
-    It is 0 if nothing was saved, or if all that was saved is damaged; whoever resumes the run is told so.
+    It is 0 if nothing was saved, or if all that was saved is damaged or gone; whoever resumes the run is told so. It is the
+    last step of a finished run, whose resume states may be gone.
 
     Raises:
         UserError: the directory holds something else, or another run.
@@ -160,6 +208,6 @@ def saved_step(path: Path, config: RunConfig) -> int | None:
         record = read_record(path / RECORD)
         refuse_another(path, record, config)
         saved, _ = read_resume(path, record.config_sha256, config)
+        return saved.step if saved else step_without_state(path, record, config)
     except CheckpointError:
         return 0
-    return saved.step if saved else 0

@@ -58,7 +58,7 @@ def changed(base: RunConfig, name: str, values: Mapping[str, Any], seed: int) ->
     nested = base.model_dump()
     nested["seeds"] = {kind: value + seed for kind, value in nested["seeds"].items()}
     nested["name"] = whole
-    known = set(flatten(base.model_dump())) - {"name"}
+    known = {field for field in flatten(base.model_dump()) if field != "name" and not field.startswith("start.")}
     for field, value in values.items():
         if field not in known:
             raise UserError(f'no field "{field}" to vary{near_miss(field, known)}')

@@ -20,6 +20,7 @@ from interp.machine import keep_freed_memory, readable_size
 from interp.store.layout import checkpoint_file, checkpoint_header
 from interp.store.record import Session
 from interp.store.size import held_bytes, run_bytes
+from interp.store.start import starting_weights
 from interp.store.tensors import Tensors, packed
 from interp.store.writer import saved_step
 from interp.train.learner import Learner, together
@@ -133,7 +134,10 @@ def plan(
             raise UserError(f"{name} is {number}; it should be at least 1")
     if not configs:
         raise UserError("there are no runs to train; give at least one configuration")
-    refuse_nonsense([out / name for name in configs], device, at_once, resume=not overwrite, overwrite=overwrite)
+    outs = [out / name for name in configs]
+    refuse_nonsense(list(configs.values()), outs, device, at_once, resume=not overwrite, overwrite=overwrite)
+    for path, config in zip(outs, configs.values(), strict=True):
+        starting_weights(path, config)  # which says itself what is wrong
     if processes is None:
         processes = 1 if device != "cpu" else max(1, cores // (threads or 1))
     threads = threads or max(1, cores // processes)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from interp.analyze import measure
@@ -13,6 +14,9 @@ from interp.views.comparison import over_runs
 STEPS = ("memorised", "generalised")
 """Columns that are steps; NaN means that a run did not get there: right-censored at its last step."""
 
+COLLAPSED = "collapsed"
+"""Column with the step at which a run lost what it had reached; NaN if it never did."""
+
 LAST = "last_step"
 """Name of the column with a run's last logged step."""
 
@@ -20,9 +24,10 @@ LAST = "last_step"
 def tabulate(runs: Mapping[str, Run] | Iterable[Run]) -> pd.DataFrame:
     """A table with a row for each run: the fields in which the runs differ, by dotted name, and the facts of each run.
 
-    Facts are the columns without a dot. `memorised` and `generalised`: steps from which train and test accuracy stay at or
-    above 99 % (NaN: not reached). `best_test_accuracy`, `final_test_accuracy`: shares. All four are as the analysis "curves"
-    measures them. `last_step`: last logged step. Further columns may be added, for `spread` too.
+    Facts are the columns without a dot. `memorised` and `generalised`: steps at which train and test accuracy reached 99 %
+    (NaN: not reached, right-censored at `…_until`). `collapsed`: step at which what had been reached was lost (NaN: never).
+    `best_test_accuracy`, `final_test_accuracy`: shares. All are as the analysis "curves" measures them. `last_step`: last
+    logged step. Further columns may be added, for `spread` too.
     """
     named = runs if isinstance(runs, Mapping) else {run.path.name: run for run in runs}
     fields = {
@@ -41,11 +46,12 @@ def plain(value: object) -> object:
 
 
 def facts(run: Run) -> dict[str, float]:
-    """Facts of a run by name: when it memorised and generalised (steps), its test accuracies, its last step."""
+    """Facts of a run by name: when it memorised, generalised and collapsed (steps), its test accuracies, its last step."""
     found = measure(run, "curves")
     accuracy = found["test_accuracy"].to_numpy()
     return {
-        **{name: found.attrs[name] for name in STEPS},
+        **{name: found.attrs[name] for step in STEPS for name in (step, f"{step}_until")},
+        COLLAPSED: found.attrs["collapsed"],
         "best_test_accuracy": float(accuracy.max()),
         "final_test_accuracy": float(accuracy[-1]),
         LAST: int(found["step"][-1]),
@@ -55,8 +61,10 @@ def facts(run: Run) -> dict[str, float]:
 def spread(table: pd.DataFrame, by: Sequence[str] = (), steps: Sequence[str] = STEPS) -> pd.DataFrame:
     """A table with a row for each cell of runs that agree in `by`: number with and without each fact, median, range.
 
-    For the columns in `steps`, a run without the fact counts as one that arrives after its last step. The median is then that
-    of Kaplan and Meier: NaN if fewer than half arrive. For other facts it is the ordinary median of the runs that have it.
+    For the columns in `steps`, a run without the fact counts as one that arrives later: after the step in its column
+    `…_until` if the table has one, otherwise after its last step, and in each case after it collapsed. The median is then that of
+    Kaplan and Meier: NaN if fewer than half arrive. Runs that arrived and collapsed later are counted apart, as `collapsed`.
+    For other facts it is the ordinary median of the runs that have it.
     Without `by` all runs are one cell.
 
     Raises:
@@ -66,17 +74,23 @@ def spread(table: pd.DataFrame, by: Sequence[str] = (), steps: Sequence[str] = S
         if name not in table:
             raise UserError(f'the table has no column "{name}"{near_miss(name, map(str, table.columns))}')
     others = [
-        name for name in table.select_dtypes("number") if "." not in str(name) and name not in (*by, *steps, LAST)
+        name
+        for name in table.select_dtypes("number")
+        if "." not in str(name) and name not in (*by, *steps, *(f"{step}_until" for step in steps), COLLAPSED, LAST)
     ]
     cells = [(key, cell) for key, cell in table.groupby(list(by), dropna=False)] if by else [((), table)]
     found = {}
     for key, cell in cells:
-        last = cell[LAST].tolist()
-        rows = over_runs({name: (cell[name].tolist(), last) for name in steps})
+        lost = list(cell[COLLAPSED].notna()) if COLLAPSED in cell else [False] * len(cell)
+        until = {name: cell[each if (each := f"{name}_until") in cell else LAST] for name in steps}
+        if COLLAPSED in cell:
+            until = {name: np.fmin(each, cell[COLLAPSED]) for name, each in until.items()}
+        rows = over_runs({name: (cell[name].tolist(), list(until[name])) for name in steps}, dict.fromkeys(steps, lost))
         plain = pd.DataFrame({name: of_values(pd.Series(cell[name])) for name in others}, index=rows.columns).T
         found[key] = pd.concat([rows, plain])
     whole = pd.concat(found, names=[*by, "what"]) if by else found[()]
-    return whole.astype({"reached": int, "censored": int}).rename(columns={"reached": "runs", "censored": "missing"})
+    counts = dict.fromkeys(("reached", "collapsed", "censored"), int)
+    return whole.astype(counts).rename(columns={"reached": "runs", "censored": "missing"})
 
 
 def of_values(values: pd.Series) -> dict[str, float]:
@@ -84,6 +98,7 @@ def of_values(values: pd.Series) -> dict[str, float]:
     known = values.dropna()
     return {
         "reached": len(known),
+        "collapsed": 0,
         "censored": len(values) - len(known),
         "median": known.median(),
         "lowest": known.min(),

@@ -1,16 +1,20 @@
 """Modular arithmetic: every prompt `a ∘ b =` over the residues of p, answered exactly (Power et al. 2022, A.1.1)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from math import gcd, isqrt
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import gcd
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
 from jaxtyping import Int
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from interp.base import UserError, near_miss, shortened
 from interp.maths import groups
+from interp.maths.residues import inverses, is_prime, next_prime, powers_of_generator
+from interp.tasks import formula, given
 from interp.tasks.table import Integers, Operands, Prompt, TableTask
 from interp.tasks.task import Composition, Order
 
@@ -75,11 +79,6 @@ def random(x: Integers, y: Integers, p: int, table_seed: int = 0) -> Integers:
     return np.random.default_rng(table_seed).integers(p, size=(p, p))[x, y]
 
 
-def inverses(p: int) -> Int[np.ndarray, " p"]:
-    """Inverse z of every residue y, z·y = 1 mod p; 0 for residues without inverse (0, and those that share a factor with p)."""
-    return np.array([pow(y, -1, p) if gcd(y, p) == 1 else 0 for y in range(p)])
-
-
 @dataclass(frozen=True)
 class Operation:
     """A binary operation on the residues, and what is needed to tabulate it."""
@@ -123,16 +122,88 @@ OPERATIONS = {
 """All operations, by their names on the command line."""
 
 
+@lru_cache(maxsize=8)
+def known_operation(operation: str) -> str:
+    """The name of an operation unchanged, or a formula or table in the one way in which it is written.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    if operation in OPERATIONS:
+        return operation
+    if operation.isidentifier() and operation not in ("x", "y"):
+        raise UserError(f"task.operation is {shortened(operation)}{near_miss(operation, OPERATIONS)}")
+    try:
+        return given.write(given.read(operation)) if given.is_written(operation) else formula.written(operation)
+    except ValueError as error:
+        raise UserError(f"task.operation is {shortened(operation)}; it {error}") from None
+
+
+@lru_cache(maxsize=8)
+def tabulated(operation: str, p: int) -> Operation:
+    """The operation of a formula or a table on the residues of p, from its answers.
+
+    If the answers are those of x + y, x − y, x · y or x / y, it is composition as these are.
+
+    Raises:
+        ValueError: it has no answer to any pair, or is not defined modulo p.
+    """
+    if given.is_written(operation):
+        answers = answers_of_table(operation, p)
+        name = f"a table of {(answers >= 0).sum():,} answers"
+    else:
+        answers, name = answers_of_formula(operation, p), operation
+    twin = next((each for each in COMPOSITIONS if np.array_equal(answers, every_answer(each, p))), None)
+    found = Operation(
+        name, answer=lambda x, y, p: answers[x, y], defined=lambda x, y, p: answers[x, y] >= 0, inverts=None
+    )
+    return replace(found, group=OPERATIONS[twin].group, inverts=OPERATIONS[twin].inverts) if twin else found
+
+
+COMPOSITIONS = ("add", "subtract", "multiply", "divide")
+"""Operations that are composition in a group, with the inverse of y or without."""
+
+
+def answers_of_table(operation: str, p: int) -> Int[np.ndarray, "p p"]:
+    """Answers of a table that was given; −1 for pairs that are not in it."""
+    table, answers = given.read(operation), np.full((p, p), -1)
+    largest = max(*table.shape, int(table.max()) + 1) - 1
+    if largest >= p:
+        raise ValueError(
+            f"task.operation is a table with the number {largest:,}, and task.p is {p}; take task.p {largest + 1}"
+        )
+    answers[: table.shape[0], : table.shape[1]] = table
+    return answers
+
+
+def answers_of_formula(operation: str, p: int) -> Int[np.ndarray, "p p"]:
+    """Answers of a formula; −1 for pairs at which it divides by 0."""
+    if formula.divides(operation) and not is_prime(p):
+        raise ValueError(
+            f'task.operation "{operation}" divides, and not every number has an inverse modulo {p}; '
+            f"take a prime task.p such as {next_prime(p)}"
+        )
+    answers = formula.answers(operation, p)
+    if (answers < 0).all():
+        raise ValueError(f'task.operation "{operation}" divides by 0 modulo {p} for every x and y; take another task.p')
+    return answers
+
+
+def every_answer(name: str, p: int) -> Int[np.ndarray, "p p"]:
+    """Answer of a named operation to every x and y; −1 where there is none."""
+    x, y = np.divmod(np.arange(p * p), p)
+    return np.where(OPERATIONS[name].defined(x, y, p), OPERATIONS[name].answer(x, y, p), -1).reshape(p, p)
+
+
 class ModularTask(TableTask):
     """Learn the table of a binary operation on the residues of p from part of its entries."""
 
     kind: tyro.conf.Suppress[Literal["modular"]] = "modular"
-    operation: Literal[
-        "add", "subtract", "multiply", "divide", "divide_if_odd", "x2_y2", "x2_xy_y2", "x2_xy_y2_x",
-        "x3_xy", "x3_xy2_y", "add_mod_p_minus_1", "random",
-    ] = "add"  # fmt: skip
-    """Operation x ∘ y, modulo p. `divide`: by the modular inverse (y ≠ 0). `divide_if_odd`: x/y if y is odd, else x−y.
-    x2_xy_y2: x²+xy+y², and so on. `random`: a random table, drawn from task.table-seed."""
+    operation: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(OPERATIONS)}}}|FORMULA|FILE.csv")] = "add"
+    """Operation x ∘ y, modulo p. By name: `divide` is by the modular inverse (y ≠ 0); `divide_if_odd` is x/y if y is odd, else
+    x−y; x2_xy_y2 is x²+xy+y², and so on; `random` is a random table, drawn from task.table-seed. By a formula of x and y with
+    + - * / ** and whole numbers: "x**2 + 3*x*y". By a table: "0 1 -; 1 - 0" has a row for each x, an answer for each y, and
+    "-" where there is none. On the command line also by a FILE.csv with columns x, y, answer."""
     p: int = Field(default=113, ge=3, le=1024)
     """Modulus, 3 to 1024. Division needs a prime."""
     prompt: Prompt = "ab="
@@ -148,6 +219,8 @@ class ModularTask(TableTask):
     table_seed: int = Field(default=0, ge=0)
     """Seed of the random table, for operation `random` only."""
 
+    _operation_is_known = field_validator("operation")(known_operation)
+
     @model_validator(mode="after")
     def _is_defined(self) -> "ModularTask":
         without = [y for y in range(self.p) if self.rule.divides_by(y) and gcd(y, self.p) != 1]
@@ -162,7 +235,7 @@ class ModularTask(TableTask):
     @property
     def rule(self) -> Operation:
         """The operation, with its formula."""
-        return OPERATIONS[self.operation]
+        return OPERATIONS[self.operation] if self.operation in OPERATIONS else tabulated(self.operation, self.p)
 
     @property
     def about(self) -> str:
@@ -225,28 +298,11 @@ class ModularTask(TableTask):
             return f"was trained on {self.rule.formula}"
         return f"has p = {self.p}, and products are a group for prime p only"
 
+    def without_rule(self) -> "ModularTask":
+        """The task on a random table, drawn from `table_seed`."""
+        return self.but(operation="random")
+
     @property
     def place(self) -> str:
         """Where the operation is, in words."""
         return f"mod {self.p}"
-
-
-def is_prime(n: int) -> bool:
-    """Whether n has no divisor but 1 and itself."""
-    return n > 1 and all(n % d for d in range(2, isqrt(n) + 1))
-
-
-def next_prime(n: int) -> int:
-    """The smallest prime above n."""
-    return next(candidate for candidate in range(n + 1, 2 * n + 2) if is_prime(candidate))
-
-
-def powers_of_generator(p: int) -> Int[np.ndarray, " p_minus_1"]:
-    """Powers g⁰, g¹, …, g^(p−2) mod p of the smallest generator g, whose powers are all non-zero residues of the prime p."""
-    for g in range(1, p):
-        powers = [1]
-        while (following := powers[-1] * g % p) != 1:
-            powers.append(following)
-        if len(powers) == p - 1:
-            return np.array(powers)
-    raise AssertionError(f"{p} is not prime")

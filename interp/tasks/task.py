@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float, Int
 
-from interp.base import DoesNotApply, Frozen
+from interp.base import DoesNotApply, Frozen, UserError
 from interp.shape import Shape
 from interp.tasks.split import Examples, Split
 
@@ -132,6 +132,12 @@ class Task(Frozen):
     def answer_names(self) -> list[str] | None:
         """Names of the answers, one for each position where an answer is read; None if there is one position."""
         return None
+
+    def without_rule(self) -> "Task":
+        """The task with answers drawn at random in place of its own; UserError where it has none that could be drawn."""
+        raise UserError(
+            f'task "{self.kind}" has no table of random answers; take null "labels", by which all labels are wrong'
+        )
 
     def parts(self) -> "tuple[Task, ...]":
         """Tasks of each operation alone, if several are learned jointly; otherwise empty."""

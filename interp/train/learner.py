@@ -11,6 +11,7 @@ from interp.config import RunConfig
 from interp.models.network import initial_weights
 from interp.objective import Objective, evaluate, in_parts, objective
 from interp.store.history import Row
+from interp.store.tensors import Tensors
 from interp.tasks import Examples
 from interp.train.capture import captured
 from interp.train.methods import METHODS, Method, Side, asked
@@ -26,7 +27,7 @@ def together(config: RunConfig) -> str:
     optimiser. They may differ in how much noise, dropout or another method they have, if all have it.
     """
     task, model, train = config.task, config.model.unstarted, config.train
-    events = (train.log_every, train.checkpoint_every, train.checkpoints_per_decade)
+    events = (train.log_every, train.checkpoint_every, train.checkpoints_per_decade, train.checkpoint_steps)
     methods = [method.shared(train) for method in METHODS]
     loss = (train.loss, train.label_smoothing, train.loss_precision, train.loss_reduction, train.precision)
     # Shorter sets of vectors are filled up with nothing, to twice their size at most.
@@ -59,11 +60,16 @@ class Learner:
     """Methods of the runs, in the order of an update."""
 
     @staticmethod
-    def make(configs: Sequence[RunConfig], device: str | torch.device) -> "Learner":
-        """A learner before its first step."""
+    def make(
+        configs: Sequence[RunConfig], device: str | torch.device, starts: Sequence[Tensors | None] = ()
+    ) -> "Learner":
+        """A learner before its first step; `starts` has the weights of runs that do not begin with initial ones."""
         assert len({together(config) for config in configs}) == 1
         configs, model, device = tuple(configs), configs[0].model, torch.device(device)
-        first = [initial_weights(config.model, config.task.shape, config.seeds.model) for config in configs]
+        first = [
+            start or initial_weights(config.model, config.task.shape, config.seeds.model)
+            for config, start in zip(configs, starts or [None] * len(configs), strict=True)
+        ]
         dtype = torch.float64 if configs[0].train.precision == "float64" else torch.float32
         weights = {name: torch.stack([each[name] for each in first]).to(device, dtype) for name in first[0]}
         learned = model.learned(configs[0].task.shape)
@@ -192,11 +198,12 @@ class Learner:
         ]
 
     def state(self, run: int) -> dict[str, Tensor]:
-        """State of one run that its next step depends on: its parameters, and the optimiser's tensors for each."""
+        """State of one run that its next step depends on: copies of its parameters, and of the optimiser's tensors for each."""
         weights = {f"model/{name}": tensor for name, tensor in self.parameters(run).items()}
         kept = optimizer_tensors(self.optimizers[run], self.learned)
         kept |= {key: tensor for method in self.methods for key, tensor in method.state(run).items()}
-        return weights | {f"optimizer/{key}": tensor for key, tensor in kept.items()}
+        state = weights | {f"optimizer/{key}": tensor for key, tensor in kept.items()}
+        return {key: tensor.clone() for key, tensor in state.items()}
 
     @torch.no_grad()
     def restore(self, run: int, state: dict[str, Tensor]) -> None:

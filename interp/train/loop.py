@@ -24,6 +24,8 @@ from interp.store import Run, RunWriter, open_run
 from interp.store.directory import refuse_what_is_there
 from interp.store.history import Row
 from interp.store.record import Session
+from interp.store.start import refuse_to_replace_a_start, starting_weights
+from interp.store.tensors import Tensors
 from interp.train.learner import Learner, together
 from interp.train.schedule import checkpoint_steps, is_logged
 from interp.train.watching import Silent, Watcher
@@ -96,7 +98,8 @@ def train_many(
         Diverged: some runs diverged; the others are trained to the end.
         Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
-    refuse_nonsense(outs, device, at_once, resume=resume, overwrite=overwrite)
+    refuse_nonsense(configs, outs, device, at_once, resume=resume, overwrite=overwrite)
+    starts = {Path(out): starting_weights(Path(out), config) for config, out in zip(configs, outs, strict=True)}
     keep_freed_memory()
     with ExitStack() as stack:
         writers: list[RunWriter] = []
@@ -109,14 +112,20 @@ def train_many(
         diverged: dict[Path, UserError] = {}
         with interruptible() as interrupted:
             for label, batch in batches(unfinished, device, at_once):
-                diverged |= Batch(batch, device, interrupted, watcher, label).learn()
+                diverged |= Batch(batch, device, interrupted, watcher, label, starts).learn()
     if diverged:
         raise Diverged(diverged, len(configs))
     return [open_run(out) for out in outs]
 
 
 def refuse_nonsense(
-    outs: Sequence[str | Path], device: str, at_once: int | None, *, resume: bool, overwrite: bool
+    configs: Sequence[RunConfig],
+    outs: Sequence[str | Path],
+    device: str,
+    at_once: int | None,
+    *,
+    resume: bool,
+    overwrite: bool,
 ) -> None:
     """Raise UserError for what cannot be done, before any directory is changed."""
     if at_once is not None and at_once < 1:
@@ -128,6 +137,8 @@ def refuse_nonsense(
         raise UserError(f"{twice[0]} is to hold two runs; give each a directory of its own")
     for out in outs:
         refuse_what_is_there(Path(out), resume, overwrite)
+    if overwrite:
+        refuse_to_replace_a_start(configs, [Path(out) for out in outs])
     raise_file_limit(len(outs) + SPARE_FILES)
 
 
@@ -174,6 +185,8 @@ class Batch:
     interrupted: threading.Event
     watcher: Callable[[int, int, str], Any] | None
     label: str
+    starts: Mapping[Path, Tensors | None]
+    """Weights of the runs that do not begin with initial ones."""
     lost: dict[RunWriter, UserError] = field(default_factory=dict)
     """Runs that diverged, with their errors."""
 
@@ -196,7 +209,8 @@ class Batch:
 
     def steps(self, writers: list[RunWriter], first: int | None, until: int) -> None:
         """Train these runs from step `first` to step `until`, writing rows, checkpoints and states when they are due."""
-        learner = Learner.make([writer.config for writer in writers], self.device)
+        starts = [self.starts[writer.path] for writer in writers]
+        learner = Learner.make([writer.config for writer in writers], self.device, starts)
         config = writers[0].config.train
         with_checkpoint, saved_at = set(checkpoint_steps(config)), time.monotonic()
         if first is not None:
@@ -211,7 +225,8 @@ class Batch:
                     if step in with_checkpoint:
                         for run, writer in self.sound(writers):
                             writer.checkpoint(step, learner.parameters(run))
-                    if stopping or step == until or time.monotonic() - saved_at > RESUME_SECONDS:
+                    # At step 0 too: a run with a step beyond it always has a state to go on from.
+                    if step == 0 or stopping or step == until or time.monotonic() - saved_at > RESUME_SECONDS:
                         for run, writer in self.sound(writers):
                             writer.save_resume(step, learner.state(run))
                         saved_at = time.monotonic()

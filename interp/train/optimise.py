@@ -52,7 +52,8 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dic
 def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: dict[str, Tensor]) -> None:
     """Restore the optimiser's state, as `optimizer_tensors` gave it."""
     whole = optimizer.state_dict()
+    # Clones: torch keeps the tensors that it is given, and updates them in place.
     for key, tensor in tensors.items():
         kind, name = key.split("/", 1)
-        whole["state"].setdefault(names.index(name), {})[kind] = tensor
+        whole["state"].setdefault(names.index(name), {})[kind] = tensor.clone()
     optimizer.load_state_dict(whole)

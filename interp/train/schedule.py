@@ -25,8 +25,13 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 
 
 def checkpoint_steps(config: TrainConfig) -> list[int]:
-    """Steps with a checkpoint: logarithmic until the gaps reach `checkpoint_every`, then linear; 0 and the last too."""
+    """Steps with a checkpoint: logarithmic until the gaps reach `checkpoint_every`, then linear; 0 and the last too.
+
+    If `checkpoint_steps` are given, they are those, 0 and the last.
+    """
     every, total = config.checkpoint_every, config.steps
+    if config.checkpoint_steps:
+        return sorted({0, *config.checkpoint_steps, total})
     n_decades = np.log10(max(total, 1))
     early = sorted(
         {

@@ -1,143 +1,34 @@
 """A network with a part taken out: its answers over all pairs without some frequencies, neurons, heads or skips."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.base import DoesNotApply, once
+from interp.base import once
 from interp.maths import ablation
-from interp.models.network import Matrix, Outputs, Ways, Weights
-from interp.views.square import NeuronSquare
-
-PART = 160_000
-"""Logits computed at a time: they stay in the processor's cache until their loss is known."""
-
-LITTLE = 32
-"""That part of the run's memory may be taken beside what measuring takes at work."""
+from interp.models.network import Change, Matrix, Outputs, Ways, Weights
+from interp.views.ablatable import summed
+from interp.views.draws import Added, ByNumber, Chosen, Own, Summand
 
 
-@dataclass(frozen=True)
-class Ablatable(NeuronSquare):
-    """The square of a network with neurons that tells what follows them, and whose embedding can be replaced."""
+class Taken(NamedTuple):
+    """A network from which a part is taken out, or of which it is left alone."""
 
-    def check(self) -> None:
-        """Nothing; DoesNotApply when nothing is told of what follows the neurons, or the embedding cannot be replaced."""
-        super().check()
-        self.check_tail()
-        if any(matrix.put is None for matrix, _ in self.operands):
-            raise DoesNotApply(
-                f"{self.run.path} is a model whose embedding is made of several weights ({self.run.config.model.about}); "
-                f"{self.asked} needs one that can be replaced"
-            )
-
-    @once
-    def operands(self) -> list[tuple[Matrix, Int[Tensor, " n"]]]:
-        """For each operand with tokens of its own what embeds them, and the rows of its values in their order."""
-        at, first = self.roles.embedding_at, (self.embeds, self.values)
-        if at is None and not self.order.separate:
-            return [first]
-        of_b = self.embeds if at is None else at(self.order.position_of_b)
-        return [first, (of_b, self.values + self.order.first_b)]
+    outputs: Outputs
+    """What comes out."""
+    share: Tensor
+    """Share of the variance in that part."""
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """What is taken out at every checkpoint, and what is drawn in its place."""
-
-    seen: Ablatable
-    key: tuple[int, ...]
-    """The key frequencies."""
-    keys_are: str
-    """Where those come from."""
-    clustered: Mapping[int, Int[Tensor, " neurons"]]
-    """Neurons of each key frequency."""
-    repeats: int
-    seed: int
-    drawn_neurons: dict[tuple[int, int], Int[Tensor, " neurons"]] = field(default_factory=dict, repr=False)
-    """Neurons of each draw for each purpose, which are the same at every checkpoint."""
-    directions: dict[int, Float[Tensor, "n*n width"]] = field(default_factory=dict, repr=False)
-    """Directions of the draws, where all of them are little beside the run's memory."""
-
-    def cluster(self, k: int) -> Int[Tensor, " neurons"]:
-        """Neurons of a frequency; none where it is not key."""
-        return self.clustered.get(k, torch.tensor([], dtype=torch.long))
-
-    @once
-    def all_clustered(self) -> Int[Tensor, " neurons"]:
-        """Neurons of every key frequency."""
-        return torch.cat([self.cluster(k) for k in self.key]).sort().values
-
-    def generator(self, *purpose: int) -> np.random.Generator:
-        """The generator of one draw for one purpose, whatever else is drawn."""
-        return np.random.default_rng([self.seed, *purpose])
-
-    @once
-    def drawn(self) -> list[tuple[int, ...]]:
-        """For each repeat as many frequencies as are key."""
-        every = np.arange(1, self.seen.n // 2 + 1)
-        pool = outside(every, np.array(self.key))
-        draws = [self.generator(repeat).permutation(pool) for repeat in range(self.repeats)]
-        return [tuple(order[: len(self.key)].tolist()) for order in draws]
-
-    def frequencies(self, draw: int | None) -> tuple[int, ...]:
-        """The key frequencies, or those of a draw."""
-        return self.key if draw is None else self.drawn[draw]
-
-    def neurons(self, own: Int[Tensor, " neurons"], draw: int | None, purpose: int) -> Int[Tensor, " neurons"]:
-        """These neurons, or as many others."""
-        if draw is None or not len(own):
-            return own
-        if (draw, purpose) not in self.drawn_neurons:
-            pool = outside(np.arange(self.seen.neurons.width), own.numpy())
-            drawn = np.sort(self.generator(draw, purpose).permutation(pool)[: len(own)])
-            self.drawn_neurons[draw, purpose] = torch.from_numpy(drawn)
-        return self.drawn_neurons[draw, purpose]
-
-    @once
-    def drawn_clustered(self) -> float:
-        """Share of the neurons drawn in place of all clusters that are in a cluster themselves; 0 when enough others remain.
-
-        Where most of the layer is in clusters, a draw cannot avoid them.
-        """
-        drawn = [self.neurons(self.all_clustered, draw, 0) for draw in range(self.repeats)]
-        shares = [float(torch.isin(each, self.all_clustered).double().mean()) for each in drawn if len(each)]
-        return float(np.mean(shares)) if shares else 0.0
-
-    def direction(self, draw: int) -> Float[Tensor, "n*n width"]:
-        """For each prompt a direction among the numbers that pass on a way, uniform on the sphere."""
-        if draw in self.directions:
-            return self.directions[draw]
-        seed = int(self.generator(draw, 0, 0).integers(2**63))
-        (width,) = {route.width for route in self.seen.roles.routes.values()}
-        free = torch.randn(self.seen.n**2, width, generator=torch.Generator().manual_seed(seed))
-        found = free / free.norm(dim=1, keepdim=True)
-        if self.repeats * self.seen.bytes(width) <= self.seen.run.memory // LITTLE:
-            self.directions[draw] = found
-        return found
-
-
-def outside(every: np.ndarray, these: np.ndarray) -> np.ndarray:
-    """All but these, where at least as many remain; otherwise all."""
-    others = np.setdiff1d(every, these)
-    return others if len(others) >= len(these) else every
-
-
-def rows_at_a_time(n: int) -> int:
-    """Rows of n logits that are computed at a time."""
-    return max(1, PART // n)
-
-
-Added = Callable[[slice], Tensor]
-"""What is added at some rows of the square to what reaches the answers."""
+NONE = torch.zeros((), dtype=torch.float64)
+"""Share of the variance where nothing is taken out, or where it is not asked for."""
 
 
 class Network:
-    """One checkpoint over all pairs, and what it answers with a part taken out: `draw` None, or as much by that draw."""
+    """One checkpoint over all pairs, and what it answers with a part taken out: itself, or what a draw has in its place."""
 
     def __init__(self, chosen: Chosen, weights: Weights):
         self.chosen, self.seen, self.weights = chosen, chosen.seen, weights
@@ -147,37 +38,59 @@ class Network:
         self.post = self.cache[self.seen.neurons.name]
         self.added, self.beside = self.tail.through(self.post), self.tail.beside(self.cache)
         self.whole = self.beside + self.added
-        self.last_drawn: dict[str, tuple[int | None, Added]] = {}
+        self.last_drawn: dict[str, tuple[int, Part]] = {}
 
-    def outcome(self, outputs: Outputs) -> Float[Tensor, "2 split"]:
-        """Loss and accuracy by split."""
-        found, at_a_time = [], rows_at_a_time(self.seen.n)
-        for begin in range(0, self.seen.n**2, at_a_time):
-            rows = slice(begin, begin + at_a_time)
-            found.append(torch.stack(self.seen.losses_and_right(outputs(rows), self.seen.labels[rows])))
-        return self.seen.means(torch.cat(found, dim=1))
+    def outcome(self, taken: Taken) -> Float[Tensor, " outcome"]:
+        """Loss by split, accuracy by split, share of the variance in the part, and the answers' totals (`answer_totals`)."""
+        found, sums = [], torch.zeros(self.seen.n, self.seen.n)
+        for rows, bag in zip(self.seen.slices, self.seen.bags, strict=True):
+            logits = taken.outputs(rows)
+            found.append(torch.stack(self.seen.losses_and_right(logits, self.seen.labels[rows])))
+            sums += summed(logits, bag)
+        scores = self.seen.means(torch.cat(found, dim=1)).flatten()
+        return torch.cat([scores, taken.share[None], ablation.answer_totals(sums)])
+
+    @once
+    def untouched(self) -> Float[Tensor, " outcome"]:
+        """The outcome of the whole network."""
+        return self.outcome(Taken(self.answered(lambda rows: self.whole[rows]), NONE))
+
+    def scores(
+        self, outcomes: Float[Tensor, "*sets outcome"], own: tuple[int, ...] = ()
+    ) -> Float[Tensor, "*sets score"]:
+        """Loss by split, accuracy by split, share of the variance, and of the answers' waves the share that is lost.
+
+        The last are two: at these frequencies (the key ones, if none are given), and at all others.
+        """
+        frequencies = torch.arange(1, self.seen.n // 2 + 1)
+        mine = torch.isin(frequencies, torch.tensor(own or self.chosen.key))
+        n = self.seen.n
+        lost = ablation.waves_lost(self.untouched[-n:], outcomes[..., -n:], mine)
+        return torch.cat([outcomes[..., :-n], lost], dim=-1)
+
+    def in_full(self, part: Added) -> Float[Tensor, "n*n width"]:
+        """What a part adds at every row, computed as many at a time as are answered."""
+        return torch.cat([part(rows) for rows in self.seen.slices])
 
     def answered(self, total: Outputs) -> Outputs:
         """The outputs, of all that reaches the answers."""
         return lambda rows: self.tail.answer(total(rows))
 
-    def untouched(self) -> Outputs:
-        """The outputs of the whole network."""
-        return self.answered(lambda rows: self.whole[rows])
-
     # Frequencies
 
-    def embedding(self, draw: int | None, keep: bool) -> Outputs:
-        """The outputs from an embedding with or without the waves of some frequencies."""
-        weights = self.weights
-        for matrix, values, parts in self.embedding_parts:
+    def embedding(self, draw: Own, keep: bool) -> Taken:
+        """With or without the waves of some frequencies in the embedding."""
+        weights, energy, whole = self.weights, NONE, NONE
+        for operand, (matrix, values, parts) in enumerate(self.embedding_parts):
             assert matrix.put is not None
             rows = matrix.of(weights).clone()
-            table, waves = rows[values].double(), self.sum_of(parts, draw)
+            table, own = rows[values].double(), parts[indices(draw.frequencies)].sum(dim=0)
+            waves = draw.of_residues(own, operand)
             rows[values] = (table.mean(dim=0) + waves if keep else table - waves).float()
             weights = matrix.put(weights, rows)
+            energy, whole = energy + waves.square().sum(), whole + ablation.variances(table).sum() * len(table)
         outputs = self.tail.outputs(self.seen.prompts.forward, weights)
-        return lambda rows: outputs[rows]
+        return Taken(lambda rows: outputs[rows], energy / whole)
 
     @once
     def embedding_parts(self) -> list[tuple[Matrix, Tensor, Tensor]]:
@@ -187,37 +100,65 @@ class Network:
             for matrix, values in self.seen.operands
         ]
 
-    def neurons(self, draw: int | None, keep: bool) -> Outputs:
-        """The outputs with or without some waves of a + b in the activations."""
-        return self.waves_of_neurons(self.chosen.frequencies(draw), keep)
-
-    def waves_of_neurons(self, ks: tuple[int, ...], keep: bool) -> Outputs:
-        """The outputs with or without the waves of these frequencies in the activations.
+    def neurons(self, draw: Own, keep: bool) -> Taken:
+        """With or without some waves of a + b in the activations.
 
         What neurons write is linear: its waves are those of the activations, written.
         """
-        waves = self.added_parts[indices(ks)].sum(dim=0)
-        return self.answered(self.by_answer(waves, self.beside + self.added.mean(dim=0) if keep else self.whole, keep))
+        part, share = self.of_last_draw("neurons", draw, lambda: self.waves_of_neurons(draw.frequencies))
+        rest = self.beside + self.added.mean(dim=0) if keep else self.whole
+        return Taken(self.answered(plus_or_minus(rest, draw.of_pairs(part), keep)), share)
+
+    def waves_of_neurons(self, ks: tuple[int, ...]) -> "Part":
+        """What the waves of these frequencies in the activations write."""
+        return self.by_answer(self.added_parts[indices(ks)].sum(dim=0)), self.neurons_at[indices(ks)].sum()
+
+    def one_frequency(self, k: int) -> Taken:
+        """Without the waves of one frequency in the activations."""
+        part, share = self.waves_of_neurons((k,))
+        return self.less(part.pieces, share)
 
     @once
     def added_parts(self) -> Float[Tensor, "freq n width"]:
         """What the waves of a + b in the activations write, by frequency and answer."""
         return self.of_answers(self.added)
 
-    def logits(self, draw: int | None, keep: bool) -> Outputs:
-        """The outputs with or without some waves of a + b in the outputs themselves."""
+    @once
+    def neurons_at(self) -> Float[Tensor, " freq"]:
+        """Share of the activations' variance in waves of a + b, by frequency."""
+        return ablation.energies(self.seen.sums_by_answer(self.post) / self.seen.n) / self.seen.n / self.variance
+
+    @once
+    def neuron_variances(self) -> Float[Tensor, " neuron"]:
+        """Variance of each neuron over the pairs."""
+        return ablation.variances(self.post)
+
+    @once
+    def variance(self) -> Float[Tensor, ""]:
+        """Variance of all neurons."""
+        return self.neuron_variances.sum()
+
+    def logits(self, draw: Own, keep: bool) -> Taken:
+        """With or without some waves of a + b in the outputs themselves."""
+        part, share = self.of_last_draw("logits", draw, lambda: self.waves_of_logits(draw.frequencies))
         logits = self.tail.answer(self.whole)
-        waves = self.sum_of(self.logit_parts, draw)
-        return self.by_answer(waves, logits.mean(dim=0).expand_as(logits) if keep else logits, keep)
+        rest = logits.mean(dim=0).expand_as(logits) if keep else logits
+        return Taken(plus_or_minus(rest, draw.of_pairs(part), keep), share)
+
+    def waves_of_logits(self, ks: tuple[int, ...]) -> "Part":
+        """The waves of these frequencies in the logits."""
+        return self.by_answer(self.logit_parts[indices(ks)].sum(dim=0)), self.logits_at[indices(ks)].sum()
 
     @once
     def logit_parts(self) -> Float[Tensor, "freq n n"]:
         """Waves of a + b in the logits, by frequency and answer."""
         return self.of_answers(self.tail.answer(self.whole))
 
-    def sum_of(self, parts: Tensor, draw: int | None) -> Tensor:
-        """The sum of some parts over the key frequencies, or those of a draw."""
-        return parts[indices(self.chosen.frequencies(draw))].sum(dim=0)
+    @once
+    def logits_at(self) -> Float[Tensor, " freq"]:
+        """Share of the logits' variance over the pairs in waves of a + b, by frequency."""
+        energy = self.logit_parts.double().square().sum(dim=(1, 2)) / self.seen.n
+        return energy / ablation.variances(self.tail.answer(self.whole)).sum()
 
     def of_answers(self, values: Float[Tensor, "n*n width"]) -> Float[Tensor, "freq n width"]:
         """Waves of a + b in a function of the pairs: all lie in its means by answer."""
@@ -225,39 +166,43 @@ class Network:
         sums = torch.zeros(n, values.shape[1], dtype=torch.float64).index_add_(0, answers, values.double())
         return ablation.at_frequencies(sums / n).float()  # every answer has n pairs
 
-    def by_answer(self, waves: Float[Tensor, "n width"], rest: Float[Tensor, "n*n width"], keep: bool) -> Outputs:
-        """The outputs from a rest, with or without what depends on the answer alone."""
-        answers, signed = self.seen.answers, waves if keep else -waves
-        return lambda rows: rest[rows] + signed.index_select(0, answers[rows])
+    def by_answer(self, waves: Float[Tensor, "n width"]) -> Summand:
+        """A summand that depends on the answer alone."""
+        answers = self.seen.answers
+        return Summand(self.seen.slices, lambda rows: waves.index_select(0, answers[rows]))
 
     # Neurons
 
-    def clusters(self, draw: int | None, keep: bool) -> Outputs:
-        """The outputs without the neurons of all clusters, or without all others."""
-        return self.with_or_without(self.of_clusters(draw), keep)
+    def clusters(self, draw: Own, keep: bool) -> Taken:
+        """Without the neurons of all clusters, or without all others."""
+        neurons = draw.neurons(self.chosen.all_clustered, purpose=0)
+        part, share = self.of_last_draw(
+            "clusters", draw, lambda: (self.summand(self.in_full(self.written_by(neurons))), self.share_of(neurons))
+        )
+        return Taken(self.answered(plus_or_minus(self.rest(keep), draw.of_pairs(part), keep)), share)
 
-    @once
-    def of_own_clusters(self) -> Added:
-        """What the neurons of all clusters add."""
-        return kept(self.written_by(self.chosen.all_clustered))
+    def rest(self, keep: bool) -> Float[Tensor, "n*n width"]:
+        """To what a part of the neurons is added that is left alone, or from what it is subtracted."""
+        return self.beside if keep else self.whole
 
-    def of_clusters(self, draw: int | None) -> Added:
-        """What the neurons of all clusters add, or as many others."""
-        if draw is None:
-            return self.of_own_clusters
-        drawn = self.chosen.neurons(self.chosen.all_clustered, draw, purpose=0)
-        return self.of_last_draw("clusters", draw, lambda: self.written_by(drawn))
+    def summand(self, added: Float[Tensor, "n*n width"]) -> Summand:
+        """What is added, as a summand."""
+        return Summand(self.seen.slices, lambda rows: added[rows])
 
-    def of_last_draw(self, name: str, draw: int | None, part: Callable[[], Added]) -> Added:
-        """A part that is asked for twice by each draw, once to be kept alone and once to be taken out."""
-        if name not in self.last_drawn or self.last_drawn[name][0] != draw:
-            self.last_drawn[name] = draw, kept(part())
+    def of_last_draw(self, name: str, draw: Own, part: Callable[[], "Part"]) -> "Part":
+        """A part that is asked for in turn: to be kept alone, to be taken out, and with other functions of the pairs."""
+        if name not in self.last_drawn or self.last_drawn[name][0] != draw.which:
+            self.last_drawn[name] = draw.which, part()
         return self.last_drawn[name][1]
 
-    def cluster(self, k: int, draw: int | None) -> Outputs:
-        """The outputs without the neurons of one cluster."""
-        own = self.chosen.neurons(self.chosen.cluster(k), draw, purpose=k)
-        return self.with_or_without(self.written_by(own), keep=False)
+    def share_of(self, neurons: Int[Tensor, " neurons"]) -> Float[Tensor, ""]:
+        """Share of the variance of all neurons in these."""
+        return self.neuron_variances[neurons].sum() / self.variance
+
+    def others(self, k: int, draw: ByNumber) -> Taken:
+        """Without as many neurons outside the cluster of a frequency."""
+        neurons = draw.neurons(self.chosen.cluster(k), purpose=k)
+        return self.less([self.written_by(neurons)], self.share_of(neurons))
 
     def written_by(self, neurons: Int[Tensor, " neurons"]) -> Added:
         """What these neurons add."""
@@ -265,127 +210,92 @@ class Network:
         # By index_select: [:, neurons] takes seven times as long, and longer than the product.
         return lambda rows: post[rows].index_select(1, neurons) @ written
 
-    def with_or_without(self, part: Added, keep: bool) -> Outputs:
-        """The outputs with this part of what the neurons add and no other, or without it."""
-        if keep:
-            return self.answered(lambda rows: self.beside[rows] + part(rows))
-        return self.answered(lambda rows: self.whole[rows] - part(rows))
+    @once
+    def of_own_clusters(self) -> Float[Tensor, "n*n width"]:
+        """What the neurons of all clusters add."""
+        return self.in_full(self.written_by(self.chosen.all_clustered))
 
-    def blocks(self, draw: int | None) -> Outputs:
-        """The outputs with each cluster's neurons as their part in a 3×3 block, of its own frequency or of a drawn one."""
-        n, pieces, clusters = self.seen.n, [], self.of_own_clusters
-        for own, k in zip(self.chosen.key, self.chosen.frequencies(draw), strict=True):
-            neurons, block = self.chosen.cluster(own), ablation.block_waves(n, k).float()
-            if len(neurons):
-                pieces.append((block.T, (block @ self.post.index_select(1, neurons)) @ self.tail.written[neurons]))
+    def blocks(self, draw: Own) -> Taken:
+        """With each cluster's neurons as their part in a 3×3 block, of its own frequency or of a drawn one."""
+        part, share = self.of_last_draw("blocks", draw, lambda: self.in_blocks(draw.frequencies))
+        clusters, pieces = self.of_own_clusters, draw.of_pairs(part)
 
         def total(rows: slice) -> Tensor:
             """What reaches the answers of some rows."""
-            changed = self.whole[rows] - clusters(rows)
-            for block, coefficients in pieces:
-                changed += block[rows] @ coefficients
+            changed = self.whole[rows] - clusters[rows]
+            for piece in pieces:
+                changed += piece(rows)
             return changed
 
-        return self.answered(total)
+        return Taken(self.answered(total), share)
 
-    def directions(self, draw: int | None, keep: bool) -> Outputs:
-        """The outputs with the neurons' part along some directions that W_L reads alone, or without it."""
-        frequencies = self.chosen.frequencies(draw)
-        return self.with_or_without(self.of_last_draw("directions", draw, lambda: self.along(frequencies)), keep)
+    def in_blocks(self, ks: tuple[int, ...]) -> "Part":
+        """What the parts of the clusters in the blocks of these frequencies add, one for each key frequency."""
+        n, pieces, energy = self.seen.n, [], NONE
+        for own, k in zip(self.chosen.key, ks, strict=True):
+            neurons, block = self.chosen.cluster(own), ablation.block_waves(n, k).float()
+            if len(neurons):
+                coefficients = block @ self.post.index_select(1, neurons)
+                energy = energy + coefficients[1:].double().square().sum()  # the first wave is the constant
+                pieces.append(products(block.T, coefficients @ self.tail.written[neurons]))
+        return Summand(self.seen.slices, *pieces), energy / n**2 / self.variance
 
-    def along(self, frequencies: tuple[int, ...]) -> Added:
+    def directions(self, draw: Own, keep: bool) -> Taken:
+        """With the neurons' part along some directions that W_L reads alone, or without it."""
+        part, share = self.of_last_draw("directions", draw, lambda: self.along(draw.frequencies))
+        return Taken(self.answered(plus_or_minus(self.rest(keep), draw.of_pairs(part), keep)), share)
+
+    def along(self, ks: tuple[int, ...]) -> "Part":
         """What the neurons' part along the directions that read these frequencies adds."""
-        plane, post = ablation.plane(self.tail.readout, frequencies).float(), self.post
-        written = plane.T @ self.tail.written
-        return lambda rows: (post[rows] @ plane) @ written
+        plane = ablation.plane(self.tail.readout, ks).float()
+        along, written = self.in_full(lambda rows: self.post[rows] @ plane), plane.T @ self.tail.written
+        return self.summand(self.in_full(products(along, written))), ablation.variances(along).sum() / self.variance
 
-    # Ways through the network
+    def less(self, pieces: Sequence[Added], share: Tensor) -> Taken:
+        """Without these pieces."""
+        return Taken(self.answered(plus_or_minus(self.whole, pieces, keep=False)), share)
+
+    # What is put in a part's place
+
+    def changed(self, part: Float[Tensor, "n*n width"]) -> Callable[[Change], Outputs]:
+        """The outputs by the change of what some neurons add."""
+        return lambda change: self.answered(lambda rows: self.whole[rows] + change(part, rows))
 
     @once
     def ways(self) -> Ways:
         """The ways that can be taken out."""
         return self.tail.ways(self.cache, self.beside, self.whole)
 
-    # All of them
+    def ways_by_energy(self, name: str) -> Iterator[Taken]:
+        """For each draw, with a random function of the pairs of the energy of what passes on that way subtracted from it."""
+        mean, root = ablation.roots(self.ways.passes(name).split(ablation.AT_ONCE))
+        directions, share = torch.cat([mean[None], root]).float(), self.ways.share(name)
+        for draw in range(self.chosen.draws):
+            functions = self.chosen.functions_of_pairs(draw)[:, : len(root)]
+            with_constant = torch.cat([torch.ones_like(functions[:, :1]), functions], dim=1)
+            yield Taken(self.ways.less(name, with_constant, directions), share)
 
-    def all_ablations(self, draw: int | None) -> list[Float[Tensor, "2 split"]]:
-        """Outcomes in the order of `ablations`: without what is asked about, or without as much that was drawn."""
-        found = [self.outcome(part.without(self, draw)) for part in PARTS.values()]
-        if routes := self.seen.roles.routes:
-            ways = self.ways if draw is None else self.ways.along(self.chosen.direction(draw))
-            found += [self.outcome(ways.without(name)) for name in routes]
+
+Part = tuple[Summand, Float[Tensor, ""]]
+"""What a part adds to the sum that reaches the answers, and its share of the variance."""
+
+
+def plus_or_minus(rest: Float[Tensor, "n*n width"], pieces: Sequence[Added], keep: bool) -> Outputs:
+    """A rest with these pieces added, or with them subtracted."""
+
+    def total(rows: slice) -> Tensor:
+        """The sum at some rows."""
+        found = rest[rows]
+        for piece in pieces:
+            found = found + piece(rows) if keep else found - piece(rows)
         return found
 
-
-def kept(part: Added) -> Added:
-    """The part, computed once for all that ask for the same rows."""
-    found: dict[int, Tensor] = {}
-
-    def rows_of(rows: slice) -> Tensor:
-        """The part at these rows."""
-        if rows.start not in found:
-            found[rows.start] = part(rows)
-        return found[rows.start]
-
-    return rows_of
+    return total
 
 
-class Part(NamedTuple):
-    """Frequencies or neurons that are taken out."""
-
-    about: str
-    """What is left, in words."""
-    without: Callable[[Network, int | None], Outputs]
-    """What comes out without it, or without as much by a draw."""
-
-
-PARTS = {
-    "embedding: keys kept": Part(
-        "W_E's number rows are their mean and their waves of the key frequencies",
-        lambda network, draw: network.embedding(draw, keep=True),
-    ),
-    "embedding: keys removed": Part(
-        "those waves are subtracted", lambda network, draw: network.embedding(draw, keep=False)
-    ),
-    "neurons: keys kept": Part(
-        "the last MLP's activations are their mean and their parts along cos and sin(w(a+b)) of the key frequencies; what "
-        "passes beside the MLP stays",
-        lambda network, draw: network.neurons(draw, keep=True),
-    ),
-    "neurons: keys removed": Part(
-        "those parts are subtracted", lambda network, draw: network.neurons(draw, keep=False)
-    ),
-    "logits: keys kept": Part(
-        "every logit is its mean over all pairs and its parts along cos and sin(w(a+b)) of the key frequencies",
-        lambda network, draw: network.logits(draw, keep=True),
-    ),
-    "logits: keys removed": Part("those parts are subtracted", lambda network, draw: network.logits(draw, keep=False)),
-    "clusters kept": Part(
-        "neurons of no cluster of a key frequency are set to 0",
-        lambda network, draw: network.clusters(draw, keep=True),
-    ),
-    "clusters removed": Part(
-        "neurons of such a cluster are set to 0", lambda network, draw: network.clusters(draw, keep=False)
-    ),
-    "clusters as 3×3 blocks": Part(
-        "those neurons are their parts in the block {1, cos, sin}(k·a) ⊗ {1, cos, sin}(k·b)", Network.blocks
-    ),
-    "W_L directions kept": Part(
-        "activations are projected on u_k = W_L·cos_k and v_k = W_L·sin_k of the key frequencies, W_L = W_out·W_U, nothing "
-        "else kept of them",
-        lambda network, draw: network.directions(draw, keep=True),
-    ),
-    "W_L directions removed": Part(
-        "that projection is subtracted", lambda network, draw: network.directions(draw, keep=False)
-    ),
-}
-"""What is taken out of every network, by name."""
-
-
-def ablations(seen: Ablatable) -> dict[str, str]:
-    """Every ablation of that run's network, with what it means: its parts, then its ways."""
-    routes = {name: route.about for name, route in seen.roles.routes.items()}
-    return {**{name: part.about for name, part in PARTS.items()}, **routes}
+def products(left: Float[Tensor, "n*n piece"], right: Float[Tensor, "piece width"]) -> Added:
+    """Products of rows with a matrix."""
+    return lambda rows: left[rows] @ right
 
 
 def indices(ks: tuple[int, ...]) -> list[int]:

@@ -69,6 +69,11 @@ class FeatureDirections(View):
         return ()
 
     @property
+    def waves(self) -> tuple[str, ...]:
+        """Kinds whose features are waves: cosine and sine of each frequency in turn."""
+        return ()
+
+    @property
     def one_by_one(self) -> dict[str, str]:
         """Kinds whose features are also told of one by one: the kind by the name of the dimension."""
         return {}
@@ -117,6 +122,11 @@ class OfResidues(Spectrum, FeatureDirections):
     def centred(self) -> tuple[str, ...]:
         """The tokens."""
         return ("W_E tokens",)
+
+    @property
+    def waves(self) -> tuple[str, ...]:
+        """All kinds but the tokens."""
+        return ("W_E waves", "neuron waves", "W_L waves")
 
     @once
     def sums(self) -> NeuronSums:

@@ -77,13 +77,13 @@ def key_frequencies(
 
 
 def final_keys(square: NeuronSquare, rule: KeyRule, chosen: tuple[int, ...] = ()) -> tuple[list[int], str]:
-    """The key frequencies of the last checkpoint in view, or those that were chosen; and in words, where they come from.
+    """The key frequencies of the last checkpoint in view before a collapse, or those chosen; and in words, where they are from.
 
     Where the rule names none, as `neuron_clusters` of a network that has not generalised, those of `W_E_largest_gap`.
     """
     if chosen:
         return square.frequencies(chosen), "as given"
-    final, run = square.run.final, square.run
+    final, run = square.settled.final, square.run
     needs_memory(run, 2 * bytes_read(run) + final_bytes(square))
 
     def by_rule() -> dict[KeyRule, Bool[Tensor, " freq"]]:
@@ -92,10 +92,11 @@ def final_keys(square: NeuronSquare, rule: KeyRule, chosen: tuple[int, ...] = ()
         return key_frequencies(weights, square, neuron_shares(square, square.posts(weights)))
 
     keys = beforehand(by_rule)
+    at = f"at step {final.step}" + ("" if final.step == run.steps[-1] else ", before the run collapsed")
     if keys[rule].any():
-        return named(keys[rule]), f"by {rule} at step {final.step}: {KEY_RULES[rule]}"
+        return named(keys[rule]), f"by {rule} {at}: {KEY_RULES[rule]}"
     rest: KeyRule = "W_E_largest_gap"
-    return named(keys[rest]), f"by {rest} at step {final.step}: {KEY_RULES[rest]}; {rule} names none"
+    return named(keys[rest]), f"by {rest} {at}: {KEY_RULES[rest]}; {rule} names none"
 
 
 def final_bytes(square: NeuronSquare) -> int:

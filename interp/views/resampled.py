@@ -120,7 +120,7 @@ def of_checkpoints(
         """Every curve at one checkpoint."""
         return {name: value for part in parts for name, value in part(weights).items()}
 
-    needs = (2 * spectrum.bytes_of_matrices if spectrum else 0) + (resampled.bytes(square) if resampled else 0)
+    needs = (4 * spectrum.bytes_of_matrices if spectrum else 0) + (resampled.bytes(square) if resampled else 0)
     found = each_checkpoint(run, measures, needs=needs)
     values = {name: each for name, each in found.items() if each.ndim == 1}
     drawn = {name: each for name, each in found.items() if each.ndim == 2}
@@ -153,14 +153,14 @@ def sum_of_squares(weights: Weights) -> dict[str, Tensor | float]:
 
 
 def concentration(weights: Weights, spectrum: Spectrum) -> dict[str, Tensor | float]:
-    """Gini coefficient and inverse participation ratio of W_E and W_L, as in `fourier`."""
+    """Gini coefficient and both inverse participation ratios of W_E and W_L, as in `fourier`."""
     found: dict[str, Tensor | float] = {}
     for name, matrix in spectrum.matrices(weights).items():
-        components = fourier.component_norms(matrix)
-        found[f"gini_{name}"] = fourier.gini(components)
-        found[f"ipr_{name}"] = fourier.inverse_participation_ratio(
-            fourier.power_shares(fourier.by_frequency(components))
-        )
+        directions = fourier.wave_directions(matrix)
+        found[f"gini_{name}"] = fourier.gini(directions.norm(dim=-1))
+        found[f"ipr_network_{name}"] = fourier.network_participation(directions)
+        if name in spectrum.neuron_matrices:
+            found[f"ipr_neuron_{name}"] = fourier.neuron_participation(directions)
     return found
 
 

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.base import DoesNotApply, once
+from interp.maths.fourier import network_participation, neuron_participation
 from interp.models.network import Hook, Matrix, Tail, Weights, has_tail, tail
 from interp.tasks import Order
 from interp.views.view import Checkpoints
@@ -108,6 +109,25 @@ class Spectrum(Residues):
     def matrices(self, weights: Weights) -> dict[str, Float[Tensor, "*step n d"]]:
         """W_E and W_L by name."""
         return {"W_E": self.embedding(weights), "W_L": self.readout(weights)}
+
+    @property
+    def neuron_matrices(self) -> tuple[str, ...]:
+        """Which of both have a neuron in each column: W_L, and W_E where it is what neurons weigh one-hot inputs by."""
+        return ("W_E", "W_L") if self.embeds.of_neurons else ("W_L",)
+
+    def participations(
+        self, directions: dict[str, Float[Tensor, "*step wave d"]]
+    ) -> dict[str, Float[Tensor, "*step matrix"]]:
+        """Inverse participation ratios of both by the network and by the neuron, from their wave directions.
+
+        That by the neuron is NaN for a matrix whose columns are none.
+        """
+        network = [network_participation(each) for each in directions.values()]
+        neuron = [
+            neuron_participation(each) if name in self.neuron_matrices else torch.full_like(whole, torch.nan)
+            for (name, each), whole in zip(directions.items(), network, strict=True)
+        ]
+        return {"ipr_network": torch.stack(network, dim=-1), "ipr_neuron": torch.stack(neuron, dim=-1)}
 
     def check_tail(self) -> None:
         """Nothing; DoesNotApply when the model does not tell what follows its neurons, or files of others leave it open."""

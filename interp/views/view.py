@@ -1,12 +1,13 @@
 """What a run can be seen as: the first parameter of an analysis names a view, which alone says what the analysis needs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.base import DoesNotApply, once
+from interp.maths.curves import collapse
 from interp.models.network import Roles, roles
 from interp.objective import EACH
 from interp.store import Run
@@ -39,6 +40,19 @@ class View:
     def roles(self) -> Roles:
         """What of the run's network is what, as far as its weights tell."""
         return roles(self.run.config.model)
+
+    @once
+    def collapsed(self) -> float:
+        """The logged step at which the run lost what it had reached; NaN if it never did, or logged no accuracy."""
+        history = self.run.history
+        train, test = (history[f"{split}_accuracy"].to_numpy() for split in ("train", "test"))
+        return collapse(history.index.to_numpy(), train, test)
+
+    @once
+    def settled(self) -> Run:
+        """The run with the checkpoints in view from before it collapsed; all of them if it never did, or if none is."""
+        steps = tuple(step for step in self.run.steps if not step >= self.collapsed)  # NaN: all
+        return replace(self.run, steps=steps) if steps else self.run
 
     def losses_and_right(
         self, outputs: Float[Tensor, "*sets n answer"], targets: Int[Tensor, " n"]

@@ -1,27 +1,32 @@
 """The analysis finds planted irreps, products and cosets: weights written as a run, read back, measured."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
 from helpers import needs_published, published, tiny_config
+from sympy.combinatorics import SymmetricGroup
 
 from interp import analyze
 from interp.base import DoesNotApply
 from interp.maths import groups
-from interp.maths.irreps import real_irreps
+from interp.maths.cosets import Cosets
+from interp.maths.irreps import irrep_shares, real_irreps
 from interp.maths.losses import cross_entropy
-from interp.models import TransformerSpec
+from interp.models import MlpSpec, TransformerSpec
 from interp.models.network import initial_weights
 from interp.recipe import TrainConfig
 from interp.store import RunWriter, open_run
 from interp.store.foreign.convert import convert
+from interp.store.layout import SPLIT
+from interp.store.split import write_split
 from interp.tasks import GroupTask, ModularTask
 from interp.tasks.table import Prompt
 from interp.train.loop import train
 
-S3 = real_irreps(groups.symmetric(3), "S3")
+S3, S5 = (real_irreps(groups.symmetric(n), f"S{n}") for n in (3, 5))
 ROUNDING = 1e-5  # weights and activations are float32
 
 
@@ -103,7 +108,8 @@ def test_neurons_of_one_pair_each_have_every_function_of_a_pair_alike(tmp_path):
         assert hidden.sel(irrep=irrep, content="a⊗b").item() == pytest.approx(d**4 / 35, abs=ROUNDING)
         assert found["share"].sel(irrep=irrep, matrix="W_E").item() == pytest.approx(d**2 / 5, abs=ROUNDING)
     assert found["hidden_residual"].item() == pytest.approx(1 - (2 * 5 + 17) / 35, abs=ROUNDING)
-    assert found["share"].sel(irrep="standard", matrix="W_U").item() == pytest.approx(1, abs=ROUNDING)
+    for matrix in ("W_U", "W_L"):
+        assert found["share"].sel(irrep="standard", matrix=matrix).item() == pytest.approx(1, abs=ROUNDING)
 
 
 def test_without_its_key_irrep_a_network_guesses_and_with_nothing_else_it_is_as_before(tmp_path):
@@ -124,6 +130,38 @@ def test_what_goes_past_the_neurons_stays_in_both_losses(tmp_path):
     for name, part in (("hidden_excluded_loss", trained), ("hidden_restricted_loss", every)):
         wrong = (part.inputs[:, 0] != part.targets).mean()
         assert found[name].item() == pytest.approx(loud * wrong, abs=2e-3)
+
+
+def test_what_goes_past_the_neurons_is_in_no_loss_of_the_neurons_alone(tmp_path):
+    """W_U reads a loudly, past neurons that write the standard irrep: these answer alone as if nothing else were there."""
+    loud, quiet = (
+        analyze.measure(
+            multiplying(tmp_path / str(level), lambda task, by=level: multiplier({"standard": 4.0}, task, loud=by)),
+            "groups",
+        ).sel(step=0)
+        for level in (9.0, 0.0)
+    )
+    for name in ("excluded", "restricted"):
+        alone = f"neurons_alone_{name}_loss"
+        assert loud[alone].item() == pytest.approx(quiet[alone].item(), abs=ROUNDING)
+        assert loud[f"hidden_{name}_loss"].item() > quiet[f"hidden_{name}_loss"].item() + 0.1
+    logits = 4 / 3 * S3.characters[2]
+    loss = logits.logsumexp(dim=0).item() - logits.max().item()
+    assert quiet["neurons_alone_restricted_loss"].item() == pytest.approx(loss, abs=ROUNDING)
+    assert quiet["neurons_alone_excluded_loss"].item() == pytest.approx(math.log(6), abs=ROUNDING)
+
+
+def test_neurons_behind_a_layernorm_have_no_losses_alone(tmp_path):
+    spec = TransformerSpec(n_heads=2, d_model=16, d_head=8, d_mlp=24, normalization="LN")
+    run = train(tiny_config(task=GroupTask(group="S3"), model=spec, train=TrainConfig(steps=0)), tmp_path / "run")
+    assert not [name for name in analyze.measure(run, "groups").data_vars if "alone" in str(name)]
+
+
+def test_the_standard_error_of_random_cosets_is_their_spread_over_seeds():
+    """64 Gaussian functions on S4, by 40 seeds: the error that each tells is the spread of their means."""
+    cosets = Cosets(groups.symmetric(4))
+    means, errors = np.array([cosets.of_random(seed) for seed in range(40)]).T
+    assert errors.mean() == pytest.approx(means.std(ddof=1), rel=0.4)  # three and a half deviations of 1/√80
 
 
 def test_key_irreps_are_those_of_the_last_step_in_view(tmp_path):
@@ -291,6 +329,76 @@ def test_the_published_adder_answers_by_the_characters_of_its_five_frequencies(t
     assert found["hidden_restricted_loss"].item() < 2.4e-7 < 5 < found["hidden_excluded_loss"].item()
 
 
+def chughtais(path, name):
+    """A run of the weights that Chughtai et al. (2023) published, its elements numbered as here; and what they measured of it.
+
+    Their product x·y lets x act first: x⁻¹ stands for x. Their split is the first of torch.randperm(n²), seeded.
+    """
+    folder = published("rep-theory") / name
+    theirs = torch.load(folder / "model.pt", weights_only=True, map_location="cpu")
+    about = json.loads((folder / "cfg.json").read_text())
+    elements = SymmetricGroup(5).generate(method="coset")
+    inverse = np.array([[x(point) for point in range(5)] for x in elements]).argsort(axis=1)  # type: ignore
+    ours = torch.tensor([groups.permutations(5).tolist().index(row) for row in inverse.tolist()])
+    operands = "separate" if "W_x" in theirs else "shared"
+    task = GroupTask(group="S5", prompt="ab" if "W_x" in theirs else "ab=", operands=operands)
+    spec = TransformerSpec()
+    if "W_x" in theirs:
+        spec = MlpSpec(inputs="embedded", d_model=256, width=128, act_fn="relu", biases=False)
+        weights = {"embed.W_E": torch.cat([theirs["W_x"], theirs["W_y"]]), "unembed.W_U": theirs["W_U"]}
+        weights["layers.0.W"] = theirs["W"].unflatten(0, (2, 256))
+    else:
+        weights = {each: tensor for each, tensor in theirs.items() if each.split(".")[-1][:2] in ("W_", "b_")}
+    numbered = weights["embed.W_E"].clone()
+    for begin in range(0, len(numbered) // 120 * 120, 120):
+        numbered[begin + ours] = weights["embed.W_E"][begin : begin + 120]
+    columns = {each: torch.empty_like(weights[each]) for each in ("unembed.W_U", "unembed.b_U") if each in weights}
+    for each, tensor in columns.items():
+        tensor[..., ours] = weights[each]
+    config = tiny_config(task=task, model=spec, train=TrainConfig(steps=1))
+    with RunWriter(path, config) as writer:
+        writer.checkpoint(0, {**weights, "embed.W_E": numbered, **columns})
+    pairs = torch.randperm(120**2, generator=torch.Generator().manual_seed(about["seed"]))
+    trained = pairs[: int(about["frac_train"] * 120**2)]
+    write_split(path / SPLIT, config.digest, (120 * ours[trained // 120] + ours[trained % 120]).numpy())
+    return open_run(path), json.loads((folder / "summary_metrics.json").read_text())
+
+
+def received_of_a(weights):
+    """Shares of W_E·W of the first operand, by irrep, where the network is an MLP."""
+    W = weights.get("layers.0.W")
+    return None if W is None else irrep_shares(weights["embed.W_E"][:120] @ W[0], S5)
+
+
+THEIR_NAMES = {"sign": "sign", "standard": "standard", "sign⊗standard": "standard_sign"}
+
+
+@needs_published
+@pytest.mark.parametrize("name", ["S5_T_seed4", "S5_MLP_seed2"])
+def test_the_published_networks_on_s5_have_their_published_figures(tmp_path, name):
+    """What they call W_U of a transformer is W_out·W_U, W_a of an MLP what its neurons receive of a, and their losses are those
+    of the neurons alone."""
+    run, theirs = chughtais(tmp_path / "run", name)
+    found = analyze.measure(run, "groups").isel(step=0)
+    assert found["irrep"].values[found["is_key"].values].tolist() == ["sign", "standard"]
+    assert found["logit_fve"].item() == pytest.approx(theirs["percent_logits_explained"], rel=1e-4)
+    for irrep, their in THEIR_NAMES.items():
+        here, hidden = found.sel(irrep=irrep), found["hidden"].sel(irrep=irrep)
+        assert here["similarity"].item() == pytest.approx(theirs[f"logit_{their}_rep_trace_similarity"], abs=1e-5)
+        for content, part in (("a", "x"), ("b", "y"), ("ab", "xy")):
+            assert hidden.sel(content=content).item() == pytest.approx(
+                theirs[f"percent_hidden_{part}_{their}_rep"], abs=1e-4
+            )
+        received = received_of_a(run.first.weights)
+        embedding = here["share"].sel(matrix="W_E") if received is None else received[S5.names.index(irrep) - 1]
+        for share, part in ((embedding, "x_embed"), (here["share"].sel(matrix="W_L"), "unembed")):
+            trivial = theirs[f"percent_{part}_trivial_rep"]  # counted in their total, and left out of ours
+            assert share.item() == pytest.approx(theirs[f"percent_{part}_{their}_rep"] / (1 - trivial), abs=1e-4)
+    for which in ("excluded", "restricted"):
+        ours = found[f"neurons_alone_{which}_loss"].item()
+        assert ours == pytest.approx(theirs[f"total_hidden_{which}_loss"], rel=1e-3)
+
+
 def by_table(tmp_path, table, new):
     """What is measured of D4 by name, and of the same network where element x of D4 has the number new[x] of the table."""
     task = GroupTask(group="D4", train_fraction=0.5)
@@ -311,7 +419,7 @@ def by_table(tmp_path, table, new):
 def test_a_group_by_its_table_is_measured_as_by_its_name(tmp_path):
     named, written = by_table(tmp_path, groups.dihedral(4), np.arange(8))
     assert written.attrs["group"] == "a group of 8 elements, table given"
-    assert list(written["irrep"].values) == ["1d_a", "1d_b", "1d_c", "2d"]
+    assert list(written["irrep"].values) == list(named["irrep"].values) == ["sign", "sign r", "sign r⊗sign", "k=1"]
     for name, values in named.data_vars.items():
         np.testing.assert_array_equal(written[name].values, values.values, name)
     titles = [note.text for note in analyze.draw(written).layout.annotations]

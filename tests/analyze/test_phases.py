@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import xarray as xr
 from helpers import needs_published, published, tiny_config
 
 from interp import analyze
@@ -25,16 +26,22 @@ from interp.train.loop import train
 def grown(tmp_path):
     """Write a run whose history is that of a grokker: test loss highest at 100 and down in a straight ln from there to 500."""
 
-    def grown(name="run", last=1000, slow=1, checkpoints=(0, 100, 200), **parts):
-        config = tiny_config(name=name, train=TrainConfig(steps=1000), **parts)
+    def grown(name="run", last=1000, slow=1, checkpoints=(0, 100, 200), lost_after=math.inf, **parts):
+        config = tiny_config(name=name, train=TrainConfig(steps=2000), **parts)
         with RunWriter(tmp_path / name, config) as writer:
             for step in range(0, last + 1, 10):
                 at = step / slow
                 test = 10 * math.exp(np.interp(at, [0, 100, 500], [-0.1, 0, -13]))
                 accuracy = float(np.interp(at, [200, 400], [0, 1]))
                 train_loss = 4.0 if at < 60 else 1e-4
-                row = {"train_loss": train_loss, "test_loss": test, "train_accuracy": float(at >= 60)}
-                writer.log({"step": step, **row, "test_accuracy": accuracy})
+                row = {
+                    "train_loss": train_loss,
+                    "test_loss": test,
+                    "train_accuracy": float(at >= 60),
+                    "test_accuracy": accuracy,
+                }
+                lost = {"train_loss": 20.0, "test_loss": 20.0, "train_accuracy": 0.1, "test_accuracy": 0.1}
+                writer.log({"step": step, **(row if step <= lost_after else lost)})
             for step in checkpoints:
                 writer.checkpoint(step, initial_weights(config.model, config.task.shape, seed=step))
         return open_run(tmp_path / name)
@@ -176,6 +183,37 @@ def test_runs_that_did_not_arrive_are_censored_in_the_comparison(grown):
     assert curves.loc["memorised", "reached"] == 3
     row = curves.loc["delay"]
     assert (row["reached"], row["censored"], row["lowest"]) == (2, 1, 340)
+
+
+def test_a_run_that_collapses_has_the_phases_that_it_had_before(grown):
+    steps = tuple(range(0, 1001, 50))
+    kept = analyze.measure(grown("kept", checkpoints=steps), "phases", resamples=20)
+    lost = analyze.measure(
+        grown("lost", 1500, checkpoints=(*steps, 1200, 1500), lost_after=1000), "phases", resamples=20
+    )
+    assert lost.attrs["part"] == "up to step 1,000: at 1,010 the run lost what it had reached"
+    assert kept.attrs["part"] == "the whole run"
+    for name in ("ends", "censored_at", "half_way", "lead", "checkpoint"):
+        np.testing.assert_array_equal(lost[name], kept[name])
+    assert lost["step"][-1] == 1500  # what was logged is shown to the end
+    table = analyze.compare([kept, lost])
+    row = table.loc["half way, test accuracy"]
+    assert (row["reached"], row["collapsed"], row["censored"]) == (1, 1, 0)
+
+
+def test_what_a_null_does_alike_leads_nothing():
+    steps = np.arange(0, 1001, 10)
+    decay, own = 100 * np.exp(-steps / 200), 10 * np.interp(steps, [500, 600], [0, 1])
+
+    def weights(values):
+        """A measurement of Σw² alone."""
+        attrs = {"memorised": 100.0, "generalised": 600.0, "run": "one"}
+        found = xr.Dataset({"sum_of_squares": ("checkpoint", values)}, {"checkpoint": steps, "measure": ["Σw²"]}, attrs)
+        return found.assign(half_way=("measure", [math.nan]))
+
+    nulls = [weights(decay * factor) for factor in (0.98, 1.0, 1.02)]
+    assert phases.against(weights(decay - own), nulls)["half_way_beyond"] == 550
+    assert phases.against(weights(decay), nulls)["half_way_beyond"].isnull().all()
 
 
 def test_measurements_of_different_analyses_are_not_compared(tiny):

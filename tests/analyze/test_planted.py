@@ -6,12 +6,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from closed_forms import quadratic_network
 from helpers import tiny_config
 
 from interp import analyze
 from interp.maths.geometry import aligned
 from interp.maths.neighbours import nearest
-from interp.models import TransformerSpec
+from interp.models import MlpSpec, TransformerSpec
 from interp.models.network import initial_weights
 from interp.recipe import TrainConfig
 from interp.store import RunWriter, open_run
@@ -63,13 +64,28 @@ def nothing(weights):
 def test_fourier_finds_a_planted_frequency_at_its_step(plant):
     found = analyze.measure(plant(nothing, put_circle(5)), "fourier")
     planted = found.sel(step=1)
+    assert planted["ipr_neuron"].sel(matrix="W_L").item() == pytest.approx(1)
+    assert found["ipr_neuron"].sel(matrix="W_E").isnull().all()  # columns of a residual stream are no neurons
     for matrix in ("W_E", "W_L"):
         assert planted["power"].sel(matrix=matrix, freq=5).item() == pytest.approx(1)
-        assert planted["ipr"].sel(matrix=matrix).item() == pytest.approx(1)
+        assert planted["ipr_network"].sel(matrix=matrix).item() == pytest.approx(1)
         for rule in found["rule"].values:
             key = planted["key"].sel(matrix=matrix, rule=rule)
             assert list(found["freq"].values[key.values]) == [5]
     assert (found["gini"].sel(step=1) > found["gini"].sel(step=0) + 0.5).all()
+
+
+def test_gromovs_solution_in_an_mlp_has_one_frequency_a_neuron_in_both_matrices(tmp_path):
+    """Frequencies 1 … 6 for p = 13, each as often: 1/6 for the network, 1 for each neuron (Gromov 2023)."""
+    on_a, on_b, out = quadratic_network(P, 24, seed=0)
+    config = tiny_config(
+        task=ModularTask(p=P, prompt="ab", train_fraction=0.5), model=MlpSpec(width=24), train=TrainConfig(steps=1)
+    )
+    with RunWriter(tmp_path / "run", config) as writer:
+        writer.checkpoint(0, {"layers.0.W": torch.stack([on_a, on_b]).mT.float(), "unembed.W_U": out.mT.float()})
+    found = analyze.measure(open_run(tmp_path / "run"), "fourier")
+    np.testing.assert_allclose(found["ipr_neuron"], 1, rtol=1e-6)
+    np.testing.assert_allclose(found["ipr_network"], 1 / 6, rtol=1e-6)
 
 
 def test_fourier_reads_products_by_their_logarithm(plant):
@@ -170,6 +186,29 @@ def test_the_random_control_of_centred_tokens_is_centred(plant):
     )
 
 
+def test_the_standard_error_of_the_random_ratio_is_its_spread_over_seeds(plant):
+    run = plant(nothing)
+    measured = [analyze.measure(run, "superposition", random_draws=8, random_seed=seed) for seed in range(40)]
+    found = [each.sel(step=0, features="W_E waves") for each in measured]
+    spread = np.std([each["ratio_of_random"].item() for each in found], ddof=1)
+    told = math.sqrt(np.mean([each["ratio_of_random_error"].item() ** 2 for each in found]))
+    assert told == pytest.approx(spread, rel=0.4)  # three and a half deviations of 1/√80
+
+
+def test_moving_the_phases_of_an_embedding_leaves_the_phase_free_ratio_and_moves_the_plain_one(plant):
+    """Gaussian rows, and at step 1 every residue has its successor's row: each frequency k turns by 2πk/p."""
+    rows = torch.randn(P, D, generator=torch.Generator().manual_seed(0))
+
+    def put(rows):
+        return lambda weights: weights["embed.W_E"][:P].copy_(rows)
+
+    found = analyze.measure(plant(put(rows), put(rows.roll(1, dims=0))), "superposition")
+    as_is, turned = (found.sel(step=step, features="W_E waves") for step in (0, 1))
+    assert turned["ratio_phase_free"].item() == pytest.approx(as_is["ratio_phase_free"].item(), rel=1e-6)
+    assert abs(turned["ratio"].item() / as_is["ratio"].item() - 1) > 1e-4
+    assert found["ratio_phase_free"].sel(features="W_E tokens").isnull().all()  # which are no waves
+
+
 def test_random_weights_lie_at_the_random_ratio(plant):
     """The control is what untrained embeddings give; 13 × 16 matrices scatter by a few per cent."""
     found = analyze.measure(plant(nothing), "superposition").sel(step=0, features=["W_E waves", "W_E tokens"])
@@ -246,6 +285,21 @@ def test_tsne_keeps_neighbours_of_a_planted_ring(plant):
     np.testing.assert_allclose(np.hypot(*found["pca"].sel(step=1, matrix="W_E").values.T), 1, atol=1e-6)
     assert (found["trustworthiness"].sel(step=[1, 2]) > 0.95).all()
     assert found["pca_share"].sel(step=1, matrix="W_E").item() == pytest.approx(1)
+
+
+def test_random_matrices_for_comparison_are_averaged_and_one_alone_has_no_error(plant):
+    run = plant(nothing)
+    one, two, three = (
+        analyze.measure(run, "tsne", perplexity=4.0, iterations=300, random_draws=draws).attrs for draws in (1, 2, 3)
+    )
+    assert not [name for name in one if name.endswith("_error")]
+    for name in ("random_kl", "random_trustworthiness"):
+        first = one[name]
+        second = 2 * two[name] - first
+        third = 3 * three[name] - 2 * two[name]
+        drawn = np.array([first, second, third])
+        assert three[f"{name}_error"] == pytest.approx(drawn.std(ddof=1) / math.sqrt(3))
+        assert len(set(drawn.round(6).tolist())) == 3
 
 
 def test_no_turn_brings_a_frame_nearer_to_the_one_before(plant):

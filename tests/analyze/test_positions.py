@@ -8,6 +8,7 @@ from helpers import tiny_config
 from interp import analyze
 from interp.analyze.learning import positions
 from interp.base import IGNORED, DoesNotApply
+from interp.maths.sampling import standard_error
 from interp.models import TransformerSpec
 from interp.recipe import TrainConfig
 from interp.store import Run, RunWriter, open_run
@@ -44,6 +45,10 @@ def test_losses_and_accuracies_are_those_of_the_model_at_each_position(run):
                 float(torch.nn.functional.cross_entropy(here, targets)), rel=1e-5
             )
             assert float(last["accuracy"]) == pytest.approx(float((here.argmax(-1) == targets).double().mean()))
+            losses = torch.nn.functional.cross_entropy(here, targets, reduction="none")
+            for what, each in (("loss", losses), ("accuracy", (here.argmax(-1) == targets).double())):
+                told = float(last[f"{what}_error"])
+                assert told == pytest.approx(standard_error(each).item(), rel=1e-4, abs=1e-7)
 
 
 def test_their_mean_over_all_answers_is_what_was_logged(run):
@@ -56,12 +61,25 @@ def test_their_mean_over_all_answers_is_what_was_logged(run):
             np.testing.assert_allclose(mean, logged, rtol=1e-5)
 
 
+def test_the_standard_error_is_the_spread_over_test_sets_of_other_seeds(run):
+    """Of thirty test sequences, by forty seeds of the split: what one weight's accuracy and loss scatter by."""
+    seeds = [run.config.seeds.but(split=seed) for seed in range(40)]
+    splits = [run.config.but(seeds=each).split().test for each in seeds]
+    seen = positions.Sequences.of(run)
+    found = torch.stack([positions.means(positions.answered(seen, each), run.final.weights) for each in splits])
+    means, errors = found.unbind(dim=1)
+    spread, told = means.std(dim=0), errors.square().mean(dim=0).sqrt()
+    lasting = told > 1e-3
+    assert lasting.any()
+    np.testing.assert_allclose(told[lasting], spread[lasting], rtol=0.4)  # three and a half deviations of 1/√80
+
+
 def test_parts_of_any_size_give_the_same(run, monkeypatch):
     whole = analyze.measure(run, "positions")
     monkeypatch.setattr(positions, "PART", 1)
     apart = analyze.measure(run, "positions")
-    for name in ("loss", "accuracy"):
-        np.testing.assert_allclose(apart[name], whole[name], rtol=1e-5)
+    for name in ("loss", "accuracy", "loss_error", "accuracy_error"):
+        np.testing.assert_allclose(apart[name], whole[name], rtol=1e-5, atol=1e-7)
 
 
 def test_an_answer_that_is_planted_is_learned_from_its_step_on(tmp_path):

@@ -221,7 +221,7 @@ def test_what_neurons_write_is_a_function_of_the_network_and_not_of_how_a_layer_
     found = analyze.measure(run, "progress", frequencies=(1,))
     directions = analyze.measure(run, "ablate", frequencies=(1,), repeats=1)["loss"]
     for step in (1, 2):
-        for variable in ("gini", "ipr", "loss"):
+        for variable in ("gini", "ipr_network", "ipr_neuron", "loss"):
             np.testing.assert_allclose(found[variable].sel(step=step), found[variable].sel(step=0), rtol=1e-3)
         for ablation in ("W_L directions kept", "W_L directions removed"):
             here = directions.sel(ablation=ablation)

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from interp.maths.clock_pizza import (
     circularity,
     distance_irrelevance,
+    gradient_cosines,
     gradient_symmetricity,
     isolated,
     principal_waves,
     sampled_triples,
     shuffled_triples,
 )
+from interp.maths.sampling import standard_error
 
 ROUNDING = 1e-12  # sums of at most some hundred float64 products of order 1
 examples = settings(max_examples=40, deadline=None, derandomize=True)
@@ -81,6 +83,18 @@ def test_the_gradients_of_a_clock_stand_at_the_angle_of_the_distance():
     a, b, c = every_triple(7).unbind(dim=1)
     everything = gradient_symmetricity(clock, waves(7, 2)[torch.stack([a, b], dim=1)], c)
     assert everything.item() == pytest.approx(0, abs=ROUNDING)
+
+
+def test_the_standard_error_of_the_symmetricity_is_its_spread_over_the_seeds_of_the_triples():
+    """Of a clock with p = 7, whose cosines lie between −1 and 1: 50 of the 343 triples, by 400 seeds."""
+
+    def by_seed(seed):
+        triples = sampled_triples(7, n=50, seed=seed)
+        return gradient_cosines(clock, waves(7, 2)[triples[:, :2]], triples[:, 2])
+
+    cosines = torch.stack([by_seed(seed) for seed in range(400)])
+    told = standard_error(cosines, of=7**3).square().mean().sqrt().item()
+    assert told == pytest.approx(cosines.mean(dim=1).std().item(), rel=0.11)  # three deviations of 1/√800
 
 
 def test_gradients_of_several_networks_at_once_are_those_of_each_under_inference_mode_too():

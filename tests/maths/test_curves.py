@@ -6,41 +6,38 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interp.maths.curves import fall_rise_fall, first_below, first_lasting, first_reaching, steepest_fall
+from interp.maths.curves import collapse, fall_rise_fall, first_below, reached, steepest_fall
 
 STEPS = np.array([0, 10, 20, 30, 40])
 
 
-def test_the_first_step_is_that_from_which_the_curve_stays_above():
-    assert first_lasting(STEPS, np.array([0.0, 0.2, 0.9, 1.0, 1.0]), 0.9) == 20
+def test_the_first_of_three_in_a_row_counts():
+    found = reached(STEPS, np.array([0.0, 0.2, 0.9, 1.0, 1.0]), 0.9)
+    assert found == (20, 40, ())
+    assert reached(STEPS, np.array([0.0, 1.0, 0.5, 1.0, 1.0]), 0.9, in_a_row=2).step == 30
+    assert reached(STEPS, np.array([0.0, 1.0, 0.5, 1.0, 1.0]), 0.9, in_a_row=1).step == 10
 
 
-def test_a_curve_reaches_a_level_once_and_may_leave_it_again():
-    values = np.array([0.0, 0.9, 0.5, 1.0, 0.2])
-    assert first_reaching(STEPS, values, 0.9) == 10
-    assert math.isnan(first_lasting(STEPS, values, 0.9))
-    assert math.isnan(first_reaching(STEPS, values, 1.1))
-
-
-def test_a_dip_starts_the_count_anew():
-    assert first_lasting(STEPS, np.array([0.0, 1.0, 0.5, 1.0, 1.0]), 0.9) == 30
+def test_what_comes_later_is_told_and_changes_nothing():
+    steps, values = 10 * np.arange(9), np.array([0.0, 1, 1, 1, 0.5, 1, 1, 0.5, 0.5])
+    assert reached(steps, values, 0.9) == (10, 30, (40, 70))
 
 
 def test_a_curve_that_starts_above_has_arrived_at_its_first_step():
-    assert first_lasting(STEPS, np.ones(5), 0.9) == 0
+    assert reached(STEPS, np.ones(5), 0.9) == (0, 40, ())
 
 
-def test_a_curve_that_never_arrives_is_censored():
-    assert math.isnan(first_lasting(STEPS, np.zeros(5), 0.9))
-
-
-def test_a_curve_that_ends_below_is_censored_however_long_it_stayed_above():
-    assert math.isnan(first_lasting(STEPS, np.array([1.0, 1.0, 1.0, 1.0, 0.0]), 0.9))
+def test_a_curve_that_does_not_arrive_is_censored_where_that_is_known():
+    for values, until in (([0, 0, 0, 0, 0], 40), ([0, 1, 1, 0, 0], 40), ([0, 1, 0, 1, 1], 20), ([0, 0, 0, 0, 1], 30)):
+        found = reached(STEPS, np.array(values, dtype=float), 0.9)
+        assert math.isnan(found.step)
+        assert found.until == until
+    assert reached(STEPS[:2], np.ones(2), 0.9).until < 0  # at step 0 it may have arrived
 
 
 def test_a_value_that_was_not_measured_counts_as_below():
-    assert first_lasting(STEPS, np.array([1.0, np.nan, 1.0, 1.0, 1.0]), 0.9) == 20
-    assert math.isnan(first_lasting(STEPS, np.full(5, np.nan), 0.9))
+    assert reached(STEPS, np.array([1.0, np.nan, 1.0, 1.0, 1.0]), 0.9).step == 20
+    assert math.isnan(reached(STEPS, np.full(5, np.nan), 0.9).step)
 
 
 def test_a_curve_crosses_once_for_all_however_it_returns():
@@ -50,16 +47,49 @@ def test_a_curve_crosses_once_for_all_however_it_returns():
 
 
 def test_a_curve_without_steps_never_arrives():
-    assert math.isnan(first_lasting(np.array([], dtype=int), np.array([]), 0.9))
+    assert math.isnan(reached(np.array([], dtype=int), np.array([]), 0.9).step)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(values=st.lists(st.sampled_from([0.0, 0.5, 1.0, math.nan]), max_size=8))
-def test_it_is_the_earliest_step_after_which_no_value_is_below(values):
+levels = st.lists(st.sampled_from([0.0, 0.5, 1.0, math.nan]), max_size=14)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(values=levels, in_a_row=st.integers(1, 4))
+def test_it_is_the_earliest_step_that_as_many_follow(values, in_a_row):
     steps = 10 * np.arange(len(values))
-    lasting = [step for i, step in enumerate(steps) if all(value >= 0.5 for value in values[i:])]
-    found = first_lasting(steps, np.array(values, dtype=float), 0.5)
-    assert found == lasting[0] if lasting else math.isnan(found)
+    windows = [values[i : i + in_a_row] for i in range(len(values) - in_a_row + 1)]
+    expected = [step for step, window in zip(steps, windows, strict=False) if all(each >= 0.5 for each in window)]
+    found = reached(steps, np.array(values, dtype=float), 0.5, in_a_row)
+    assert found.step == expected[0] if expected else math.isnan(found.step)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(values=levels, cut=st.integers(0, 14), in_a_row=st.integers(1, 4))
+def test_nothing_that_is_said_of_the_first_steps_becomes_false_later(values, cut, in_a_row):
+    steps, curve = 10 * np.arange(len(values)), np.array(values, dtype=float)
+    early, late = reached(steps[:cut], curve[:cut], 0.5, in_a_row), reached(steps, curve, 0.5, in_a_row)
+    if not math.isnan(early.step):
+        assert late.step == early.step
+        assert late.until >= early.until
+        assert late.falls[: len(early.falls)] == early.falls
+    elif not math.isnan(early.until):
+        assert math.isnan(late.step) or late.step > early.until
+
+
+def test_a_run_that_loses_what_it_had_collapses_where_it_falls():
+    steps = 10 * np.arange(8)
+    learned, lost = [0.1, 1, 1, 1, 1, 0.2, 1, 1], [0.1, 1, 1, 1, 1, 1, 1, 0.2]
+    assert collapse(steps, np.array(lost), np.array(lost)) == 70
+    assert collapse(steps, np.array(learned), np.array(learned)) == 50  # though it comes back
+    assert math.isnan(collapse(steps, np.array(learned), np.full(8, 0.1)))  # memorised only, and back again
+    assert collapse(steps, np.array(lost), np.full(8, 0.1)) == 70
+
+
+def test_a_dip_is_no_collapse():
+    steps, dips = 10 * np.arange(8), np.array([0.1, 1, 1, 1, 0.6, 1, 0.9, 0.9])
+    assert reached(steps, dips, 0.99).falls == (40, 60)
+    assert math.isnan(collapse(steps, dips, dips))
+    assert math.isnan(collapse(steps, np.full(8, np.nan), np.full(8, np.nan)))
 
 
 GRID = np.unique(np.geomspace(1, 10_000, 400).round().astype(int))

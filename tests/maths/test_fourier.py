@@ -18,6 +18,8 @@ from interp.maths.fourier import (
     frequency_power,
     gini,
     inverse_participation_ratio,
+    network_participation,
+    neuron_participation,
     real_fourier_basis,
     wave_directions,
 )
@@ -185,7 +187,17 @@ def test_multiplying_the_residues_by_u_only_renames_the_frequencies(u):
 
 
 @pytest.mark.parametrize("p", [7, 8])
-@pytest.mark.parametrize("measure", [wave_directions, frequency_norms, frequency_power, component_norms])
+@pytest.mark.parametrize(
+    "measure",
+    [
+        wave_directions,
+        frequency_norms,
+        frequency_power,
+        component_norms,
+        lambda matrix: network_participation(wave_directions(matrix)),
+        lambda matrix: neuron_participation(wave_directions(matrix)),
+    ],
+)
 def test_a_stack_of_matrices_is_measured_one_by_one(measure, p):
     stack = random_matrix(2, 3, p, 4)
     one_by_one = torch.stack([torch.stack([measure(matrix) for matrix in row]) for row in stack])
@@ -271,6 +283,38 @@ def test_gromovs_neurons_have_the_participation_of_one_wave_of_each_operand():
     components = torch.cat([component_norms(each[..., None]).square() for each in (on_a, on_b)], dim=-1)
     shares = components / components.sum(dim=-1, keepdim=True)
     assert inverse_participation_ratio(shares).mean().item() == pytest.approx(0.375, abs=0.005)
+
+
+def test_gromovs_solution_has_one_frequency_a_neuron_and_in_all_every_one():
+    """Frequencies 1 … 48 for p = 97, each as often: 1 a neuron whatever the phases, 1/48 for the whole matrix."""
+    on_a, on_b, out = quadratic_network(97, 96, seed=0)
+    for matrix in (on_a.T, on_b.T, out):
+        directions = wave_directions(matrix)
+        assert neuron_participation(directions).item() == pytest.approx(1, abs=ROUNDING)
+        assert network_participation(directions).item() == pytest.approx(1 / 48, abs=ROUNDING)
+
+
+def test_the_complex_transform_over_both_operands_gives_gromovs_solution_a_quarter_of_that():
+    """Gromov (2023) sums over k and −k, of a and of b: four shares of 1/4 a neuron, and Σ s² = 1/4."""
+    on_a, on_b, _ = quadratic_network(97, 96, seed=0)
+    power = torch.cat([torch.fft.fft(rows).abs().square() for rows in (on_a, on_b)], dim=1)
+    shares = power / power.sum(dim=1, keepdim=True)
+    assert inverse_participation_ratio(shares).mean().item() == pytest.approx(1 / 4, abs=ROUNDING)
+
+
+@pytest.mark.parametrize("p", [7, 97])
+def test_a_flat_spectrum_has_the_least_participation_by_neuron_and_in_all(p):
+    """A one-hot column has the same power at every frequency."""
+    directions = wave_directions(torch.eye(p))
+    least = 1 / (p // 2)
+    assert neuron_participation(directions).item() == pytest.approx(least, rel=ROUNDING)
+    assert network_participation(directions).item() == pytest.approx(least, rel=ROUNDING)
+
+
+def test_a_neuron_without_a_wave_is_left_out_of_the_mean_and_nothing_has_no_participation():
+    matrix = torch.cat([planted(11, {3}), torch.ones(11, 1)], dim=1)
+    assert neuron_participation(wave_directions(matrix)).item() == pytest.approx(1, abs=ROUNDING)
+    assert neuron_participation(wave_directions(torch.ones(11, 2))).isnan()
 
 
 def test_frequencies_far_out_are_those_beyond_tukeys_fence():

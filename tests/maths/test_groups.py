@@ -1,4 +1,5 @@
 import re
+from collections import Counter
 from itertools import product
 from math import factorial
 
@@ -234,3 +235,28 @@ def test_cosets_are_as_large_as_the_subgroup_and_are_what_is_reached_from_one_el
 def test_a_name_of_no_group_says_what_would_be_one(name, words):
     with pytest.raises(ValueError, match=words):
         groups.named_group(name)
+
+
+def test_orders_of_elements_divide_that_of_the_group_and_their_powers_are_the_identity():
+    table = groups.named_group("S4")
+    orders = groups.orders(table)
+    assert sorted(Counter(orders.tolist()).items()) == [(1, 1), (2, 9), (3, 8), (4, 6)]
+
+
+@pytest.mark.parametrize(
+    ("name", "cyclic", "dihedral", "signs"),
+    [
+        ("C7", True, False, False), ("C8", True, False, True), ("C2xC3", True, False, True), ("C2xC2", False, False, False),
+        ("D4", False, True, False), ("D5", False, True, True), ("S3", False, True, True), ("S4", False, False, True),
+        ("A4", False, False, False), ("Q8", False, False, False), ("C4xC2", False, False, False),
+    ],
+)  # fmt: skip
+def test_cyclic_and_dihedral_groups_and_those_with_one_sign_are_known_by_their_tables(name, cyclic, dihedral, signs):
+    table = groups.named_group(name)
+    assert (groups.cyclic_generator(table) is not None) == cyclic
+    assert (groups.dihedral_generators(table) is not None) == dihedral
+    sign = groups.only_sign(table)
+    assert (sign is not None) == signs
+    if sign is not None:
+        assert (sign[table] == sign[:, None] * sign).all()
+        assert set(sign.tolist()) == {1, -1}

@@ -107,12 +107,19 @@ def test_the_irreps_of_a_cyclic_group_span_the_waves_of_its_frequencies(n):
     ("group", "names", "dimensions"),
     [
         ("S3", "trivial sign standard", [1, 1, 2]),
-        ("S4", "trivial sign 2d standard standard⊗sign", [1, 1, 2, 3, 3]),
-        ("S5", "trivial sign standard standard⊗sign 5d_a 5d_b 6d", [1, 1, 4, 4, 5, 5, 6]),
+        ("S4", "trivial sign 2d standard sign⊗standard", [1, 1, 2, 3, 3]),
+        ("S5", "trivial sign standard sign⊗standard 5d_a 5d_b 6d", [1, 1, 4, 4, 5, 5, 6]),
         ("A4", "trivial 2d standard", [1, 2, 3]),
         ("A5", "trivial 3d_a 3d_b standard 5d", [1, 3, 3, 4, 5]),
-        ("D5", "trivial|sign|2d_1|2d_2", [1, 1, 2, 2]),
-        ("D6", "trivial|sign|sign r|sign r⊗sign|2d_1|2d_2", [1, 1, 1, 1, 2, 2]),
+        ("D5", "trivial|sign|k=1|k=2", [1, 1, 2, 2]),
+        ("D6", "trivial|sign|sign r|sign r⊗sign|k=1|k=2", [1, 1, 1, 1, 2, 2]),
+        ("C2xC2", "trivial|trivial × k=1|k=1 × trivial|k=1 × k=1", [1, 1, 1, 1]),
+        ("C3xC3", "trivial|trivial × k=1|k=1 × trivial|k=1 × k=1_a|k=1 × k=1_b", [1, 2, 2, 2, 2]),
+        (
+            "S3xC2",
+            "trivial|sign × trivial|standard × trivial|trivial × k=1|sign × k=1|standard × k=1",
+            [1, 1, 1, 1, 2, 2],
+        ),
         ("Q8", "trivial 1d_a 1d_b 1d_c 4d", [1, 1, 1, 1, 4]),
     ],
 )
@@ -130,8 +137,44 @@ def test_the_irreps_of_permutations_are_called_by_what_they_do_to_points():
     character = dict(zip(irreps.names, irreps.characters, strict=True))
     torch.testing.assert_close(character["sign"], sign)
     torch.testing.assert_close(character["standard"], fixed - 1)
-    torch.testing.assert_close(character["standard⊗sign"], (fixed - 1) * sign)
+    torch.testing.assert_close(character["sign⊗standard"], (fixed - 1) * sign)
     torch.testing.assert_close(character["5d_b"], character["5d_a"] * sign)
+
+
+@pytest.mark.parametrize("name", ["C7", "C12", "D5", "D8", "S3"])
+def test_a_table_that_is_cyclic_or_dihedral_is_named_by_the_characters_of_its_generators(name):
+    """Whatever the numbers of its elements: χ is d·cos(2πk/m) at a generator, or at a rotation that generates half of it."""
+    table = groups.named_group(name)
+    new = np.random.default_rng(2).permutation(len(table))
+    other = np.empty_like(table)
+    other[np.ix_(new, new)] = new[table]
+    irreps = real_irreps(other)
+    turn, m = groups.cyclic_generator(other), len(table)
+    if (both := groups.dihedral_generators(other)) is not None:
+        turn, m = both[0], len(table) // 2
+    frequencies = m // 2 if name[0] == "C" else (m - 1) // 2
+    assert {each for each in irreps.names if "=" in each} == {f"k={k}" for k in range(1, frequencies + 1)}
+    for each, character, d in zip(irreps.names, irreps.characters, irreps.dimensions, strict=True):
+        if each.startswith("k="):
+            expected = d * math.cos(2 * math.pi * int(each[2:]) / m)
+            assert character[turn].item() == pytest.approx(expected, abs=ROUNDING)
+    assert not [each for each in irreps.names if each.endswith("d") or "_" in each]
+
+
+@pytest.mark.parametrize("name", ["S4", "S5"])
+def test_a_table_with_one_homomorphism_onto_signs_has_a_sign(name):
+    irreps = real_irreps(groups.named_group(name))
+    sign = torch.from_numpy(1.0 - 2.0 * groups.parity(groups.permutations(int(name[1]))))
+    torch.testing.assert_close(irreps.characters[irreps.names.index("sign")], sign)
+    assert "sign" not in real_irreps(groups.quaternion()).names  # which has three
+
+
+def test_the_irreps_of_a_product_are_products_of_characters():
+    irreps, first, second = of("S3xC4"), of("S3"), of("C4")
+    for name, character in zip(irreps.names[1:], irreps.characters[1:], strict=True):
+        one, other = name.split(" × ")
+        product = torch.outer(first.characters[first.names.index(one)], second.characters[second.names.index(other)])
+        torch.testing.assert_close(character, product.flatten())
 
 
 def test_the_quaternions_have_one_quaternionic_irrep_of_four_functions():

@@ -74,6 +74,14 @@ def test_clusters_at_the_cosets_are_found_among_all_subgroups(cosets):
     assert best.p_value == pytest.approx(1 / 51)
 
 
+def test_the_standard_error_of_chance_is_its_spread_over_seeds(cosets):
+    near = nearest(noise(24, 3))
+    best = [best_of(lambda names: coset_excess(near, cosets[:, names]), 24, draws=20, seed=seed) for seed in range(100)]
+    spread = np.std([each.by_chance for each in best], ddof=1)
+    told = np.mean([each.by_chance_error for each in best])
+    assert told == pytest.approx(spread, rel=0.25)  # three and a half deviations of 1/√200
+
+
 def test_in_noise_the_p_value_is_as_often_small_as_it_says(cosets):
     def p_value(seed):
         near = nearest(noise(24, 3, seed=seed))

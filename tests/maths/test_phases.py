@@ -90,8 +90,15 @@ def test_a_run_that_was_cut_while_the_excluded_loss_rose_has_no_circuit():
 
 def test_an_excluded_loss_that_stays_low_ends_no_memorisation():
     train, excluded, restricted, squares = planted_mechanism()
-    for low in (np.minimum(excluded, 4.0) / 1000, np.clip(excluded, 1.0, 5.0)):
-        assert np.isnan(phases.boundaries_by_mechanism(STEPS, train, low, restricted, squares)).all()
+    low = np.minimum(excluded, 4.0) / 1000
+    assert np.isnan(phases.boundaries_by_mechanism(STEPS, train, low, restricted, squares)).all()
+
+
+def test_an_excluded_loss_need_not_rise_tenfold():
+    train, excluded, restricted, squares = planted_mechanism()
+    found = phases.boundaries_by_mechanism(STEPS, train, np.clip(excluded, 1.0, 5.0), restricted, squares)
+    at_190 = 0.01 + 9.99 * 90 / 200  # it is 5 at 200, and 4.6 is 90 % of the way from 1 to 5
+    np.testing.assert_allclose(found[:2], [80, 190 + 10 * (4.6 - at_190) / (5 - at_190)])
 
 
 def test_weights_that_do_not_shrink_end_no_cleanup():

@@ -6,8 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interp.maths.fourier import wave_directions
 from interp.maths.superposition import (
     dimension_shares,
+    effective_features_per_dimension,
     exp_entropy,
     feature_dimensionality,
     feature_shares,
@@ -16,6 +18,7 @@ from interp.maths.superposition import (
     interference,
     overlaps,
     participation,
+    phase_free_shares,
     superposition_ratio,
 )
 
@@ -229,3 +232,62 @@ def test_a_stack_of_matrices_is_measured_one_by_one(measure):
     stack = random_matrix(2, 3, 5, 4)
     one_by_one = torch.stack([torch.stack([measure(V) for V in row]) for row in stack])
     torch.testing.assert_close(measure(stack), one_by_one, rtol=0, atol=ROUNDING)
+
+
+@examples
+@given(V=st.integers(0, 99).map(lambda seed: random_matrix(6, 4, seed=seed)))
+def test_feature_dimensionality_is_the_capacity_of_scherlis(V):
+    products = (V @ V.T).square()
+    torch.testing.assert_close(feature_dimensionality(V), products.diagonal() / products.sum(dim=1))
+
+
+def test_effective_features_per_dimension_counts_dimensions_that_are_not_used():
+    """A pentagon in the plane: 5/2. In four dimensions, two of them empty: 5/4, where the ratio stays 5/2."""
+    wide = torch.nn.functional.pad(PENTAGON, (0, 2))
+    assert effective_features_per_dimension(PENTAGON).item() == pytest.approx(5 / 2)
+    assert effective_features_per_dimension(wide).item() == pytest.approx(5 / 4)
+    assert superposition_ratio(wide).item() == pytest.approx(5 / 2)
+
+
+def test_effective_features_per_dimension_falls_with_features_that_are_dropped_and_the_ratio_does_not():
+    """Orthogonal features, of which a network keeps four of sixteen."""
+    every, few = torch.eye(16).double(), torch.eye(16).double() * (torch.arange(16) < 4)[:, None]
+    assert effective_features_per_dimension(every).item() == pytest.approx(1)
+    assert effective_features_per_dimension(few).item() == pytest.approx(4 / 16)
+    assert superposition_ratio(every).item() == superposition_ratio(few).item() == pytest.approx(1)
+
+
+@examples
+@given(n=st.integers(1, 9), d=st.integers(1, 9), scale=st.floats(0.01, 100), seed=st.integers(0, 99))
+def test_effective_features_per_dimension_is_at_most_the_ratio_whatever_the_scale(n, d, scale, seed):
+    V = random_matrix(n, d, seed=seed)
+    found = effective_features_per_dimension(V)
+    assert 1 / d - ROUNDING <= found <= superposition_ratio(V) + ROUNDING
+    assert effective_features_per_dimension(scale * V).item() == pytest.approx(found.item())
+
+
+@pytest.mark.parametrize("p", [7, 8, 53])
+def test_the_phase_free_ratio_knows_no_phase_and_the_plain_one_does(p):
+    """Every frequency's cosine and sine turned by an angle of its own; of even p the last wave has no sine."""
+    V, generator = wave_directions(random_matrix(p, 5)), torch.Generator().manual_seed(1)
+    angle = 2 * pi * torch.rand((p - 1) // 2, generator=generator, dtype=torch.float64)
+    turns = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=1).unflatten(1, (2, 2))
+    pairs = V[: 2 * len(angle)].unflatten(0, (-1, 2))
+    turned = torch.cat([(turns @ pairs).flatten(0, 1), V[2 * len(angle) :]])
+
+    def phase_free(V):
+        return (exp_entropy(phase_free_shares(feature_shares(V))) / exp_entropy(dimension_shares(V))).item()
+
+    assert phase_free(turned) == pytest.approx(phase_free(V), rel=1e-9)
+    assert abs(superposition_ratio(turned) - superposition_ratio(V)).item() > 1e-3
+    assert phase_free(V) >= max(superposition_ratio(each).item() for each in (V, turned))
+
+
+@examples
+@given(waves=st.integers(1, 12), seed=st.integers(0, 99))
+def test_phase_free_shares_keep_each_frequencys_share(waves, seed):
+    shares = feature_shares(random_matrix(waves, 3, seed=seed))
+    even = phase_free_shares(shares)
+    pairs = shares[: waves // 2 * 2].unflatten(0, (-1, 2)).sum(dim=1)
+    torch.testing.assert_close(even[: waves // 2 * 2], (pairs / 2).repeat_interleave(2), rtol=0, atol=ROUNDING)
+    assert torch.equal(even[waves // 2 * 2 :], shares[waves // 2 * 2 :])

@@ -1,13 +1,17 @@
 """interp/store/run.py: opening, choosing checkpoints, and saying what is wrong."""
 
 import json
+import shutil
 
 import pytest
 import torch
+from helpers import StopAt, tiny_config
 
+from interp import analyze
 from interp.base import UserError
 from interp.store import CheckpointError, find_runs, open_run
 from interp.store.record import seal
+from interp.train.loop import Interrupted, train
 
 
 def test_a_run_knows_its_checkpoints_in_order(tiny):
@@ -132,9 +136,85 @@ def test_a_directory_in_place_of_a_file_is_named(tiny_copy, name):
 
 
 def test_a_damaged_resume_state_casts_no_doubt_on_the_history(tiny_copy):
-    [state] = (tiny_copy.path / "resume").iterdir()
+    state = tiny_copy.path / "resume/00000040.safetensors"
     content = state.read_bytes()
     rows = f'\\"history\\": [{len(tiny_copy.history)}, '.encode()
     assert rows in content
     state.write_bytes(content.replace(rows, rows.replace(b"1", b"7")))
     assert len(tiny_copy.history) == len(open_run(tiny_copy.path).history) > 5
+
+
+# The newest saved weights
+
+
+def stopped_at(step, config, path):
+    """A run that Ctrl-C stopped."""
+    with pytest.raises(Interrupted):
+        train(config, path, watcher=StopAt(step))
+    return open_run(path)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_the_newest_saved_weights_are_those_of_the_step_at_which_a_run_was_stopped(tmp_path, precision):
+    """Equal to a checkpoint there of a run that was to have one."""
+    config = tiny_config(train=tiny_config().train.but(precision=precision))
+    run = stopped_at(13, config, tmp_path / "stopped")
+    listed = train(config.but(train=config.train.but(checkpoint_steps=(13,))), tmp_path / "listed")
+    newest = run.with_newest()
+    assert run.steps == (0, 1, 2, 5, 10)
+    assert newest.steps == (*run.steps, 13)
+    assert (newest.final.step, newest.view) == (13, ("--with-newest",))
+    for found in (newest.final.weights, newest.final.mapped(), newest.at(13).weights):
+        assert found.keys() == listed.at(13).weights.keys()
+        assert all(torch.equal(found[name], tensor) for name, tensor in listed.at(13).weights.items())
+    stack = newest.stacked()
+    assert torch.equal(stack["embed.W_E"][-1], listed.at(13).weights["embed.W_E"])
+    assert torch.equal(stack["embed.W_E"][0], run.first.weights["embed.W_E"])
+    assert newest.final.model.state_dict()["embed.W_E"].equal(newest.final.weights["embed.W_E"])
+    assert "with --with-newest up to the saved step 13" in run.summary()["checkpoints"]
+
+
+def test_a_run_whose_last_checkpoint_is_as_new_is_what_it_is(tiny, tmp_path):
+    assert tiny.with_newest() is tiny
+    assert "--with-newest" not in tiny.summary()["checkpoints"]
+    at_a_checkpoint = stopped_at(10, tiny.config, tmp_path / "stopped")
+    assert at_a_checkpoint.with_newest() is at_a_checkpoint
+
+
+def test_the_newest_weights_outlive_the_state_that_a_run_in_training_replaces(tiny, tmp_path):
+    newest = stopped_at(13, tiny.config, tmp_path / "stopped").with_newest()
+    before = newest.final.weights["embed.W_E"].clone()
+    resumed = train(tiny.config, tmp_path / "stopped", resume=True)
+    shutil.rmtree(resumed.path / "resume")
+    assert torch.equal(newest.final.weights["embed.W_E"], before)
+    assert resumed.steps == tiny.steps  # nothing was written at the step where it stopped
+
+
+def test_the_newest_weights_are_added_to_a_choice_of_checkpoints(tiny, tmp_path):
+    run = stopped_at(13, tiny.config, tmp_path / "stopped")
+    assert run.select(every=2).with_newest().steps == (0, 2, 10, 13)
+    assert run.select(last=1).with_newest().steps == (10, 13)
+    assert run.with_newest().select(steps=[0, 13]).with_newest().steps == (0, 13)
+
+
+def test_a_damaged_newest_state_is_named(tiny, tmp_path):
+    run = stopped_at(13, tiny.config, tmp_path / "stopped")
+    state = run.path / "resume/00000013.safetensors"
+    state.write_bytes(state.read_bytes()[:-3])
+    with pytest.raises(CheckpointError, match=r"resume/00000013\.safetensors is damaged"):
+        run.with_newest()
+
+
+def test_every_analysis_that_fits_a_run_measures_its_newest_weights(tiny, tmp_path):
+    """As it measures a checkpoint there."""
+    run = stopped_at(13, tiny.config, tmp_path / "stopped")
+    listed = train(
+        tiny.config.but(train=tiny.config.train.but(checkpoint_steps=(1, 2, 5, 10, 13))), tmp_path / "listed"
+    )
+    ours, theirs = run.with_newest().select(steps=[0, 5, 13]), listed.select(steps=[0, 5, 13])
+    for name in ("fourier", "norms", "superposition"):
+        found, expected = analyze.measure(ours, name), analyze.measure(theirs, name)
+        for variable in set(found.data_vars) - {"train_loss", "test_loss", "train_accuracy", "test_accuracy"}:
+            assert found[variable].equals(expected[variable]), (name, variable)
+    for name in analyze.applies(ours).fitting:
+        assert analyze.measure(ours, name) is not None

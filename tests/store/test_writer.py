@@ -160,15 +160,16 @@ def test_what_a_killed_writer_left_is_swept_by_the_next(tmp_path):
 
 
 def test_a_run_that_begins_anew_to_go_further_keeps_what_it_had_announced(tmp_path):
-    """Killed before its first resume state, then asked for more steps: its checkpoints carry the digest they began with."""
+    """Killed before its first resume state, then asked for more steps: its checkpoint carries the digest it began with."""
     with RunWriter(tmp_path / "x", tiny_config()) as writer:
-        writer.checkpoint(7, weights())
+        writer.log(ROW)
+        writer.checkpoint(0, weights())
     config = tiny_config()
     with RunWriter(tmp_path / "x", config.but(train=config.train.but(steps=80)), resume=True) as writer:
         assert writer.resume_step is None
     run = open_run(tmp_path / "x")
     assert run.config.train.steps == 80
-    assert all(torch.equal(tensor, weights()[name]) for name, tensor in run.at(7).weights.items())
+    assert all(torch.equal(tensor, weights()[name]) for name, tensor in run.at(0).weights.items())
 
 
 def test_checkpoints_without_their_record_are_left_alone(tmp_path):
@@ -219,10 +220,10 @@ def test_no_run_is_cleared_before_all_are_ours(tmp_path):
     paths = [tmp_path / "a", tmp_path / "b"]
     for path in paths:
         with RunWriter(path, tiny_config()) as writer:
-            writer.checkpoint(7, weights())
+            writer.checkpoint(0, weights())
     with RunWriter(paths[1], tiny_config(), resume=True), pytest.raises(UserError, match="is writing to"):
         train_many([tiny_config(), tiny_config()], paths, overwrite=True)
-    assert [checkpoint_steps(path) for path in paths] == [[7], [7]]
+    assert [checkpoint_steps(path) for path in paths] == [[0], [0]]
 
 
 @pytest.mark.parametrize("tail", [b"\0" * 40 + b"\n12,1,2,3,4,abcdefgh\n", b"15,\xff\xfe", b"\xff\n"])
@@ -236,3 +237,35 @@ def test_what_a_power_cut_left_beyond_the_saved_rows_does_not_keep_a_run_from_go
     with RunWriter(tmp_path / "x", tiny_config(), resume=True) as writer:
         writer.log(ROW | {"step": 10})
     assert open_run_history(tmp_path / "x") == [0, 5, 10]
+
+
+def test_a_run_that_somebody_s_own_loop_wrote_is_never_begun_again(tmp_path):
+    """Without a resume state: at any step it is refused, at its last one it is finished. No file of it changes."""
+    from interp.train.loop import train
+
+    config = tiny_config()
+    for last in (3, 40):
+        path = tmp_path / f"to step {last}"
+        with RunWriter(path, config) as writer:
+            for step in (0, last):
+                writer.log(ROW | {"step": step})
+                writer.checkpoint(step, weights())
+        before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file() and file.name != ".lock"}
+        if last == 40:
+            assert train(config, path, resume=True).steps == (0, 40)
+            with RunWriter(path, config, resume=True) as writer:
+                assert writer.resume_step == 40
+                with pytest.raises(UserError, match="is finished and has no resume state"):
+                    writer.resume_state()
+            config = config.but(train=config.train.but(steps=80))
+        with pytest.raises(
+            UserError, match=f"has no resume state, so training cannot go on after its step {last}; restore"
+        ):
+            train(config, path, resume=True)
+        with pytest.raises(UserError, match=f"--from .*@{last}, or begin it again with --overwrite"):
+            opened(path, config, resume=True)
+        assert all(file.read_bytes() == content for file, content in before.items())
+    with RunWriter(tmp_path / "rows alone", tiny_config()) as writer:
+        writer.log(ROW | {"step": 5})
+    with pytest.raises(UserError, match=r"after its step 5; restore .*, or begin it again"):
+        opened(tmp_path / "rows alone", tiny_config(), resume=True)

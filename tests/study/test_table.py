@@ -45,17 +45,28 @@ def test_a_row_says_what_differs_and_what_curves_measures(tmp_path):
 def test_the_spread_counts_runs_that_did_not_arrive_as_later():
     cells = spread(PLANTED, by=["train.lr"])
     assert cells.index.names == ["train.lr", "what"]
-    assert cells.loc[(1.0, "memorised")].tolist() == [3, 0, 20, 10, 30]
+    assert cells.loc[(1.0, "memorised")].tolist() == [3, 0, 0, 20, 10, 30]
     # One of three arrived: fewer than half.
-    np.testing.assert_equal(cells.loc[(1.0, "generalised")].tolist(), [1, 2, np.nan, 100, 100])
-    assert cells.loc[(2.0, "generalised")].tolist() == [2, 1, 70, 50, 70]
-    assert cells.loc[(2.0, "gini")].tolist() == [2, 1, 0.6, 0.5, 0.7]
-    assert list(cells.columns) == ["runs", "missing", "median", "lowest", "highest"]
+    np.testing.assert_equal(cells.loc[(1.0, "generalised")].tolist(), [1, 0, 2, np.nan, 100, 100])
+    assert cells.loc[(2.0, "generalised")].tolist() == [2, 0, 1, 70, 50, 70]
+    assert cells.loc[(2.0, "gini")].tolist() == [2, 0, 1, 0.6, 0.5, 0.7]
+    assert list(cells.columns) == ["runs", "collapsed", "missing", "median", "lowest", "highest"]
     assert "last_step" not in cells.index.get_level_values("what")
 
 
+def test_a_run_that_collapsed_is_a_category_of_its_own_and_is_censored_there():
+    # The first arrived and lost it, the third fell before it arrived: it is known not to have arrived by 50, not by 1,000.
+    table = PLANTED.assign(
+        collapsed=[500, np.nan, 50, np.nan, np.nan, np.nan], generalised_until=[400, 1000, 1000, 60, 1000, 80]
+    )
+    cells = spread(table, by=["train.lr"])
+    np.testing.assert_equal(cells.loc[(1.0, "generalised")].tolist(), [0, 1, 2, 100, 100, 100])
+    assert cells.loc[(1.0, "memorised")].tolist() == [1, 2, 0, 20, 10, 30]
+    assert not {"collapsed", "generalised_until"} & {*cells.index.get_level_values("what")}
+
+
 def test_without_a_column_to_go_by_all_runs_are_one_cell():
-    assert spread(PLANTED).loc["memorised"].tolist() == [6, 0, 7, 5, 30]  # 7: the lower of the two in the middle
+    assert spread(PLANTED).loc["memorised"].tolist() == [6, 0, 0, 7, 5, 30]  # 7: the lower of the two in the middle
     assert spread(PLANTED, by=["train.lr"], steps=["memorised"]).loc[(2.0, "generalised"), "median"] == 60.0
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from interp.base import UserError
+from interp.maths.residues import inverses, is_prime, next_prime, powers_of_generator
 from interp.tasks import OPERATIONS, ModularTask
-from interp.tasks.modular import inverses, is_prime, next_prime, powers_of_generator
 
 PRIMES = (3, 5, 7, 11, 13)
 COMPOSITES = (4, 6, 8, 9, 15, 16)

@@ -154,3 +154,83 @@ def test_the_bar_shows_step_time_left_losses_and_accuracies(tmp_path, width):
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 130
+
+
+@pytest.mark.parametrize("joined", [False, True], ids=["apart", "with ="])
+def test_a_table_of_answers_is_read_from_a_file_and_the_run_needs_the_file_no_more(tmp_path, joined):
+    file = tmp_path / "answers.csv"
+    pairs = [(x, y) for x in range(11) for y in range(11) if x != y]
+    file.write_text(
+        "\ufeffx, y, answer\n" + "".join(f"{x},{y},{(x * x + y) % 11}\n" for x, y in pairs), encoding="utf-8"
+    )
+    words = [f"--task.operation={file}"] if joined else ["--task.operation", str(file)]
+    assert command.main(["quick", *TINY, *words, "--out", str(tmp_path / "table")]) == 0
+    file.unlink()
+    run = open_run(tmp_path / "table")
+    assert run.task.table().inputs[:, :2].tolist() == [list(pair) for pair in pairs]
+    assert command.main(["--resume", str(tmp_path / "table")]) == 0
+    same = command.main(
+        ["quick", *TINY, "--task.operation", "0*(1/(x-y)) + x**2 + y", "--out", str(tmp_path / "formula")]
+    )
+    assert same == 0
+    ours, theirs = run.final.weights, open_run(tmp_path / "formula").final.weights
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_file_without_answers_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    for file, sentence in (
+        ("a.csv", "a.csv should have the columns x, y and answer"),
+        ("b.csv", "b.csv cannot be opened"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            command.main(["quick", "--task.operation", str(tmp_path / file)])
+        assert stopped.value.code == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_a_run_begins_from_another_and_its_record_says_so(tmp_path, capsys):
+    first, second = str(tmp_path / "a"), str(tmp_path / "b")
+    assert command.main(["quick", *TINY, "--train.checkpoint-steps", "3", "7", "--out", first]) == 0
+    assert open_run(first).steps == (0, 3, 7, 20)
+    other = ["--task.operation", "x*y + 1", "--train.weight-decay", "0.1"]
+    assert command.main(["quick", *TINY, *other, "--from", f"{first}@7", "--out", second]) == 0
+    run = open_run(second)
+    assert (run.config.start.path, run.config.start.step) == (first, 7)
+    assert torch.equal(run.first.weights["embed.W_E"], open_run(first).at(7).weights["embed.W_E"])
+    grid = ["--n-seeds", "2", "--from", first, "--out", str(tmp_path / "grid")]
+    assert command.main(["quick", *TINY, *grid]) == 0
+    for seed in (0, 1):
+        begun = open_run(tmp_path / f"grid/seed={seed}")
+        assert torch.equal(begun.first.weights["embed.W_E"], open_run(first).final.weights["embed.W_E"])
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        command.main(["quick", *TINY[2:], "--from", f"{first}@7", "--out", str(tmp_path / "c")])
+    assert (
+        "does not fit the run that is to begin from it: its embed.W_E is 12 × 8, and 54 × 8 is needed"
+        in capsys.readouterr().err
+    )
+    assert not (tmp_path / "c").exists()
+
+
+def test_resume_says_that_a_run_is_finished_and_never_begins_it_again(tmp_path, capsys):
+    import shutil
+
+    from helpers import files
+
+    out = tmp_path / "x"
+    assert command.main(["quick", *TINY, "--out", str(out)]) == 0
+    shutil.rmtree(out / "resume")
+    before = files(open_run(out))
+    capsys.readouterr()
+    assert command.main(["--resume", str(out)]) == 0
+    assert f"{out} is finished: it has all of its 20 steps" in capsys.readouterr().err
+    for longer in (["quick", *TINY[:-1], "30", "--out", str(out), "--resume"],):
+        with pytest.raises(SystemExit) as stopped:
+            command.main(longer)
+        assert stopped.value.code == 2
+        said = capsys.readouterr().err
+        assert f"{out} has no resume state, so training cannot go on after its step 20" in said
+        assert f"--from {out}@20" in said
+    assert files(open_run(out)) == before
+    assert command.main(["quick", *TINY[:-1], "30", "--from", f"{out}@20", "--out", str(tmp_path / "y")]) == 0

@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+from helpers import StopAt, files, tiny_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interp.base import UserError
 from interp.recipe import TrainConfig
+from interp.store import open_record
+from interp.train.loop import Interrupted, train
 from interp.train.presets import PRESETS
 from interp.train.schedule import batch_rows, checkpoint_steps, is_logged, learning_rate
 
@@ -72,3 +76,38 @@ def test_batches_follow_seed_and_epoch_and_nothing_else():
     assert all((x == y).all() for x, y in zip(a, b, strict=True))
     assert any((x != batch_rows(step, 100, 10, seed=1)).any() for step, x in enumerate(a))
     assert (a[0] != a[10]).any()
+
+
+@given(listed=st.sets(st.integers(0, 3000), min_size=1), more=st.integers(0, 100))
+@settings(max_examples=50, deadline=None)
+def test_a_list_of_checkpoints_is_what_is_saved_with_the_first_and_the_last(listed, more):
+    config = TrainConfig(steps=max(listed) + more, checkpoint_every=1, checkpoint_steps=tuple(listed))
+    assert checkpoint_steps(config) == sorted({0, *listed, max(listed) + more})
+
+
+@pytest.mark.parametrize("listed", [(50,), (-1,)])
+def test_a_checkpoint_outside_of_the_run_is_refused(listed):
+    with pytest.raises(
+        UserError, match=rf"train.checkpoint_steps has {listed[0]}; take steps from 0 to train.steps, which is 40"
+    ):
+        tiny_config(train=TrainConfig(steps=40, checkpoint_steps=listed))
+    examples = TrainConfig(examples=40 * 60, checkpoint_steps=(40,))  # 60 of 121 prompts a step
+    assert tiny_config(train=examples).train.steps == 40
+    with pytest.raises(UserError, match="which is 40"):
+        tiny_config(train=examples.but(checkpoint_steps=(41,)))
+
+
+def test_a_list_of_checkpoints_is_kept_and_may_go_further_when_the_run_does(tmp_path):
+    listed = TrainConfig(steps=12, checkpoint_steps=(9, 3, 9), log_every=4)
+    config = tiny_config(train=listed)
+    whole = train(config, tmp_path / "whole")
+    assert open_record(whole.path).config.train.checkpoint_steps == (3, 9)
+    assert whole.steps == (0, 3, 9, 12)
+    assert list(whole.history.index) == [0, 3, 4, 8, 9, 12]
+    with pytest.raises(Interrupted):
+        train(config, tmp_path / "stopped", watcher=StopAt(5))
+    assert files(train(config, tmp_path / "stopped", resume=True)) == files(whole)
+    longer = config.but(train=listed.but(steps=20, checkpoint_steps=(3, 9, 17)))
+    assert train(longer, tmp_path / "whole", resume=True).steps == (0, 3, 9, 12, 17, 20)
+    with pytest.raises(UserError, match=r"train\.checkpoint_steps is"):  # those that are past cannot be had any more
+        train(config.but(train=listed.but(steps=30, checkpoint_steps=(3, 9, 15, 25))), tmp_path / "whole", resume=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from interp import figures
 from interp.maths import superposition
+from interp.maths.sampling import standard_error
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
 from interp.models.network import Weights
 from interp.views.directions import FeatureDirections
@@ -40,14 +41,21 @@ VARIABLES: Variables = {
     "features_represented": Var("step features", "effective number of features, exp H(s)"),
     "dimensions_used": Var("step features", "effective number of dimensions, exp H(λ)"),
     "ratio_order_2": Var("step features", "superposition ratio (participation ratios)"),
+    "ratio_phase_free": Var(
+        "step features", "superposition ratio (entropy), a frequency's mass even over its two waves"
+    ),
     "features_per_dimension": Var("step features", "features per dimension, ‖V‖²/d"),
+    "effective_features_per_dimension": Var("step features", "effective number of features per dimension, exp H(s)/d"),
     "represented_count": Var("step features", "features with D above the threshold"),
     "represented_share": Var("step features", "features with D above the threshold, per dimension"),
     "heavy_share": Var("step features", "features with ‖v‖² > 0.5, per dimension"),
     "mean_dimensionality": Var("step features", "mean feature dimensionality D"),
     "total_dimensionality": Var("step features", "sum of feature dimensionalities, ΣD"),
     "mean_interference": Var("step features", "mean interference Σ_{{j≠i}}(v̂_i·v_j)²"),
-    "ratio_of_random": Var("step features", "superposition ratio of a Gaussian matrix of the same shape"),
+    "ratio_of_random": Var(
+        "step features", "superposition ratio of a Gaussian matrix of the same shape, mean of draws"
+    ),
+    "ratio_of_random_error": Var("step features", "standard error of that mean over the draws"),
     "feature_dimensionality": Var("step feature", "dimensionality D of each feature"),
     "feature_norm": Var("step feature", "length of each feature's column of W"),
     "example_dimensionality": Var("step example", "dimensionality D of each training example"),
@@ -68,15 +76,19 @@ def measure(seen: FeatureDirections, options: Options) -> xr.Dataset:
         """Every variable for a stack of checkpoints: [step, features], and [step, feature] or [step, example] of each."""
         directions = seen.directions(weights)
         each = {name: directions[kind] for name, kind in seen.one_by_one.items() if kind in directions}
-        return ratios_of_all(directions, options) | of_each(each)
+        found = ratios_of_all(directions, options)
+        if seen.waves:
+            found["ratio_phase_free"] = phase_free(directions, seen.waves) / found["dimensions_used"]
+        return found | of_each(each)
 
     found = over_checkpoints(seen.run, measures, each=seen.each, beside=seen.beside)
     random = [random_ratio(shape, options, centred=name in seen.centred) for name, shape in seen.shapes.items()]
+    of_random, error = (np.tile(each, (len(seen.run), 1)) for each in zip(*random, strict=True))
     n, d = zip(*seen.shapes.values(), strict=True)
     return dataset(
         seen.run,
         options,
-        {**found, "ratio_of_random": np.tile(random, (len(seen.run), 1)), **seen.relative()},
+        {**found, "ratio_of_random": of_random, "ratio_of_random_error": error, **seen.relative()},
         VARIABLES,
         coords={
             "features": list(seen.kinds),
@@ -85,11 +97,22 @@ def measure(seen: FeatureDirections, options: Options) -> xr.Dataset:
             **{name: np.arange(seen.shapes.get(kind, (0, 0))[0]) for name, kind in seen.one_by_one.items()},
         },
         definition="superposition ratio exp H(s) / exp H(λ): s_i = ‖v_i‖²/Σ‖v‖², λ the eigenvalues of VᵀV over their sum; "
+        "phase-free: s of a frequency even over its cosine and sine, for waves alone; "
         + "; ".join(f"{name}: {what}" for name, what in seen.kinds.items()),
         source="feature dimensionality, interference, features per dimension: Elhage et al. 2022, Toy Models of Superposition; "
-        "example dimensionality and leverage: Henighan et al. 2023, Superposition, Memorization, and Double Descent; the "
-        "ratio of effective numbers is defined here",
+        "example dimensionality and leverage: Henighan et al. 2023, Superposition, Memorization, and Double Descent; "
+        "effective features per dimension: Bereska et al. 2025 (arXiv 2512.13568), there of a sparse autoencoder; the ratio of "
+        "effective numbers is defined here",
     )
+
+
+def phase_free(
+    directions: Mapping[str, Float[Tensor, "step n d"]], waves: tuple[str, ...]
+) -> Float[Tensor, "step features"]:
+    """Effective number of waves with each frequency's mass even over its two, for all kinds of feature; NaN for other kinds."""
+    shares = {name: superposition.feature_shares(V) for name, V in directions.items()}
+    found = {name: superposition.exp_entropy(superposition.phase_free_shares(s)) for name, s in shares.items()}
+    return torch.stack([each if name in waves else each * torch.nan for name, each in found.items()], dim=1)
 
 
 def of_each(directions: Mapping[str, Float[Tensor, "step n d"]]) -> dict[str, Float[Tensor, "step n"]]:
@@ -123,6 +146,7 @@ def ratios(V: Float[Tensor, "step n d"], options: Options) -> dict[str, Float[Te
         "dimensions_used": dimensions,
         "ratio_order_2": superposition.participation(s) / superposition.participation(eigenvalues),
         "features_per_dimension": superposition.features_per_dimension(V),
+        "effective_features_per_dimension": superposition.effective_features_per_dimension(V),
         "represented_count": represented,
         "represented_share": represented / V.shape[-1],
         "heavy_share": (mass > 0.5).sum(dim=-1) / V.shape[-1],
@@ -132,16 +156,16 @@ def ratios(V: Float[Tensor, "step n d"], options: Options) -> dict[str, Float[Te
     }
 
 
-def random_ratio(shape: tuple[int, int], options: Options, centred: bool) -> float:
-    """Mean superposition ratio of Gaussian matrices that are centred where the features are."""
+def random_ratio(shape: tuple[int, int], options: Options, centred: bool) -> tuple[float, float]:
+    """Mean superposition ratio of Gaussian matrices that are centred where the features are, and its standard error."""
     generator = torch.Generator().manual_seed(options.random_seed)
-    total = 0.0
+    drawn = []
     for _ in range(options.random_draws):  # one at a time, which takes the memory of one
         V = torch.randn(*shape, generator=generator, dtype=torch.float64)
         if centred:
             V -= V.mean(dim=-2, keepdim=True)
-        total += superposition.superposition_ratio(V).item()
-    return total / options.random_draws
+        drawn.append(superposition.superposition_ratio(V).item())
+    return sum(drawn) / len(drawn), standard_error(torch.tensor(drawn, dtype=torch.float64)).item()
 
 
 def draw(found: xr.Dataset) -> go.Figure:
@@ -149,7 +173,9 @@ def draw(found: xr.Dataset) -> go.Figure:
     toy = "test_relative" in found
     panels = {
         "loss ÷ that of answering 0" if toy else "accuracy": 3,
-        "superposition ratio (dotted: a random matrix of the same shape)": 5,
+        "superposition ratio (dashed: whatever the phases; dotted: a random matrix of the same shape, ± standard error)"
+        if "ratio_phase_free" in found
+        else "superposition ratio (dotted: a random matrix of the same shape, ± standard error)": 5,
         "features represented, exp H(s)": 4,
         "dimensions used, exp H(λ)": 4,
     }
@@ -167,6 +193,11 @@ def draw(found: xr.Dataset) -> go.Figure:
         together = {"legendgroup": name}
         figures.line(figure, here["ratio"], name, colour, row=2, **together)
         figures.line(figure, here["ratio_of_random"], name, colour, row=2, dash="dot", showlegend=False, **together)
+        figures.error_band(figure, here["ratio_of_random"], here["ratio_of_random_error"], colour, row=2, **together)
+        if "ratio_phase_free" in found and here["ratio_phase_free"].notnull().any():
+            figures.line(
+                figure, here["ratio_phase_free"], name, colour, row=2, dash="dash", showlegend=False, **together
+            )
         figures.line(figure, here["features_represented"], name, colour, row=3, showlegend=False, **together)
         figures.line(figure, here["dimensions_used"], name, colour, row=4, showlegend=False, **together)
     figure.update_yaxes(title_text="ratio", row=2)
@@ -206,6 +237,8 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
     for name in found["features"].values:
         here = found.sel(features=name)
         table[name] = here["ratio"].values
+        if "ratio_phase_free" in found and here["ratio_phase_free"].notnull().any():
+            table[f"{name} phase-free"] = here["ratio_phase_free"].values
         pairs = zip(here["features_represented"].values, here["dimensions_used"].values, strict=True)
         table[f"{name} n/d"] = [f"{features:.0f} in {dimensions:.0f}" for features, dimensions in pairs]
         if "test_relative" in found:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from interp import figures
 from interp.base import once
-from interp.maths.curves import first_lasting
+from interp.maths.curves import IN_A_ROW, reached
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
 from interp.models.network import Weights
 from interp.tasks import Examples
@@ -32,13 +32,15 @@ class Options(AnalysisOptions):
     """What counts as learned."""
 
     threshold: float = Field(default=0.99, gt=0, le=1)
-    """Accuracy that counts as learned, from which it must not fall again."""
+    """Accuracy that counts as learned."""
+    in_a_row: int = Field(default=IN_A_ROW, ge=1)
+    """Checkpoints in view one after another that must have it."""
 
 
 VARIABLES: Variables = {
     "loss": Var("step operation examples", "loss", "{loss_units}"),
     "accuracy": Var("step operation examples", "accuracy", "1"),
-    "learned": Var("operation examples", "first checkpoint from which accuracy stays", "optimiser updates"),
+    "learned": Var("operation examples", "checkpoint at which it is learned", "optimiser updates"),
 }
 
 
@@ -50,7 +52,10 @@ def measure(seen: Corrupted, options: Options) -> xr.Dataset:
     run, kinds = seen.run, Kinds(seen)
     found = each_checkpoint(run, kinds.means, needs=kinds.bytes)
     steps = np.array(run.steps)
-    learned = [[first_lasting(steps, curve, options.threshold) for curve in kind] for kind in found["accuracy"].T]
+    learned = [
+        [reached(steps, curve, options.threshold, options.in_a_row).step for curve in kind]
+        for kind in found["accuracy"].T
+    ]
     return dataset(
         run,
         options,
@@ -62,8 +67,9 @@ def measure(seen: Corrupted, options: Options) -> xr.Dataset:
             "count": (("operation", "examples"), kinds.counts, {"long_name": "examples"}),
         },
         definition="train clean: training examples with the right label; train corrupted: those with a wrong one, against that "
-        "label; train recovered: the same examples against the right answer; learned: first checkpoint in view from which "
-        f"accuracy stays at or above {options.threshold:.4g}. Phases in the summary, by the same threshold: coexistence, "
+        "label; train recovered: the same examples against the right answer; learned: first of "
+        f"{options.in_a_row} checkpoints in view in a row whose accuracy is {options.threshold:.4g} or more. "
+        "Phases in the summary, by the same threshold: coexistence, "
         "test and train corrupted above it; full inversion, test and train recovered; partial inversion, test and neither; "
         "memorisation, train clean and train corrupted without test",
         source="corrupted labels: Power et al. 2022 (arXiv 2201.02177), figure 6; names of the phases: Doshi et al. 2023 (arXiv "

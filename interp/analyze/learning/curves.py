@@ -3,13 +3,14 @@
 import json
 import math
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 from pydantic import Field
 
 from interp import figures
-from interp.maths.curves import first_below
+from interp.maths.curves import IN_A_ROW, first_below
 from interp.measurement import LEARNING, AnalysisOptions, Variables, history_of, landmarks, provenance
 from interp.views.comparison import Steps, over_runs
 from interp.views.view import History
@@ -19,7 +20,9 @@ class Options(AnalysisOptions):
     """What counts as reached."""
 
     threshold: float = Field(default=0.99, gt=0, le=1)
-    """Accuracy that counts as having memorised (train) or generalised (test), from which it must not fall again."""
+    """Accuracy that counts as having memorised (train) or generalised (test)."""
+    in_a_row: int = Field(default=IN_A_ROW, ge=1)
+    """Logged steps one after another that must have it. What comes later is told apart: every fall, and a collapse."""
     loss_threshold: float = Field(default=0.01, gt=0)
     """Loss whose first crossing is told beside it, in the unit of the run's history: nats in the curves that Nanda et al. (2023)
     released, for which it is."""
@@ -32,10 +35,10 @@ def measure(seen: History, options: Options) -> xr.Dataset:
     """Losses and accuracies at every logged step, whatever checkpoints are in view, and the steps of the transition.
 
     A step that was not reached is NaN: censored at the last step, not equal to it. Where no accuracy was logged, as in
-    curves of others, its steps are NaN as well.
+    curves of others, its steps are NaN as well. What is said of the steps so far stays true when the run goes on.
     """
     run, history = seen.run, seen.run.history
-    reached = landmarks(history, options.threshold)
+    reached = landmarks(history, options.threshold, options.in_a_row)
     steps = history.index.to_numpy()
     below = {
         f"{name}_below": first_below(steps, history[name].to_numpy(), options.loss_threshold)
@@ -43,8 +46,9 @@ def measure(seen: History, options: Options) -> xr.Dataset:
     }
     return history_of(run, history).assign_attrs(
         provenance(run, options),
-        definition=f"first logged step from which accuracy stays at or above {options.threshold:.4g}; NaN: not reached; "
-        "delay is their difference, ratio their quotient; and the first logged step at which the loss is below "
+        definition=f"first of {options.in_a_row} logged steps in a row with an accuracy of {options.threshold:.4g} or more; NaN: "
+        "not reached; collapsed: from where the accuracy fell nearer to its first value than to that; delay "
+        "is their difference, ratio their quotient; and the first logged step at which the loss is below "
         f"{options.loss_threshold:.4g} {run.config.loss_units}",
         source="Power et al. 2022 (arXiv 2201.02177)",
         **reached,
@@ -79,9 +83,10 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
         )
     last = found.isel(step=-1)
     row = {
-        label: or_not_reached(found.attrs[name]) if logged(found, *needs[name]) else "not known"
-        for name, label in labels.items()
+        label: in_words(found, name) if logged(found, *needs[name]) else "not known" for name, label in labels.items()
     }
+    if not math.isnan(found.attrs["collapsed"]):
+        row["collapsed at step"] = f"{found.attrs['collapsed']:,.0f}"
     row |= {f"final {name.replace('_', ' ')}": last[name].item() for name in LEARNING}
     return pd.DataFrame([row], index=pd.Index([int(last["step"])], name="step"))
 
@@ -90,9 +95,11 @@ def compare(found: list[xr.Dataset]) -> pd.DataFrame:
     """Over runs, a row for memorisation, generalisation, the delay between them, and each loss below its threshold.
 
     A run that memorised and did not generalise has a delay that is censored at the steps that lay between; one that did
-    neither has none. What a run did not log is not counted.
+    neither has none. What a run did not log is not counted. A run that collapsed is censored there, and counted apart where it
+    had arrived before.
     """
     rows: dict[str, Steps] = {}
+    lost: dict[str, list[bool]] = {}
     for name, column in {
         "memorised": "train_accuracy",
         "generalised": "test_accuracy",
@@ -101,13 +108,26 @@ def compare(found: list[xr.Dataset]) -> pd.DataFrame:
     }.items():
         known = [each for each in found if logged(each, column)]
         label = name.replace("_below", f" below {threshold(found[0])}").replace("_", " ")
-        rows[label] = ([each.attrs[name] for each in known], [float(each["step"][-1]) for each in known])
+        rows[label] = ([each.attrs[name] for each in known], [until(each, name) for each in known])
+        lost[label] = [has_collapsed(each) for each in known]
     memorised = [each for each in found if logged(each, "test_accuracy") and not math.isnan(each.attrs["memorised"])]
     rows["delay"] = (
         [each.attrs["delay"] for each in memorised],
-        [float(each["step"][-1]) - each.attrs["memorised"] for each in memorised],
+        [until(each, "generalised") - each.attrs["memorised"] for each in memorised],
     )
-    return over_runs(rows)
+    lost["delay"] = [has_collapsed(each) for each in memorised]
+    return over_runs(rows, lost)
+
+
+def until(found: xr.Dataset, name: str) -> float:
+    """The step by which a landmark is known not to be reached, if it is not: at most that of a collapse."""
+    known = found.attrs.get(f"{name}_until", float(found["step"][-1]))
+    return float(np.fmin(known, found.attrs["collapsed"]))
+
+
+def has_collapsed(found: xr.Dataset) -> bool:
+    """Whether the run lost what it had reached."""
+    return not math.isnan(found.attrs["collapsed"])
 
 
 def threshold(found: xr.Dataset) -> str:
@@ -120,6 +140,13 @@ def logged(found: xr.Dataset, *names: str) -> bool:
     return all(bool(found[name].notnull().any()) for name in names)
 
 
-def or_not_reached(step: float) -> int | str:
-    """The step, or the words for its absence."""
-    return "not reached" if math.isnan(step) else int(step)
+def in_words(found: xr.Dataset, name: str) -> int | str:
+    """The step of a landmark, with when it first fell again and how often; or the words for its absence."""
+    step, falls = found.attrs[name], found.attrs.get(f"{name}_fell", "never")
+    if math.isnan(step):
+        return "not reached"
+    if falls == "never":
+        return int(step)
+    first, *others = falls.split()
+    again = f" and {len(others)} more time{'s' * (len(others) > 1)}" if others else ""
+    return f"{step:,.0f} (below again at {int(first):,}{again})"

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from pydantic import Field
 
 from interp import figures
 from interp.maths import phases
-from interp.maths.curves import first_below, first_lasting
+from interp.maths.curves import IN_A_ROW, first_below, reached
 from interp.measurement import (
     LEARNING,
     UPDATES,
@@ -22,6 +22,7 @@ from interp.measurement import (
     Variables,
     history_of,
     labelled,
+    landmarks,
     provenance,
 )
 from interp.store import Run
@@ -40,6 +41,8 @@ FEWEST = 10
 class Options(AnalysisOptions):
     """Where a phase begins, and how its spread is found."""
 
+    in_a_row: int = Field(default=IN_A_ROW, ge=1)
+    """Logged steps one after another with an accuracy of 99 % by which a run has memorised (train) or generalised (test)."""
     edge: float = Field(default=0.1, gt=0, lt=0.5)
     """Share of a fall that counts as its beginning, and that is still to come when it counts as over."""
     loss_threshold: float = Field(default=0.01, gt=0)
@@ -70,8 +73,10 @@ KINDS = {
     "excluded loss": Kind("excluded_loss"),
     "Gini W_E": Kind("gini_W_E"),
     "Gini W_L": Kind("gini_W_L"),
-    "IPR W_E": Kind("ipr_W_E"),
-    "IPR W_L": Kind("ipr_W_L"),
+    "network IPR W_E": Kind("ipr_network_W_E"),
+    "network IPR W_L": Kind("ipr_network_W_L"),
+    "neuron IPR W_E": Kind("ipr_neuron_W_E"),
+    "neuron IPR W_L": Kind("ipr_neuron_W_L"),
     "clustered neurons": Kind("clustered_neurons"),
     "cosines of logits": Kind("cosine_share"),
     "Σw²": Kind("sum_of_squares"),
@@ -85,9 +90,11 @@ VARIABLES: Variables = {
     **LEARNING,
     "sum_of_squares": Var("checkpoint", "sum of squares of all parameters", "1"),
     "gini_W_E": Var("checkpoint", "Gini coefficient of the component norms of W_E", "1"),
-    "ipr_W_E": Var("checkpoint", "inverse participation ratio of the power of W_E", "1"),
+    "ipr_network_W_E": Var("checkpoint", "inverse participation ratio of the power of W_E by frequency", "1"),
+    "ipr_neuron_W_E": Var("checkpoint", "inverse participation ratio of a neuron's column of W_E, mean", "1"),
     "gini_W_L": Var("checkpoint", "Gini coefficient of the component norms of W_L", "1"),
-    "ipr_W_L": Var("checkpoint", "inverse participation ratio of the power of W_L", "1"),
+    "ipr_network_W_L": Var("checkpoint", "inverse participation ratio of the power of W_L by frequency", "1"),
+    "ipr_neuron_W_L": Var("checkpoint", "inverse participation ratio of a neuron's column of W_L, mean", "1"),
     "cosine_share": Var("checkpoint", "share of the logits' variance by cos(w(a + b − c)) of key frequencies", "1"),
     "clustered_neurons": Var(
         "checkpoint", "share of neurons with more than 85 % of their variance at one frequency", "1"
@@ -104,6 +111,12 @@ VARIABLES: Variables = {
     "half_way_within": Var("measure", "spacing of the measured steps around it", "optimiser updates"),
     "lead": Var("measure", "steps before test accuracy", "optimiser updates"),
     "lead_ratio": Var("measure", "step of test accuracy over its own", "1"),
+    "half_way_beyond": Var(
+        "measure",
+        "half of the way beyond the runs beside it; NaN: not known, or it ends among them",
+        "optimiser updates",
+    ),
+    "lead_beyond": Var("measure", "steps before test accuracy, both beyond the runs beside it", "optimiser updates"),
     "way_from": Var("measure", "value at which its way begins"),
     "way_to": Var("measure", "value at which its way ends"),
     "measured_until": Var("measure", "last step at which it was measured", "optimiser updates"),
@@ -116,7 +129,8 @@ VARIABLES: Variables = {
 }
 """What is logged, what is measured at checkpoints, and what is told of each measure, and of each phase by each rule."""
 
-OF_MEASURES = tuple(name for name, var in VARIABLES.items() if var.dims == "measure")
+OF_MEASURES = tuple(name for name, var in VARIABLES.items() if var.dims == "measure" and not name.endswith("_beyond"))
+"""Variables of a measure that a run has by itself."""
 
 Curve = tuple[np.ndarray, np.ndarray]
 """Steps and values."""
@@ -126,9 +140,10 @@ def measure(seen: Curves, options: Options) -> xr.Dataset:
     """Ends of the phases by each rule that applies, with their spread; and for every measure the step of half its way.
 
     Losses and accuracies stand at every logged step (`step`), what takes weights at the checkpoints in view (`checkpoint`). What
-    does not apply to the run is left out: the attribute `left_out` names it, and `left_out_because` says why.
+    does not apply to the run is left out: the attribute `left_out` names it, and `left_out_because` says why. If the run
+    collapsed, everything is told of the part before, which the attribute `part` names.
     """
-    run, history, left_out = seen.run, seen.run.history, dict[str, str]()
+    run, history, left_out = seen.settled, before(seen.run.history, seen.collapsed), dict[str, str]()
     weights, resampled, key = of_checkpoints(run, options.resamples, options.seed, seen.asked, left_out)
     curves = all_curves(run, history, weights, left_out)
     if weights and (fault := of_part(curves, options)):
@@ -138,7 +153,7 @@ def measure(seen: Curves, options: Options) -> xr.Dataset:
     by_rule = {name: np.array([ends[name] for ends in rules.values()]) for name in next(iter(rules.values()), {})}
     found = {**weights, **{name: moved[name] for name in OF_MEASURES}, **by_rule}
     return (
-        history_of(run, history)
+        history_of(run, seen.run.history)
         .assign(labelled(run, found, VARIABLES))
         .assign_coords(
             {"measure": moved["measure"]}
@@ -146,7 +161,9 @@ def measure(seen: Curves, options: Options) -> xr.Dataset:
             | ({"rule": list(rules), "phase": list(phases.PHASES)} if rules else {})
         )
         .assign_attrs(
-            provenance(run, options),
+            provenance(run, options) | landmarks(history, ACCURATE, options.in_a_row),
+            collapsed=seen.collapsed,
+            part=part(seen.collapsed, history),
             definition=definition(options, run.config.loss_units),
             source="Nanda et al. 2023 (arXiv 2301.05217), section 5.2; edges: rise time, IEEE 181; bootstrap: Efron 1979",
             memorised=moved["memorised"],
@@ -156,6 +173,18 @@ def measure(seen: Curves, options: Options) -> xr.Dataset:
             left_out_because="; ".join(f"{what}: {why}" for what, why in left_out.items()) or "nothing",
         )
     )
+
+
+def before(history: pd.DataFrame, step: float) -> pd.DataFrame:
+    """The history before a step; all of it for NaN."""
+    return history if math.isnan(step) else history.loc[history.index < step]
+
+
+def part(collapsed: float, history: pd.DataFrame) -> str:
+    """The part of a run that is told of, in words."""
+    if math.isnan(collapsed):
+        return "the whole run"
+    return f"up to step {history.index[-1]:,}: at {collapsed:,.0f} the run lost what it had reached"
 
 
 def definition(options: Options, loss_units: str) -> str:
@@ -275,11 +304,11 @@ def leads(curves: dict[str, Curve], options: Options) -> dict[str, Any]:
     """Half of the way of each measure and its lead, [measure] each, their names, and the steps of memorisation and
     generalisation."""
     kinds = {name: kind for name, kind in KINDS.items() if kind.variable in curves}
-    reached = {
-        landmark: first_lasting(*curves[variable], ACCURATE) if variable in curves else math.nan
+    marks = {
+        landmark: reached(*curves[variable], ACCURATE, options.in_a_row).step if variable in curves else math.nan
         for landmark, variable in (("memorised", "train_accuracy"), ("generalised", "test_accuracy"))
     }
-    begin, generalised = reached["memorised"], reached["generalised"]
+    begin, generalised = marks["memorised"], marks["generalised"]
     if "train_accuracy" not in curves and "train_loss" in curves:
         begin = first_below(*curves["train_loss"], options.loss_threshold)
     if "test_accuracy" not in curves and "test_loss" in curves:
@@ -297,7 +326,7 @@ def leads(curves: dict[str, Curve], options: Options) -> dict[str, Any]:
     half, apart, way_from, way_to, until = np.array(rows, dtype=float).T
     reference = half[list(kinds).index(REFERENCE)] if REFERENCE in kinds else math.nan
     return {
-        **reached,
+        **marks,
         "measure": list(kinds),
         "half_way": half,
         "half_way_within": apart,
@@ -307,6 +336,45 @@ def leads(curves: dict[str, Curve], options: Options) -> dict[str, Any]:
         "way_to": way_to,
         "measured_until": until,
     }
+
+
+def against(found: xr.Dataset, beside: Sequence[xr.Dataset]) -> xr.Dataset:
+    """The measurement with half of the way, and the lead, of what each measure does beyond the runs beside it.
+
+    That is the measure less the median of theirs at the same steps: what null twins do alike, such as the decay of weights, leads
+    nothing. It is NaN where the last value that is compared lies among theirs, and where the run did not generalise.
+    """
+    names = found["measure"].values
+    start, arrives = found.attrs["memorised"], not math.isnan(found.attrs["generalised"])
+    half = np.array([beyond(found, beside, KINDS[name], start) if arrives else math.nan for name in names])
+    reference = half[names.tolist().index(REFERENCE)] if REFERENCE in names else math.nan
+    values = {"half_way_beyond": half, "lead_beyond": reference - half}
+    told = {name: VARIABLES[name].labelled(each, {}) for name, each in values.items()}
+    return found.assign(told).assign_attrs(beside=" ".join(sorted({each.attrs["run"] for each in beside})))
+
+
+def beyond(found: xr.Dataset, beside: Sequence[xr.Dataset], kind: Kind, start: float) -> float:
+    """The step at which a measure has lastingly made half of its way beyond that of the runs beside it."""
+    steps, values = curve(found, kind)
+    theirs = [curve(each, kind) for each in beside if kind.variable in each or f"{kind.variable}_here" in each]
+    if not theirs or math.isnan(start):
+        return math.nan
+    heights = np.array([np.interp(steps, *each, right=math.nan) for each in theirs])
+    here = ~np.isnan(heights).any(axis=0) & (steps >= (start if kind.from_memorisation else 0))
+    if here.sum() < 2 or heights[:, here][:, -1].min() <= values[here][-1] <= heights[:, here][:, -1].max():
+        return math.nan
+    difference = values[here] - np.median(heights[:, here], axis=0)
+    return phases.half_way(steps[here], difference, float(steps[here][0]))
+
+
+def curve(found: xr.Dataset, kind: Kind) -> Curve:
+    """Steps and values of a measure, as logged or else from weights; logarithms where it is followed on their scale."""
+    values = found[kind.variable] if kind.variable in found else found[f"{kind.variable}_here"]
+    if f"{kind.variable}_here" in found and int(values.notnull().sum()) < 2:
+        values = found[f"{kind.variable}_here"]
+    known = values.dropna(str(values.dims[0]))
+    steps = known[str(values.dims[0])].values
+    return steps, phases.log_loss(known.values) if kind.log else known.values
 
 
 def of_part(curves: dict[str, Curve], options: Options) -> str:
@@ -347,8 +415,10 @@ LINES = {
     "excluded loss": (figures.PALETTE[2], "solid"),
     "Gini W_E": (figures.PALETTE[0], "solid"),
     "Gini W_L": (figures.PALETTE[0], "dash"),
-    "IPR W_E": (figures.PALETTE[3], "solid"),
-    "IPR W_L": (figures.PALETTE[3], "dash"),
+    "network IPR W_E": (figures.PALETTE[3], "solid"),
+    "network IPR W_L": (figures.PALETTE[3], "dash"),
+    "neuron IPR W_E": (figures.PALETTE[5], "solid"),
+    "neuron IPR W_L": (figures.PALETTE[5], "dash"),
     "clustered neurons": (figures.PALETTE[4], "solid"),
     "cosines of logits": (figures.PALETTE[4], "dash"),
     "Σw²": (figures.PALETTE[6], "solid"),
@@ -365,7 +435,8 @@ def draw(found: xr.Dataset) -> go.Figure:
         "loss, with the phases by the test loss",
         "each measure's way, from 0 at memorisation (train measures: at the first step) to 1 at the end, with the phases by "
         + of_measures.replace("_", " "),
-        "step at which half of the way is lastingly made; beside it, how many steps before or after test accuracy",
+        "step at which half of the way is lastingly made; beside it, how many steps before or after test accuracy"
+        + ("; ring: beyond the runs beside" if "half_way_beyond" in found else ""),
     ]
     heights = [4.0, 6.0, *([0.42 * known.sizes["measure"] + 0.6] if known.sizes["measure"] else [])]
     figure = figures.panels(titles[: len(heights)], heights, title="Phases of learning, leads and lags")
@@ -385,23 +456,21 @@ def draw(found: xr.Dataset) -> go.Figure:
 def way(figure: go.Figure, found: xr.Dataset, row: int) -> tuple[float, float]:
     """One measure over steps, as a share of its way; returns the lowest and highest, and at least 0 and 1."""
     name, kind = found["measure"].item(), KINDS[found["measure"].item()]
-    values = found[kind.variable] if kind.variable in found else found[f"{kind.variable}_here"]
-    if f"{kind.variable}_here" in found and int(values.notnull().sum()) < 2:
-        values = found[f"{kind.variable}_here"]
-    scaled = values.copy(data=phases.log_loss(values.values)) if kind.log else values
+    steps, values = curve(found, kind)
     length = float(found["way_to"] - found["way_from"])
     if not length:
         return 0.0, 1.0
-    share = ((scaled - found["way_from"]) / length).rename(
-        {str(values.dims[0]): "step"} if values.dims[0] != "step" else {}
-    )
+    share = xr.DataArray((values - float(found["way_from"])) / length, coords={"step": steps})
     colour, dash = LINES[name]
-    figures.line(figure, share, name=name, colour=colour, dash=dash, row=row)
+    figures.line(figure, share, name=name, colour=colour, dash=dash, row=row, meta=figures.OWN_SCALE)
     return min(0.0, float(share.min())), max(1.0, float(share.max()))
 
 
 def order(figure: go.Figure, known: xr.Dataset, row: int) -> None:
-    """A dot for each measure at the step of half its way, earliest on top; its lead in words stands beside the panel."""
+    """A dot for each measure at the step of half its way, earliest on top; its lead in words stands beside the panel.
+
+    A ring stands where half of the way beyond the runs beside is made, if there are some.
+    """
     by_step = known.isel(measure=np.argsort(-known["half_way"].values, kind="stable"))
     steps, names = by_step["half_way"].values, by_step["measure"].values
     figure.add_scatter(
@@ -415,6 +484,13 @@ def order(figure: go.Figure, known: xr.Dataset, row: int) -> None:
         row=row,
         col=1,
     )
+    if "half_way_beyond" in by_step:
+        ring = {"size": 14, "symbol": "circle-open", "color": [LINES[name][0] for name in names]}
+        steps = by_step["half_way_beyond"].values
+        figure.add_scatter(
+            x=steps, y=names, mode="markers", marker=ring, hovertemplate="beyond the runs beside: step %{x:,.0f}<extra></extra>",
+            showlegend=False, cliponaxis=False, row=row, col=1,
+        )  # fmt: skip
     figure.update_yaxes(type="category", row=row)
     for name in names:
         figure.add_annotation(
@@ -437,6 +513,11 @@ def lead_in_words(found: xr.Dataset, name: str) -> str:
     apart = float(found["half_way_within"].sel(measure=[name, REFERENCE]).max())
     if abs(lead) < apart:
         return f"within {apart:,.0f}"
+    return steps_of_lead(lead)
+
+
+def steps_of_lead(lead: float) -> str:
+    """A lead in words."""
     return f"{abs(lead):,.0f} {'before' if lead > 0 else 'after'}"
 
 
@@ -469,8 +550,14 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
         half = float(found["half_way"].sel(measure=name))
         words = "" if math.isnan(half) else lead_in_words(found, name)
         row[f"half way, {name}"] = "not known" if math.isnan(half) else f"{half:,.0f}{f' ({words})' if words else ''}"
+    for name in found["measure"].values if "half_way_beyond" in found else []:
+        half, lead = (float(found[what].sel(measure=name)) for what in ("half_way_beyond", "lead_beyond"))
+        words = "" if name == REFERENCE or math.isnan(lead) else f" ({steps_of_lead(lead)})"
+        row[f"half way beyond the runs beside, {name}"] = "not known" if math.isnan(half) else f"{half:,.0f}{words}"
     if found.attrs["key_frequencies"]:
         row["key frequencies"] = found.attrs["key_frequencies"]
+    if found.attrs["part"] != "the whole run":
+        row["told of the part"] = found.attrs["part"]
     if found.attrs["left_out"] != "nothing":
         row["left out"] = found.attrs["left_out"]
     return pd.DataFrame([row], index=pd.Index([int(found["step"].values[-1])], name="step"))
@@ -498,16 +585,19 @@ def compare(found: list[xr.Dataset]) -> pd.DataFrame:
 
     A lead is told in steps before test accuracy, so that below 0 a measure lags; one that is smaller than `within`, the
     largest spacing of the steps at which it was measured, tells nothing. If the measure got half-way and test accuracy did not,
-    the lead is right-censored at (last step − half-way step). Where neither is known the run does not count.
+    the lead is right-censored at (last step − half-way step). Where neither is known the run does not count. Of a run that
+    collapsed only the part before counts; those that had arrived are counted apart.
     """
     rows: dict[str, Steps] = {}
+    lost: dict[str, list[bool]] = {}
     within: dict[str, float] = {}
 
-    def count(what: str, step: float, last: float, apart: float) -> None:
+    def count(each: xr.Dataset, what: str, step: float, last: float, apart: float) -> None:
         """Take one run into one row."""
         steps, until = rows.setdefault(what, ([], []))
         steps.append(step)
         until.append(last)
+        lost.setdefault(what, []).append(not math.isnan(each.attrs["collapsed"]))
         within[what] = np.fmax(within.get(what, math.nan), apart)
 
     for rule in ("test_loss", "mechanism"):
@@ -516,22 +606,34 @@ def compare(found: list[xr.Dataset]) -> pd.DataFrame:
                 for phase in each["phase"].values:
                     here = each.sel(rule=rule, phase=phase)
                     what = f"{phase} ends by {rule.replace('_', ' ')}"
-                    count(what, float(here["ends"]), float(here["censored_at"]), float(here["ends_within"]))
+                    count(each, what, float(here["ends"]), float(here["censored_at"]), float(here["ends_within"]))
     in_order = sorted(KINDS, key=lambda name: usual_step(found, name))
     for name in in_order:
         for each in found:
             if name in each["measure"].values:
                 here = each.sel(measure=name)
                 apart = float(here["half_way_within"])
-                count(f"half way, {name}", float(here["half_way"]), float(here["measured_until"]), apart)
+                count(each, f"half way, {name}", float(here["half_way"]), float(here["measured_until"]), apart)
+    for name in in_order:
+        for each in found:
+            if "half_way_beyond" in each and name in each["measure"].values:
+                here, apart = each.sel(measure=name), float(each["half_way_within"].sel(measure=name))
+                if here["half_way_beyond"].notnull():
+                    count(
+                        each,
+                        f"half way beyond the runs beside, {name}",
+                        float(here["half_way_beyond"]),
+                        math.nan,
+                        apart,
+                    )
     for name in in_order:
         for each in found:
             if name != REFERENCE and {name, REFERENCE} <= {*each["measure"].values}:
                 here, last = each.sel(measure=name), each["measured_until"].sel(measure=REFERENCE)
                 if here["half_way"].notnull():
                     apart = float(each["half_way_within"].sel(measure=[name, REFERENCE]).max())
-                    count(f"lead, {name}", float(here["lead"]), float(last - here["half_way"]), apart)
-    return over_runs(rows).assign(within=within)
+                    count(each, f"lead, {name}", float(here["lead"]), float(last - here["half_way"]), apart)
+    return over_runs(rows, lost).assign(within=within)
 
 
 def usual_step(found: list[xr.Dataset], name: str) -> float:

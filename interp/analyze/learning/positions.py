@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from interp import figures
-from interp.maths.curves import first_lasting
+from interp.maths.curves import IN_A_ROW, reached
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
 from interp.models.network import Weights
 from interp.tasks import Examples
@@ -30,12 +30,16 @@ class Options(AnalysisOptions):
     """What counts as learned."""
 
     threshold: float = Field(default=0.99, gt=0, le=1)
-    """Accuracy that counts as having learned an answer, from which it must not fall again."""
+    """Accuracy that counts as having learned an answer."""
+    in_a_row: int = Field(default=IN_A_ROW, ge=1)
+    """Checkpoints in view one after another that must have it."""
 
 
 VARIABLES: Variables = {
     "loss": Var("step split position", "mean loss of the answer", "{loss_units}"),
+    "loss_error": Var("step split position", "standard error of that loss over the sequences", "{loss_units}"),
     "accuracy": Var("step split position", "share of the answer that is right", "1"),
+    "accuracy_error": Var("step split position", "standard error of that share over the sequences", "1"),
     "learned": Var("split position", "learned at step", "optimiser updates"),
 }
 
@@ -44,19 +48,23 @@ def measure(seen: Sequences, options: Options) -> xr.Dataset:
     """Loss and accuracy of every answer of a sequence, train and test, and the step from which it is learned.
 
     Positions at which no sequence of a split has an answer are left out. A step that was not reached is NaN: censored at
-    the last one. Of an endless stream, train is a sample that stands for it.
+    the last one. Of an endless stream, train is a sample that stands for it. Sequences are drawn: a standard error says how far
+    a mean over them may be from that over all that could be drawn.
     """
     run, splits = seen.run, [answered(seen, getattr(seen.run.split, name)) for name in SPLITS]
     kept = torch.stack([each.known.any(dim=0) for each in splits]).all(dim=0)
 
     def measures(weights: Weights) -> dict[str, Tensor]:
         """Every variable at one checkpoint: [split, position]."""
-        loss, accuracy = torch.stack([means(each, weights) for each in splits], dim=1)[..., kept]
-        return {"loss": loss, "accuracy": accuracy}
+        both = torch.stack([means(each, weights) for each in splits], dim=2)[..., kept]
+        (loss, accuracy), (loss_error, accuracy_error) = both
+        return {"loss": loss, "loss_error": loss_error, "accuracy": accuracy, "accuracy_error": accuracy_error}
 
     found = each_checkpoint(run, measures, needs=max(each.bytes for each in splits) + 3 * bytes_read(run))
     steps, by_split = np.array(run.steps), found["accuracy"].swapaxes(0, 1)
-    learned = [[first_lasting(steps, each, options.threshold) for each in split.T] for split in by_split]
+    learned = [
+        [reached(steps, each, options.threshold, options.in_a_row).step for each in split.T] for split in by_split
+    ]
     loss = {"nats": "cross-entropy"}.get(run.config.loss_units, run.config.loss_units)
     return dataset(
         run,
@@ -68,8 +76,9 @@ def measure(seen: Sequences, options: Options) -> xr.Dataset:
             "position": [name for name, keep in zip(seen.names, kept, strict=True) if keep],
         },
         definition=f"mean {loss} and share of right answers at each position where an answer is read, from float32 "
-        "logits and with the right answers before it in the prompt; learned: first checkpoint from which the accuracy stays "
-        f"at or above {options.threshold:.4g}",
+        "logits and with the right answers before it in the prompt; learned: first of "
+        f"{options.in_a_row} checkpoints in view in a row whose accuracy is {options.threshold:.4g} or more; standard "
+        "error s/√n, of n sequences that have the answer",
         source="per-token loss of 5-digit addition: Nanda et al. 2023 (arXiv 2301.05217), appendix on other tasks",
     )
 
@@ -80,18 +89,24 @@ def answered(seen: Sequences, examples: Examples) -> Answered:
     return seen.over(examples, max(1, PART // (4 * cost.work)))
 
 
-def means(some: Answered, weights: Weights) -> Float[Tensor, "loss_and_right position"]:
-    """Loss and accuracy at each position, over the sequences that have an answer there."""
-    sums = torch.zeros(2, some.known.shape[1], dtype=torch.float64)
+def means(some: Answered, weights: Weights) -> Float[Tensor, "mean_and_error loss_and_right position"]:
+    """Loss and accuracy at each position over the sequences that have an answer there, and their standard errors."""
+    sums, squares = torch.zeros(2, 2, some.known.shape[1], dtype=torch.float64)
     for (each,) in some.each(weights):
         sums += each.sum(dim=1)
-    return sums / some.known.double().sum(dim=0)
+        squares += each.square().sum(dim=1)
+    n = some.known.double().sum(dim=0)
+    variance = (squares - sums.square() / n).clamp(min=0) / (n - 1)  # rounding can leave −1e-17
+    return torch.stack([sums / n, (variance / n).sqrt()])
 
 
 def draw(found: xr.Dataset) -> go.Figure:
     """The loss and the accuracy of each answer, on the test set above those on the training set."""
     curves = [(split, what) for split in reversed(SPLITS) for what in ("loss", "accuracy")]
-    panels = [f"{what} of each answer, {split}" for split, what in curves]
+    panels = [
+        f"{what} of each answer, {split}{' (shaded: ± standard error)' if what == 'accuracy' else ''}"
+        for split, what in curves
+    ]
     figure = figures.panels(panels, heights=[4] * 4, title="Which answer is learned when")
     for row, (split, what) in enumerate(curves, start=1):
         for number, position in enumerate(found["position"].values):
@@ -100,6 +115,9 @@ def draw(found: xr.Dataset) -> go.Figure:
             here = found[what].sel(split=split, position=position)
             group = {"legendgroup": position, "showlegend": row == 1}
             figures.line(figure, here, position, colour, row=row, dash=dash, **group)
+            if what == "accuracy":  # a logarithmic axis has no room for a lower end at 0
+                error = found["accuracy_error"].sel(split=split, position=position)
+                figures.error_band(figure, here, error, colour, row, legendgroup=position)
         if what == "loss":
             title = f"loss ({found['loss'].attrs['units']})"
             figure.update_yaxes(title_text=title, type="log", exponentformat="power", row=row)

@@ -13,6 +13,7 @@ from interp import figures
 from interp.maths import clock_pizza
 from interp.maths import logits as forms
 from interp.maths.fourier import frequency_power
+from interp.maths.sampling import standard_error
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
 from interp.models.network import Weights, initial_weights
 from interp.store import Run
@@ -31,7 +32,8 @@ below .98 and one from .6. They are of networks that generalise and have circula
 
 DEFINITION = (
     "Pairs and answers are those of the task's order: signs, tokens of b and the 0 of products are none. "
-    "symmetricity: definition 4.1, mean cosine of ∂logit_c/∂E_a and ∂logit_c/∂E_b, in float64. irrelevance: definition 4.2,"
+    "symmetricity: definition 4.1, mean cosine of ∂logit_c/∂E_a and ∂logit_c/∂E_b over drawn triples, in float64; its standard "
+    "error is s/√n, of n triples drawn from p³ without putting back. irrelevance: definition 4.2,"
     " of the right answer's logit, population deviations. circularity: over four principal components. Circle m: principal "
     "components 2m − 1 and 2m of the number tokens' embedding. Isolated: that embedding with its mean and these components "
     "alone, other tokens as they are; accuracy and loss over all pairs. explained: squared correlation of the logits of the"
@@ -58,6 +60,7 @@ class Options(AnalysisOptions):
 VARIABLES: Variables = {
     "accuracy": Var("step network", "accuracy over all pairs", "1"),
     "symmetricity": Var("step network", "gradient symmetricity", "1"),
+    "symmetricity_error": Var("step network", "standard error of the gradient symmetricity over the triples", "1"),
     "irrelevance": Var("step network", "distance irrelevance", "1"),
     "circularity": Var("step network", "circularity", "1"),
     "circle_frequency": Var("step network circle", "strongest frequency of the circle"),
@@ -150,14 +153,14 @@ class Probe:
         right = logits.gather(1, seen.answers[:, None]).view(n, n)
         return {
             "accuracy": seen.accuracies(logits)[-1],
-            "symmetricity": self.symmetricity(weights),
+            **self.symmetricity(weights),
             "irrelevance": clock_pizza.distance_irrelevance(right),
             "circularity": clock_pizza.circularity(seen.embedding(weights)),
             **self.circles(weights),
         }
 
-    def symmetricity(self, weights: Weights) -> Float[Tensor, ""]:
-        """The gradient symmetricity over the triples, in float64; of 100 prompts that takes a hundredth of the whole table."""
+    def symmetricity(self, weights: Weights) -> dict[str, Float[Tensor, ""]]:
+        """The gradient symmetricity over the triples and its standard error, in float64; a hundredth of the table's time."""
         seen = self.seen
         with torch.inference_mode(False):  # tensors of inference mode cannot be differentiated through
             doubles = {name: tensor.clone().double() for name, tensor in weights.items()}
@@ -165,11 +168,13 @@ class Probe:
             a, b, c = seen.values[self.triples].unbind(dim=1)
             embedded = torch.stack([W_E[a], W_E[b + seen.order.first_b]], dim=1)
             signs = W_E[prompt[self.signs]]
-            return clock_pizza.gradient_symmetricity(
+            cosines = clock_pizza.gradient_cosines(
                 lambda rows: self.apart.outputs(seen.embedded(doubles, torch.cat([rows.flatten(0, 1), signs]))),
                 embedded,
                 c,
             )
+        error = standard_error(cosines, of=seen.n**3)
+        return {"symmetricity": cosines.mean(dim=-1), "symmetricity_error": error}
 
     def circles(self, weights: Weights) -> dict[str, Tensor]:
         """The network with one circle of its embedding, and with the first ones: [circle, …]."""
@@ -219,7 +224,7 @@ def draw(found: xr.Dataset) -> go.Figure:
     figure = figures.panels(
         [
             "accuracy",
-            f"the three measures (dotted: untrained, {found.attrs['control'].split(':')[0]})",
+            f"the three measures (dotted: untrained, {found.attrs['control'].split(':')[0]}; shaded: ± standard error)",
             "accuracy with circles of the embedding alone",
             "variance of one circle's logits that the form of a clock and of a pizza explains",
         ],
@@ -232,6 +237,15 @@ def draw(found: xr.Dataset) -> go.Figure:
         together = {"legendgroup": name}
         figures.line(figure, now[name], VARIABLES[name].long_name, colour, row=2, **together)
         figures.line(figure, untrained[name], name, colour, row=2, dash="dot", showlegend=False, **together)
+    for network in (now, untrained):
+        figures.error_band(
+            figure,
+            network["symmetricity"],
+            network["symmetricity_error"],
+            figures.PALETTE[0],
+            2,
+            legendgroup="symmetricity",
+        )
     for circle, colour in zip(found["circle"].values, figures.PALETTE, strict=False):
         here, group = now.sel(circle=circle), {"legendgroup": f"circle {circle}"}
         k = int(here["circle_frequency"].values[-1])
@@ -251,6 +265,8 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
     table, now, untrained = by_step(found), found.sel(network="checkpoint"), found.sel(network="untrained")
     for name in ("symmetricity", "irrelevance", "circularity"):
         table[name] = now[name].values
+        if name == "symmetricity":
+            table["± error"] = now["symmetricity_error"].values
         table[f"{name} untrained"] = untrained[name].values
     table["accuracy"] = now["accuracy"].values
     for circle in found["circle"].values:

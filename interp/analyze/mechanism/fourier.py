@@ -35,7 +35,8 @@ VARIABLES: Variables = {
     "power": Var("step matrix freq", "share of power", "1"),
     "norm": Var("step matrix freq", "norm of the cosine and sine components"),
     "gini": Var("step matrix", "Gini coefficient of the component norms", "1"),
-    "ipr": Var("step matrix", "inverse participation ratio of the power", "1"),
+    "ipr_network": Var("step matrix", "inverse participation ratio of the matrix's power by frequency", "1"),
+    "ipr_neuron": Var("step matrix", "inverse participation ratio of a neuron's power by frequency, mean", "1"),
     "key": Var("step matrix rule freq", "is a key frequency by the rule"),
 }
 
@@ -45,25 +46,28 @@ def measure(seen: Spectrum, options: Options) -> xr.Dataset:
 
     def spectra(weights: Tensors) -> dict[str, Tensor]:
         """Every variable for a stack of checkpoints: [step, matrix, …]."""
-        components = torch.stack([fourier.component_norms(each) for each in seen.matrices(weights).values()], dim=1)
+        directions = {name: fourier.wave_directions(each) for name, each in seen.matrices(weights).items()}
+        components = torch.stack([each.norm(dim=-1) for each in directions.values()], dim=1)
         norms = fourier.by_frequency(components)
-        power = fourier.power_shares(norms)
         return {
-            "power": power,
+            "power": fourier.power_shares(norms),
             "norm": norms,
             "gini": fourier.gini(components),
-            "ipr": fourier.inverse_participation_ratio(power),
+            **seen.participations(directions),
             "key": torch.stack([rule(norms) for rule in RULES.values()], dim=2),
         }
 
     return dataset(
         seen.run,
         options,
-        over_checkpoints(seen.run, spectra, each=3 * seen.bytes_of_matrices, names=seen.reads.__contains__),
+        over_checkpoints(seen.run, spectra, each=6 * seen.bytes_of_matrices, names=seen.reads.__contains__),
         VARIABLES,
         coords={"matrix": ["W_E", "W_L"], "freq": frequency_axis(seen.n), "rule": list(RULES)},
-        definition="real Fourier basis over the residues, constant left out; W_L = W_out·W_U of the last layer",
-        source="Nanda et al. 2023 (arXiv 2301.05217), sections 4.1 and 5.1; Gini: Hurley & Rickard 2009",
+        definition="real Fourier basis over the residues, constant left out; W_L = W_out·W_U of the last layer; inverse "
+        "participation ratio Σ s² of the shares of power by frequency: of the whole matrix (network), and of each neuron's "
+        "column, then the mean (neuron: of W_L, and of W_E in an MLP on one-hot inputs; NaN elsewhere)",
+        source="Nanda et al. 2023 (arXiv 2301.05217), sections 4.1 and 5.1; Gini: Hurley & Rickard 2009; inverse participation "
+        "ratio per neuron: Gromov 2023 (arXiv 2301.02679)",
     )
 
 
@@ -91,7 +95,9 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
     for matrix in found["matrix"].values:
         here = found.sel(matrix=matrix)
         table[f"Gini {matrix}"] = here["gini"].values
-        table[f"IPR {matrix}"] = here["ipr"].values
+        table[f"network IPR {matrix}"] = here["ipr_network"].values
+        if here["ipr_neuron"].notnull().any():
+            table[f"neuron IPR {matrix}"] = here["ipr_neuron"].values
         key = here["key"].sel(rule=rule).values
         table[f"key k {matrix}"] = [" ".join(map(str, found["freq"].values[row])) for row in key]
     return table

@@ -26,6 +26,9 @@ from interp.views.walk import beforehand, needs_memory, over_checkpoints
 Caches = Iterable[tuple[slice, dict[str, Tensor]]]
 """Activations of one part of the pairs after the other by hook name, with the rows that each part has."""
 
+MATRICES = {"W_E": "W_E", "W_U": "W_U", "W_L": "W_L = W_out·W_U"}
+"""Matrices whose rows are elements of the group, by name, with what they are in titles."""
+
 NEARLY = 0.05
 """Adjusted R² that a larger subgroup may lack, to be named before a smaller one."""
 
@@ -36,7 +39,7 @@ class Options(AnalysisOptions):
     key_above: float = Field(default=0.005, gt=0, lt=1)
     """Similarity of the logits with χ_ρ(a·b·c⁻¹), at the last checkpoint in view, above which an irrep is key."""
     components: int = Field(default=3, ge=1, le=32)
-    """Principal components of W_E and of W_U that are compared with the cosets of every subgroup."""
+    """Principal components of W_E, W_U and W_L that are compared with the cosets of every subgroup."""
 
 
 VARIABLES: Variables = {
@@ -51,19 +54,27 @@ VARIABLES: Variables = {
     "hidden_restricted_loss": Var(
         "step", "loss with nothing else in the neurons but their mean, all prompts", "{loss_units}"
     ),
+    "neurons_alone_excluded_loss": Var(
+        "step", "loss of the neurons alone without ρ(a·b) of key irreps, {excluded_over} prompts", "{loss_units}"
+    ),
+    "neurons_alone_restricted_loss": Var(
+        "step", "loss of ρ(a·b) of key irreps in the neurons alone, all prompts", "{loss_units}"
+    ),
     "coset_r2": Var("step matrix component side subgroup", "adjusted R² between cosets, best of all conjugates", "1"),
     "component_share": Var("step matrix component", "share of the variance of a principal component", "1"),
 }
 
 
 def measure(seen: Elements, options: Options) -> xr.Dataset:
-    """How embedding, unembedding, neurons and logits divide into irreps, what key irreps do to the loss, and cosets.
+    """How W_E, W_U, W_L, neurons and logits divide into irreps, what key irreps do to the loss, and cosets.
 
-    Key irreps are those of the last checkpoint in view, at every step.
+    Key irreps are those of the last checkpoint in view, at every step. The losses of the neurons alone are left out where a last
+    LayerNorm stands behind them, since it needs all that reaches it.
     """
     network = Network(seen, options)
     needs_memory(seen.run, network.bytes)  # before the first activations
     key, group = network.key, network.irreps
+    of_random, error = network.cosets.of_random()
     found = over_checkpoints(seen.run, network.of_stack, each=network.bytes_found, beside=network.bytes)
     return dataset(
         seen.run,
@@ -75,16 +86,17 @@ def measure(seen: Elements, options: Options) -> xr.Dataset:
             "irrep_dimension": ("irrep", list(group.dimensions[1:])),
             "irrep_kind": ("irrep", list(group.divisions[1:])),
             "is_key": ("irrep", key[1:].numpy()),
-            "matrix": ["W_E", "W_U"],
+            "matrix": list(MATRICES),
             "content": list(CONTENTS),
             "component": np.arange(1, network.components + 1),
             "side": list(SIDES),
             **network.cosets.coords,
         },
-        definition="real irreps, the trivial one left out; a⊗b has ab as a part; excluded and restricted loss: the neurons' "
-        "activations are changed, what passes beside them stays; excluded on the training prompts (all, where those are not "
-        "known), restricted on all; cosets xH (left) and Hx (right) of a principal component of the rows, the elements of "
-        "the group",
+        definition="real irreps, the trivial one left out; W_L = W_out·W_U; a⊗b has ab as a part; excluded and restricted "
+        "loss: the neurons' activations are changed, what passes beside them stays; neurons alone: the logits are those "
+        "activations times W_L, without skip, biases, and (restricted) the neurons' mean; excluded on the training prompts "
+        "(all, where those are not known), restricted on all; cosets xH (left) and Hx (right) of a principal component of the "
+        "rows, the elements of the group",
         source="Chughtai et al. 2023 (arXiv 2302.03025), sections 4 and 5; cosets: Power et al. 2022, figure 3, and Stander et "
         "al. 2023 (arXiv 2312.06581)",
         words={"excluded_over": seen.trained_are},
@@ -92,7 +104,8 @@ def measure(seen: Elements, options: Options) -> xr.Dataset:
         group=seen.composition.about,
         excluded_over=seen.trained_are,
         subgroups=network.cosets.bound,
-        random_coset_r2=network.cosets.of_random(),
+        random_coset_r2=of_random,
+        random_coset_r2_error=error,
     )
 
 
@@ -101,7 +114,7 @@ class Network:
 
     def __init__(self, seen: Elements, options: Options):
         self.seen, self.options = seen, options
-        width = min(seen.embeds.width, seen.unembeds.width)
+        width = min(seen.embeds.width, seen.unembeds.width, seen.neurons.width)
         self.components = min(options.components, seen.n - 1, width)
         self.outputs = torch.arange(seen.run.task.shape.outputs.n)
 
@@ -121,7 +134,7 @@ class Network:
 
         def above() -> Bool[Tensor, " nontrivial"]:
             """The others whose similarity is above the threshold."""
-            caches = self.seen.prompts.caches(self.seen.run.final.weights, self.logits.__eq__)
+            caches = self.seen.prompts.caches(self.seen.settled.final.weights, self.logits.__eq__)
             return self.similarity(cache[self.logits] for _, cache in caches) > self.options.key_above
 
         return torch.cat([torch.tensor([False]), beforehand(above)])
@@ -129,9 +142,9 @@ class Network:
     @property
     def bytes_found(self) -> int:
         """Bytes of the results of one checkpoint."""
-        per_irrep = 2 + len(CONTENTS) + 1
-        cosets = 2 * self.components * len(SIDES) * len(self.cosets.classes)
-        return 8 * (per_irrep * len(self.irreps.names) + cosets + 4 + 2 * self.components)
+        per_irrep = len(MATRICES) + len(CONTENTS) + 1
+        cosets = len(MATRICES) * self.components * len(SIDES) * len(self.cosets.classes)
+        return 8 * (per_irrep * len(self.irreps.names) + cosets + 6 + len(MATRICES) * self.components)
 
     @property
     def bytes(self) -> int:
@@ -145,7 +158,7 @@ class Network:
         if seen.part >= pairs:
             needed = seen.prompts.bytes + loss + max(part, cosets)
         else:  # the sum that reaches the answers, in its parts, is as wide as those where there is no residual stream
-            needed = seen.prompts.bytes + neurons + max(2 * loss, part, cosets)
+            return 2 * (seen.prompts.bytes + neurons + max(2 * loss, part, cosets))  # S6 took 1.7 times the sum
         return 5 * needed // 4  # freed memory is kept, and not all of it fits what is next
 
     def of_stack(self, weights: Tensors) -> dict[str, Tensor]:
@@ -165,7 +178,7 @@ class Network:
             kept, post = None, torch.empty(seen.n**2, seen.neurons.width)
             similarity = self.similarity(self.filling(post, caches))
         hidden = irreps.content_shares(seen.by_pair(post), self.irreps)
-        matrices = [seen.embedding(weights), seen.unembedding(weights)]
+        matrices = [seen.embedding(weights), seen.unembedding(weights), seen.readout(weights)]
         components, shares = zip(*(principal_components(matrix, self.components) for matrix in matrices), strict=True)
         return {
             "share": torch.stack([irreps.irrep_shares(matrix, self.irreps) for matrix in matrices]),
@@ -197,19 +210,29 @@ class Network:
         return sums.similarity()
 
     def losses(self, tail: Tail, post: Float[Tensor, "pair neuron"], caches: Caches) -> dict[str, Float[Tensor, ""]]:
-        """Excluded and restricted loss: without ρ(a·b) of the key irreps in the neurons, and with nothing else but the mean."""
+        """Excluded and restricted loss: without ρ(a·b) of the key irreps in the neurons, and with nothing else but the mean.
+
+        Of the whole network, and of the neurons alone, where the logits are linear in them.
+        """
         seen = self.seen
         by_product = irreps.product_sums(seen.by_pair(post), seen.composition.table) / seen.n
         # A function of a·b has n values: projection and W_out act on those, not on all n² pairs.
         of_key = (self.irreps.projection(self.key) @ by_product).float()
         written, mean = of_key @ tail.written, post.mean(dim=0) @ tail.written
-        excluded, restricted = MeanLoss(seen), MeanLoss(seen)
+        excluded, restricted, *alone = (MeanLoss(seen) for _ in range(4))
         for rows, cache in caches:
             beside, key, trained = tail.beside(cache), written[seen.products[rows]], seen.trained[rows]
             without = (beside + post[rows] @ tail.written - key)[trained]
             excluded.add(tail.answer(without), seen.targets[rows][trained])
             restricted.add(tail.answer(beside + mean + key), seen.targets[rows])
-        return {"hidden_excluded_loss": excluded.mean, "hidden_restricted_loss": restricted.mean}
+            if seen.known_roles.linear:
+                key = (of_key @ tail.readout)[seen.products[rows]]
+                alone[0].add((post[rows] @ tail.readout - key)[trained], seen.targets[rows][trained])
+                alone[1].add(key, seen.targets[rows])
+        found = {"hidden_excluded_loss": excluded.mean, "hidden_restricted_loss": restricted.mean}
+        if seen.known_roles.linear:
+            found["neurons_alone_excluded_loss"], found["neurons_alone_restricted_loss"] = (each.mean for each in alone)
+        return found
 
 
 class MeanLoss:
@@ -237,16 +260,17 @@ def draw(found: xr.Dataset) -> go.Figure:
         [
             f"loss, without the key irreps of {found.attrs['group']} (excluded) and with nothing else (restricted)",
             "cosine of the logits with the characters χ(a·b·c⁻¹)",
-            "power of W_E by irrep",
-            "power of W_U by irrep",
+            *(f"power of {matrix} by irrep" for matrix in MATRICES.values()),
             "variance of the neurons by content",
             *(
-                ["variance of the first principal component between cosets (dotted: a random function)"]
+                [
+                    "variance of the first principal component between cosets (dotted: a random function, ± standard error)"
+                ]
                 if has_cosets(found)
                 else []
             ),
         ],
-        heights=[4, 4, 3.5, 3.5, 4, *([4] if has_cosets(found) else [])],
+        heights=[4, 4, *[3.5] * len(MATRICES), 4, *([4] if has_cosets(found) else [])],
         title="Irreducible representations across training",
     )
     figures.losses(figure, found, row=1)
@@ -258,15 +282,17 @@ def draw(found: xr.Dataset) -> go.Figure:
     for irrep, colour in zip(strongest, figures.PALETTE, strict=False):
         figures.line(figure, found["similarity"].isel(irrep=irrep), str(found["irrep"].values[irrep]), colour, row=2)
     figures.line(figure, found["logit_fve"], "Σ squares", figures.QUIET, row=2, dash="dash")
-    for row, matrix in ((3, "W_E"), (4, "W_U")):
+    figure.update_yaxes(title_text="cosine", row=2)
+    row = 2
+    for matrix in MATRICES:
+        row += 1
         figures.heatmap(figure, found["share"].sel(matrix=matrix), row, colorbar="share of power" if row == 3 else None)
-    draw_hidden(figure, found, row=5)
+        figure.update_yaxes(title_text="irrep", row=row)
+    draw_hidden(figure, found, row + 1)
+    figure.update_yaxes(title_text="share", range=[-0.02, 1.02], row=row + 1)
     if has_cosets(found):
-        draw_cosets(figure, found, row=6)
-        figure.update_yaxes(title_text="adjusted R²", range=[-0.02, 1.02], row=6)
-    figure.update_yaxes(title_text="cosine", row=2).update_yaxes(title_text="irrep", row=3)
-    figure.update_yaxes(title_text="irrep", row=4)
-    figure.update_yaxes(title_text="share", range=[-0.02, 1.02], row=5)
+        draw_cosets(figure, found, row + 2)
+        figure.update_yaxes(title_text="adjusted R²", range=[-0.02, 1.02], row=row + 2)
     return figures.mark_transition(figure, found)
 
 
@@ -279,13 +305,14 @@ def draw_hidden(figure: go.Figure, found: xr.Dataset, row: int) -> None:
 
 
 def draw_cosets(figure: go.Figure, found: xr.Dataset, row: int) -> None:
-    """The best adjusted R² of any subgroup for W_E and W_U, with what is named at the last step; and a random function's."""
+    """The best adjusted R² of any subgroup for each matrix, with what is named at the last step; and a random function's."""
     first = found["coset_r2"].sel(component=1)
     for matrix, colour in zip(found["matrix"].values, figures.PALETTE, strict=False):
         last = best_cosets(found, matrix)[-1]
         figures.line(figure, first.sel(matrix=matrix).max(("side", "subgroup")), f"{matrix}: {last}", colour, row)
     random = xr.full_like(found["logit_fve"], found.attrs["random_coset_r2"])
     figures.line(figure, random, "random function", figures.QUIET, row, dash="dot")
+    figures.error_band(figure, random, xr.full_like(random, found.attrs["random_coset_r2_error"]), figures.QUIET, row)
 
 
 def has_cosets(found: xr.Dataset) -> bool:
@@ -320,6 +347,9 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
         found["hidden_excluded_loss"].values,
         found["hidden_restricted_loss"].values,
     )
+    if "neurons_alone_excluded_loss" in found:
+        for name in ("excluded", "restricted"):
+            table[f"{name} (neurons alone)"] = found[f"neurons_alone_{name}_loss"].values
     for matrix in found["matrix"].values:
         table[f"{matrix} in key"] = found["share"].sel(matrix=matrix).where(key, 0).sum("irrep").values
     table["ρ(ab) of key"] = found["hidden"].sel(content="ab").where(key, 0).sum("irrep").values

@@ -59,7 +59,8 @@ VARIABLES: Variables = {
     "key": Var("step key_rule freq", "is a key frequency by the rule"),
     "agreement": Var("step key_rule other_rule", "key frequencies of both rules ÷ of either (Jaccard)", "1"),
     "gini": Var("step matrix", "Gini coefficient of the component norms", "1"),
-    "ipr": Var("step matrix", "inverse participation ratio of the power", "1"),
+    "ipr_network": Var("step matrix", "inverse participation ratio of the matrix's power by frequency", "1"),
+    "ipr_neuron": Var("step matrix", "inverse participation ratio of a neuron's power by frequency, mean", "1"),
     "sum_of_squares": Var("step", "Σw² over all parameters"),
     "logit_scale": Var("step", "root mean square of the logits, each prompt's mean removed", "{logit_units}"),
 }
@@ -79,14 +80,14 @@ def measure(seen: NeuronSquare, options: Options) -> xr.Dataset:
         matrices = seen.matrices(weights)
         rules = key_frequencies(weights, seen, neuron_shares(seen, post))
         sets = torch.stack([rules[rule] for rule in KEY_RULES])
-        norms = [fourier.frequency_norms(matrix) for matrix in matrices.values()]
+        directions = {name: fourier.wave_directions(matrix) for name, matrix in matrices.items()}
         return {
             "loss": seen.losses(logits),
             **variants.losses(logits, post, matrices["W_L"]),
             "key": sets,
             "agreement": fourier.agreement(sets[:, None], sets),
-            "gini": torch.stack([fourier.gini(fourier.component_norms(matrix)) for matrix in matrices.values()]),
-            "ipr": torch.stack([fourier.inverse_participation_ratio(fourier.power_shares(each)) for each in norms]),
+            "gini": torch.stack([fourier.gini(each.norm(dim=-1)) for each in directions.values()]),
+            **seen.participations(directions),
             "sum_of_squares": sum((tensor.double().square().sum() for tensor in weights.values()), torch.tensor(0.0)),
             "logit_scale": (logits - logits.mean(dim=-1, keepdim=True)).double().square().mean().sqrt(),
         }
@@ -108,7 +109,8 @@ def measure(seen: NeuronSquare, options: Options) -> xr.Dataset:
         },
         definition=definition(keys, keys_are),
         source="Nanda et al. 2023 (arXiv 2301.05217), sections 4 and 5, figures 7 and 15, and their code; "
-        "TransformerLens' grokking demo; Gini: Hurley & Rickard 2009; fence: Tukey 1977",
+        "TransformerLens' grokking demo; Gini: Hurley & Rickard 2009; inverse participation ratio per neuron: Gromov 2023 (arXiv "
+        "2301.02679); fence: Tukey 1977",
         words={"logit_units": "nats" if seen.run.config.loss_units == "nats" else "1"},
     ).assign_attrs(key_frequencies=in_words(keys), keys_are=keys_are)
 

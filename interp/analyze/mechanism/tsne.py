@@ -1,5 +1,6 @@
 """t-SNE, principal components and circles of embedding and unembedding: do residues form a ring, or elements clusters?"""
 
+import math
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from interp import figures
 from interp.base import UserError
 from interp.maths import geometry
 from interp.maths.fourier import frequency_norms
+from interp.maths.sampling import standard_error
 from interp.maths.tsne import neighbours, trusted, tsne
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
 from interp.views.points import Points
@@ -33,7 +35,9 @@ class Options(AnalysisOptions):
     iterations: int = Field(default=1000, ge=300)
     """Gradient steps of the first frame; later ones start from the frame before and take 300."""
     seed: int = Field(default=0, ge=0, lt=2**32)
-    """Seed of t-SNE, and of the random matrix for comparison."""
+    """Seed of t-SNE, and of the random matrices for comparison."""
+    random_draws: int = Field(default=1, ge=1, le=1000)
+    """Random matrices that are averaged for comparison; several have a standard error, and each takes a t-SNE of its own."""
     frequency: int | Literal["strongest"] = "strongest"
     """Frequency k whose circle is shown, of residues; strongest is that of the largest power in the last frame."""
 
@@ -53,17 +57,18 @@ def measure(seen: Points, options: Options) -> xr.Dataset:
 
     Of a group the elements, which have no frequency. Each frame of t-SNE starts from the one before and is then turned onto
     it, so that movement is the network's. Trustworthiness (1: neighbours in the plane are neighbours in the network) and the
-    divergence that t-SNE minimises stand beside it, with those of a random matrix: t-SNE draws clusters in noise.
+    divergence that t-SNE minimises stand beside it, with those of random matrices: t-SNE draws clusters in noise.
     """
     run, n = evenly(seen.run, options.frames), seen.n
     reads = seen.reads.__contains__
     needs_memory(run, 4 * len(run) * bytes_read(run, reads) + 100 * n**2)  # exact t-SNE: ten matrices
     clouds = seen.clouds(run.stacked(reads))
     ks = {name: None if seen.are_elements else frequency(cloud, options) for name, cloud in clouds.items()}
-    noise = torch.randn(1, n, seen.embeds.width, generator=torch.Generator().manual_seed(options.seed))
+    generator = torch.Generator().manual_seed(options.seed)
+    noise = [torch.randn(1, n, seen.embeds.width, generator=generator) for _ in range(options.random_draws)]
     with single_threads():  # a decomposition of so few points takes thirty times as long on two
         planes = [project(cloud, ks[name], options) for name, cloud in clouds.items()]
-        random = project(noise, None, options)
+        random = [project(each, None, options) for each in noise]
     return dataset(
         run,
         options,
@@ -82,9 +87,15 @@ def measure(seen: Points, options: Options) -> xr.Dataset:
         words={"point": seen.point},
     ).assign_attrs(
         perplexity=perplexity(options, n),
-        random_kl=float(random["kl"][0]),
-        random_trustworthiness=float(random["trustworthiness"][0]),
+        **of_random({name: np.concatenate([each[name] for each in random]) for name in ("kl", "trustworthiness")}),
     )
+
+
+def of_random(drawn: dict[str, Float[np.ndarray, " draw"]]) -> dict[str, float]:
+    """Mean over the random matrices by name, and its standard error where there are several."""
+    means = {f"random_{name}": float(values.mean()) for name, values in drawn.items()}
+    errors = {f"random_{name}_error": standard_error(torch.from_numpy(values)).item() for name, values in drawn.items()}
+    return means | {name: error for name, error in errors.items() if not math.isnan(error)}
 
 
 def frequency(cloud: Float[Tensor, "step n d"], options: Options) -> int:
@@ -153,9 +164,11 @@ def caption(found: xr.Dataset, index: int) -> str:
         f"{name} {value:.2f}"
         for name, value in zip(found["matrix"].values, here["trustworthiness"].values, strict=True)
     )
+    error = found.attrs.get("random_trustworthiness_error")
     return (
         f"step {here['step'].item():,} · test accuracy {here['test_accuracy'].item():.0%} · "
-        f"trustworthiness of t-SNE: {trust} (random matrix {found.attrs['random_trustworthiness']:.2f})"
+        f"trustworthiness of t-SNE: {trust} (random matrix {found.attrs['random_trustworthiness']:.2f}"
+        f"{'' if error is None else f' ± {error:.2f}'})"
     )
 
 

@@ -116,4 +116,6 @@ def rows_at(spec: MlpSpec, position: int) -> Matrix:
         W[..., position, :, :] = rows
         return {**weights, "layers.0.W": W}
 
-    return Matrix(("layers.0.W",), lambda weights: weights["layers.0.W"][..., position, :, :], spec.width, put)
+    return Matrix(
+        ("layers.0.W",), lambda weights: weights["layers.0.W"][..., position, :, :], spec.width, put, of_neurons=True
+    )

@@ -1,5 +1,6 @@
 """What follows the last attention, as functions of rows of the residual stream: to change a part and see the answer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -7,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.base import once
+from interp.maths.ablation import variances
 from interp.models.activations import ACTIVATIONS
-from interp.models.network import Forward, Outputs, Route, Tail, Ways, Weights
+from interp.models.network import Change, Forward, Outputs, Route, Tail, Ways, Weights
 from interp.models.products import product
 from interp.models.transformer.block import Block
 from interp.models.transformer.spec import TransformerSpec
@@ -179,6 +181,11 @@ class LastLayer(Ways):
             "attention skip": self.resid_pre,
         }
 
+    @once
+    def lengths(self) -> dict[str, Float[Tensor, "rows 1"]]:
+        """Norm of what passes on each way."""
+        return {name: carried.norm(dim=1, keepdim=True) for name, carried in self.carried.items()}
+
     def without(self, name: str) -> Outputs:
         """The logits when nothing passes on that way; what the neurons make of the rest follows, except of the MLP's skip."""
         carried = self.carried[name]
@@ -186,6 +193,70 @@ class LastLayer(Ways):
             added = self.tail.directly(carried)
             return lambda rows: self.tail.answer(self.whole[rows] - added[rows])
         return lambda rows: self.tail.logits(self.resid_mid[rows] - carried[rows])
+
+    def changed(self, name: str) -> Callable[[Change], Outputs]:
+        """Logits by the change of what passes on that way; what the neurons make of it follows, except of the MLP's skip."""
+        tail, carried = self.tail, self.carried[name]
+        if name == MLP_SKIP:
+            skipped = tail.directly(carried)
+            return lambda change: lambda rows: tail.answer(self.whole[rows] + change(skipped, rows))
+        if not tail.linear:
+            return lambda change: lambda rows: tail.logits(self.resid_mid[rows] + change(carried, rows))
+        received, added = product(carried[None], tail.block["mlp.W_in"])[0], tail.directly(carried)
+
+        def outputs(change: Change) -> Outputs:
+            """Without a LayerNorm, what the neurons and the logits receive of it changes as it does."""
+
+            def logits(rows: slice) -> Tensor:
+                """Logits of some rows."""
+                post = tail.activate(self.pre[rows] + change(received, rows))
+                return self.beside[rows] + change(added, rows) + tail.through(post)
+
+            return logits
+
+        return outputs
+
+    def passes(self, name: str) -> Float[Tensor, "rows d_model"]:
+        """What passes on that way."""
+        return self.carried[name]
+
+    def less(
+        self, name: str, functions: Float[Tensor, "rows function"], directions: Float[Tensor, "function d_model"]
+    ) -> Outputs:
+        """Logits if functions·directions is subtracted from what passes on that way."""
+        tail = self.tail
+        added = tail.directly(directions)
+        if name == MLP_SKIP:
+            return lambda rows: tail.answer(self.whole[rows] - functions[rows] @ added)
+        if not tail.linear:
+            return lambda rows: tail.logits(self.resid_mid[rows] - functions[rows] @ directions)
+        received = directions @ tail.block["mlp.W_in"][0]
+
+        def logits(rows: slice) -> Tensor:
+            """Without a LayerNorm, the directions are what the neurons and the logits receive."""
+            post = tail.activate(self.pre[rows] - functions[rows] @ received)
+            return self.beside[rows] - functions[rows] @ added + tail.through(post)
+
+        return logits
+
+    def share(self, name: str) -> Float[Tensor, ""]:
+        """Variance of what passes on that way over that of the sum that it joins.
+
+        This is the residual stream after the heads. For the MLP's skip it is the sum before the answers.
+        """
+        if name == MLP_SKIP:
+            return variances(self.tail.directly(self.carried[name])).sum() / self.variance_of_whole
+        return variances(self.carried[name]).sum() / self.variance_of_stream
+
+    @once
+    def variance_of_stream(self) -> Float[Tensor, ""]:
+        """Variance of the residual stream after the heads."""
+        return variances(self.resid_mid).sum()
+
+    @once
+    def variance_of_whole(self) -> Float[Tensor, ""]:
+        """Variance of the sum that reaches the answers."""
+        return variances(self.whole).sum()
 
     def along(self, directions: Float[Tensor, "rows d_model"]) -> "AlongDirections":
         """These ways, less as much along a direction of each prompt."""
@@ -211,8 +282,7 @@ class AlongDirections(Ways):
 
     def without(self, name: str) -> Outputs:
         """The logits of a residual stream from which as much as passes on that way is taken out along the directions."""
-        layer, tail = self.layer, self.layer.tail
-        lengths = layer.carried[name].norm(dim=1, keepdim=True)
+        layer, tail, lengths = self.layer, self.layer.tail, self.layer.lengths[name]
         if name == MLP_SKIP:
             return lambda rows: tail.answer(layer.whole[rows] - lengths[rows] * self.added[rows])
         if not tail.linear:
@@ -224,6 +294,19 @@ class AlongDirections(Ways):
             return layer.beside[rows] - lengths[rows] * self.added[rows] + tail.through(post)
 
         return logits
+
+    def share(self, name: str) -> Float[Tensor, ""]:
+        """Variance of what is taken out along the directions over that of the sum that the way joins."""
+        layer, lengths = self.layer, self.layer.lengths[name]
+        if name == MLP_SKIP:
+            return self.variance(lengths, self.added) / layer.variance_of_whole
+        return self.variance(lengths, self.directions) / layer.variance_of_stream
+
+    def variance(self, lengths: Float[Tensor, "rows 1"], vectors: Float[Tensor, "rows width"]) -> Float[Tensor, ""]:
+        """Variance of lengths·vectors, which are not made: mean square less the square of the mean."""
+        squares = lengths[:, 0].double().square() @ vectors.square().sum(dim=1).double()
+        mean = (lengths.T @ vectors)[0].double() / len(lengths)
+        return squares / len(lengths) - mean.square().sum()
 
     def along(self, directions: Float[Tensor, "rows d_model"]) -> "AlongDirections":
         """The layer's ways along other directions."""

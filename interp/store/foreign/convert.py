@@ -8,7 +8,15 @@ from interp.store.foreign import read_foreign, write_foreign
 from interp.store.run import Run
 
 
-def convert(source: str | Path, out: str | Path, *, overwrite: bool = False, **given: dict[str, Any]) -> list[Run]:
+def convert(
+    source: str | Path,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    step: str | int | None = None,
+    skip_broken: bool = False,
+    **given: dict[str, Any],
+) -> list[Run]:
     """The runs that others wrote in `source`, written as ordinary ones: into `out`, or where there are several, one
     directory each in it.
 
@@ -16,13 +24,16 @@ def convert(source: str | Path, out: str | Path, *, overwrite: bool = False, **g
         source: a file or folder; `python -m interp.convert` lists what is recognised.
         out: where to write.
         overwrite: replace the runs that are there.
+        step: number of updates of weights that do not say it; or names of files with STEP for it, such as "model_STEP.pt".
+        skip_broken: leave a broken file of a folder out, with a note.
         **given: fields of `task`, `model` and `train` that the files leave open or have wrong: `model={"act_fn": "relu"}`.
 
     Raises:
         CheckpointError: a file is truncated, hostile, or of a model that interp does not describe; nothing is written.
         UserError: nothing is recognised, what is given does not fit, or `out` cannot be written.
     """
-    found, out = read_foreign(source, given), Path(out)
+    found = read_foreign(source, given, None if step is None else str(step), skip_broken)
+    out = Path(out)
     places = [out] if len(found) == 1 else [out / name for name in different([each.config.name for each in found])]
     for place in places:
         refuse_what_is_there(place, resume=False, overwrite=overwrite)

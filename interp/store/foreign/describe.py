@@ -1,5 +1,6 @@
 """From what files hold to a run: weights in HookedTransformer's layout, a configuration, and what stays unknown."""
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from interp.config import RunConfig, Seeds, TrainConfig
 from interp.models import Family, ToySpec, TransformerSpec
 from interp.store.files import CheckpointError
 from interp.store.foreign import families, toys
-from interp.store.foreign.contents import Contents
+from interp.store.foreign.contents import Contents, listed
+from interp.store.foreign.given import OURS, refuse_what_is_not_used
 from interp.store.foreign.numbering import OWN, Numbering, in_each_numbering, renumbered
 from interp.store.foreign.trial import OPTIONS, Logged, Trial, best, group_tasks_of, tasks_of, trials
 from interp.store.history import COLUMNS, Row
@@ -25,14 +27,7 @@ from interp.tasks import GroupTask, ModularTask, Task, UnknownTask
 TABLES = (ModularTask, GroupTask)
 """Kinds of task that files of others are found to be of."""
 
-IRRELEVANT = (
-    "train.steps",
-    "train.examples",
-    "train.log_every",
-    "train.checkpoint_every",
-    "train.checkpoints_per_decade",
-    "train.precision",
-)
+IRRELEVANT = tuple(f"train.{name}" for name in OURS)
 """Fields that say how interp would train and log. They mean nothing for a run that is only read."""
 
 
@@ -71,7 +66,7 @@ def describe(contents: Contents, given: Mapping[str, Mapping[str, Any]]) -> Fore
                   if fields[name] != value]  # fmt: skip
     task, spec, checkpoints, numbering = UnknownTask(), TransformerSpec(), {}, None
     if contents.states:
-        checkpoints, spec = all_checkpoints(contents, told["model"], notes)
+        checkpoints, spec = with_given(contents, given.get("model", {}), told["model"], notes)
         reading = read_weights(contents, spec, checkpoints, told)
         task, numbering, told["model"] = reading.task, reading.numbering, told["model"] | reading.model
         notes += reading.notes
@@ -101,8 +96,49 @@ def describe(contents: Contents, given: Mapping[str, Mapping[str, Any]]) -> Fore
         {"step": step, **{name: contents.rows[step].get(name, float("nan")) for name in COLUMNS[1:]}}
         for step in sorted(contents.rows)
     ]
-    unknown = tuple(not_told(config, told, contents))
+    refuse_what_is_not_used(given, config, bool(contents.states), why_no_task(contents, task, told["task"]))
+    notes += contents.leftovers() if contents.knows_steps else [*contents.leftovers(), no_step(contents)]
+    unknown = (*not_told(config, told, contents), *(() if contents.knows_steps else ("step",)))
     return Foreign(config, contents.layout, contents.files, checkpoints, rows, index, unknown, tuple(notes))
+
+
+def no_step(contents: Contents) -> str:
+    """A note that nothing states the steps of weights, with what tells them."""
+    if len(contents.states) == 1:
+        return (
+            f"{contents.files[0].name} does not say after how many updates its weights are: step {next(iter(contents.states))} "
+            "stands for that; give --step N for this file to tell it"
+        )
+    return f"{contents.files[0].name} does not say after how many updates its weights are; they are numbered in their order"
+
+
+def why_no_task(contents: Contents, task: Task, told: Mapping[str, Any]) -> str:
+    """What to say of an option of the task if the task remains unknown."""
+    if not contents.states or not isinstance(task, UnknownTask):
+        return "learning curves alone do not tell the task; give both --task.p and --task.operation"
+    shape = f"{task.d_vocab} tokens, {task.d_vocab_out} answers and {task.n_ctx} positions"
+    if not tasks_of(task, told):
+        return f"{contents.files[0]} has {shape}, which no modular task has with such options; leave it out"
+    return (
+        f"{contents.files[0]} has {shape}, which several modular tasks have, and its weights tell none of them; give "
+        "--task.operation too, or leave it out"
+    )
+
+
+def with_given(
+    contents: Contents, given: Mapping[str, Any], model: dict[str, Any], notes: list[str]
+) -> tuple[dict[int, Callable[[], Tensors]], Family]:
+    """All checkpoints and their specification; UserError if it is what the user gives of the model that the weights refuse."""
+    try:
+        return all_checkpoints(contents, model, notes)
+    except CheckpointError:
+        if given:
+            all_checkpoints(contents, contents.model, [])  # which fails if something else is wrong
+            options = listed((f"--model.{name.replace('_', '-')} {value}" for name, value in given.items()), 9)
+            raise UserError(
+                f"{options} cannot be used: {contents.files[0]} has no tensors for that; leave it out"
+            ) from None
+        raise
 
 
 def all_checkpoints(
@@ -110,6 +146,7 @@ def all_checkpoints(
 ) -> tuple[dict[int, Callable[[], Tensors]], Family]:
     """All checkpoints that can be read, by step, and the one specification that they share."""
     spec, checkpoints, shapes = TransformerSpec(), {}, None
+    alike: dict[bytes, list[str]] = {}
     for step, (path, state) in sorted(contents.states.items()):
         weights, spec = families.read(path, state, model)
         notes += [note for note in families.notes(state) if note not in notes]
@@ -121,11 +158,22 @@ def all_checkpoints(
         shapes = found
         if all(bool(tensor.isfinite().all()) for tensor in weights.values()):
             checkpoints[step] = lambda path=path, state=state: families.read(path, state, model)[0]
+            alike.setdefault(digest(weights), []).append(f"{step:,}")
         else:
             notes.append(f"the checkpoint of step {step} is left out: its weights are not finite")
     if not checkpoints:
         raise CheckpointError(f"{contents.files[0]} has no checkpoint whose weights are finite")
+    notes += [f"the weights of steps {listed(steps, 6)} are identical" for steps in alike.values() if len(steps) > 1]
     return checkpoints, spec
+
+
+def digest(weights: Tensors) -> bytes:
+    """A digest of weights: equal for equal names and bits."""
+    found = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(weights.items()):
+        found.update(name.encode())
+        found.update(tensor.contiguous().numpy().data)
+    return found.digest()
 
 
 class Reading(NamedTuple):

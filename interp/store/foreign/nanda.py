@@ -18,7 +18,9 @@ from torch import Tensor
 
 from interp.config import TrainConfig
 from interp.store.files import CheckpointError
-from interp.store.foreign.contents import LARGEST, Contents, numbers, rows_of_table, spacing, whole_number
+from interp.store.foreign.asked import Asked
+from interp.store.foreign.contents import LARGEST, Contents, numbers, numbers_or_none, rows_of_table, whole_number
+from interp.store.foreign.curves import leave_rest, take_curves
 from interp.store.foreign.pickles import load
 from interp.store.foreign.states import axes_of_W_O
 
@@ -39,26 +41,35 @@ NO_MORE = {
 EPOCH_FILE = re.compile(r"(\d{1,9})\.pth")
 
 
-def recognise_folder(path: Path) -> list[Contents] | None:
-    """Contents of a folder with `{epoch}.pth` and `init.pth` or `final.pth`, or several with `epoch` inside; None otherwise."""
-    epochs = {int(found[1]): file for file in path.iterdir() if (found := EPOCH_FILE.fullmatch(file.name))}
+def recognise_folder(path: Path, asked: Asked) -> list[Contents] | None:
+    """Contents of a folder with files of this layout: `{epoch}.pth`, `init.pth` and `final.pth`; None if it has none."""
+    epochs = {file: int(found[1]) for file in path.iterdir() if (found := EPOCH_FILE.fullmatch(file.name))}
     first, final = path / "init.pth", path / "final.pth"
-    if not first.exists() and not final.exists() and not (epochs and is_theirs(load(min(epochs.values())))):
+    files = [*sorted(epochs, key=epochs.__getitem__), *filter(Path.exists, [final, first])]
+    if not any(map(is_of_theirs, {*files[:1], *files[-2:]})):
         return None
-    contents = Contents(path.name, LAYOUT, sorted([*epochs.values(), *filter(Path.exists, [first, final])]))
-    for epoch, file in sorted(epochs.items()):
-        add_epoch(contents, file, load(file), epoch)
-    if final.exists():
-        add_whole(contents, final, load(final))
-    if first.exists():
-        found = load(first)
-        contents.add_state(0, first, of(first, found, "model"))
-        if "train_data" in found:
-            p = len_vocabulary(contents, 0) - 1
-            contents.train_index = rows_of_table(first, found["train_data"], p)
-            contents.task["train_fraction"] = len(contents.train_index) / p**2
+    contents = Contents(path.absolute().name, LAYOUT, [])
+    for file in files:
+        with asked.costs_itself(file):
+            found = load(file)
+            if file in epochs:
+                add_epoch(contents, file, found, epochs[file])
+            elif file == final:
+                add_whole(contents, file, found)
+            else:
+                add_start(contents, file, found)
+            contents.files = sorted([*contents.files, file])
     told_by_the_paper(contents)
     return [contents]
+
+
+def is_of_theirs(file: Path) -> bool:
+    """Whether a file can be read and is one of this layout."""
+    try:
+        found = load(file)
+    except CheckpointError:  # which reading every file says
+        return False
+    return is_theirs(found) or is_their_end(found)
 
 
 def is_theirs(found: Any) -> bool:
@@ -66,24 +77,24 @@ def is_theirs(found: Any) -> bool:
     return isinstance(found, dict) and axes_of_W_O(found.get("model")) == 2 and "epoch" in found
 
 
+def is_their_end(found: Any) -> bool:
+    """Whether a loaded file is one that the code of Nanda et al. saves before its loop, or after it."""
+    beside = {"train_losses", "train_data"}
+    return isinstance(found, dict) and axes_of_W_O(found.get("model")) == 2 and bool(beside & found.keys())
+
+
 def recognise(path: Path, found: Any) -> list[Contents] | None:
     """Contents of a single file of Nanda et al., given loaded; None for another file."""
     if isinstance(found, list) and len(found) == 2 and all(isinstance(part, list) for part in found):
         return sweep(path, *found)
     contents = Contents(path.stem, LAYOUT, [path])
-    if isinstance(found, list):
+    if isinstance(found, list) and numbers_or_none(found):
         contents.add_losses(path, "train_loss", found)
         return [contents]
-    if not isinstance(found, dict):
-        return None
-    state = found.get("model")
-    if "train_losses" in found and axes_of_W_O(state) != 3 and "checkpoints" not in found:
+    if is_their_end(found) and "train_losses" in found:
         add_whole(contents, path, found)
-    elif axes_of_W_O(state) == 2:
-        add_epoch(contents, path, found, whole_number(path, "epoch", found.get("epoch", 0)))
-    elif axes_of_W_O(found) == 2:
-        contents.add_state(0, path, found)
-        contents.notes.append("the file does not say after how many updates its weights are; step 0 stands for that")
+    elif isinstance(found, dict) and is_theirs(found):
+        add_epoch(contents, path, found, whole_number(path, "epoch", found["epoch"]))
     else:
         return None
     told_by_the_paper(contents)
@@ -106,40 +117,37 @@ def sweep(path: Path, fractions: list[Any], curves: list[Any]) -> list[Contents]
 def add_epoch(contents: Contents, path: Path, found: Any, epoch: int) -> None:
     """Add a file saved in epoch `epoch`: the weights after its update, and the losses before it."""
     contents.add_state(epoch + 1, path, of(path, found, "model"))
-    for name in ("train_loss", "test_loss"):
-        if name in found:
-            contents.add_losses(path, name, [found[name]], first=epoch)
+    used = take_curves(contents, path, found, at=epoch, ignoring=["model"])
+    leave_rest(contents, path, found, used | {"model"})
 
 
-def add_whole(contents: Contents, path: Path, found: dict[str, Any]) -> None:
-    """Add a file of a whole run: curves, and the weights after the last update if it has them."""
-    add_curves(contents, path, found["train_losses"], found.get("test_losses"))
-    last = max(contents.rows) + 1
-    if "model" in found:
-        add_settings(contents, path, found)
-        contents.add_state(contents.train.pop("updates", last), path, found["model"])
+def add_start(contents: Contents, path: Path, found: Any) -> None:
+    """Add the file saved before the first update: the weights, and the prompts that are trained on. All others are for tests."""
+    contents.add_state(0, path, of(path, found, "model"))
+    if "train_data" in found:
+        p = len_vocabulary(contents, 0) - 1
+        contents.train_index = rows_of_table(path, found["train_data"], p)
+        contents.task["train_fraction"] = len(contents.train_index) / p**2
+    leave_rest(contents, path, found, {"model", "train_data", "test_data"})
+
+
+def add_whole(contents: Contents, path: Path, found: Any) -> None:
+    """Add a file of a whole run: curves, and the weights after the last update."""
+    used = take_curves(contents, path, found, ignoring=["model", "optimizer", "config"])
+    used |= add_settings(contents, path, found)
+    step = contents.train.pop("updates", contents.end)
+    contents.knows_steps = bool(step)
+    contents.add_state(step, path, of(path, found, "model"))
+    leave_rest(contents, path, found, used | {"model"})
 
 
 def add_curves(contents: Contents, path: Path, train: Any, test: Any) -> None:
     """Add the train loss of every epoch, and the test loss of every epoch or of every n-th."""
-    contents.add_losses(path, "train_loss", train)
-    if test is None or test == []:
-        return
-    n_train, n_test = len(train), len(numbers(path, "test_loss", test))
-    every = spacing(n_train, n_test)
-    if every is None:
-        contents.notes.append(
-            f"the file has {n_train:,} train losses and {n_test:,} test losses, which does not tell their epochs: the test "
-            "losses are left out"
-        )
-        return
-    contents.add_losses(path, "test_loss", test, every=every)
-    if every > 1:
-        contents.notes.append(f"the file has a test loss for one epoch in {every}")
+    take_curves(contents, path, {"train_losses": train, "test_losses": test})
 
 
-def add_settings(contents: Contents, path: Path, found: dict[str, Any]) -> None:
-    """Add the configuration, and what the optimiser was given; the two do not always agree."""
+def add_settings(contents: Contents, path: Path, found: dict[str, Any]) -> set[str]:
+    """Add the configuration, and what the optimiser was given, which do not always agree; returns the entries that it read."""
     config, optimizer = dictionary(found, "config"), dictionary(found, "optimizer")
     groups = optimizer.get("param_groups")
     group = groups[0] if isinstance(groups, list) and groups and isinstance(groups[0], dict) else {}
@@ -169,6 +177,7 @@ def add_settings(contents: Contents, path: Path, found: dict[str, Any]) -> None:
         p, seed = whole_number(path, "p", config["p"], 1024), whole_number(path, "seed", config["seed"])
         contents.train_index = their_split(p, contents.task["train_fraction"], seed)
         contents.notes.append(f"the training set is what their code draws from seed {config['seed']}")
+    return {name for name, read in (("config", config), ("optimizer", optimizer)) if read}
 
 
 def their_split(p: int, train_fraction: float, seed: int) -> np.ndarray:

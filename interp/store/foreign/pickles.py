@@ -7,19 +7,21 @@ import pickle
 import re
 import reprlib
 import resource
-import struct
-import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from interp.base import UserError
 from interp.store.files import CheckpointError, opened
+from interp.store.foreign.formats import REMEDY, format_of
+from interp.store.foreign.stand_ins import STAND_INS, Array
+from interp.store.foreign.tables import number_or_text, read_text
 from interp.store.tensors import MAX_BYTES, bounded
 
 ROOM = 1 << 30
@@ -29,61 +31,35 @@ SECONDS = 5
 """Seconds of processor time that opening a file may take, beside its size ÷ BYTES_A_SECOND."""
 BYTES_A_SECOND = 50_000_000
 
-REMEDY = "get the file again from where it came"
-
-
-class Settings:
-    """Stands in for a configuration object in a pickle: has its fields, and none of the code of its class."""
-
-
-class Dtype:
-    """Stands in for numpy's dtype in a pickle."""
-
-    def __init__(self, name: str = "", *_: Any):
-        self.name = name
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-def scalar(dtype: Any, content: Any) -> float | None:
-    """Stands in for numpy's constructor of a number in a pickle; a float64, None for other types."""
-    whole = isinstance(dtype, Dtype) and dtype.name == "f8" and isinstance(content, bytes) and len(content) == 8
-    return struct.unpack("<d", content)[0] if whole else None
-
-
-STAND_INS: list[Any] = [
-    (Settings, "transformer_lens.config.hooked_transformer_config.HookedTransformerConfig"),
-    (Settings, "transformer_lens.config.HookedTransformerConfig.HookedTransformerConfig"),
-    (Settings, "transformer_lens.HookedTransformerConfig.HookedTransformerConfig"),
-    (Settings, "easy_transformer.EasyTransformerConfig.EasyTransformerConfig"),
-    (scalar, "numpy._core.multiarray.scalar"),
-    (scalar, "numpy.core.multiarray.scalar"),
-    (Dtype, "numpy.dtype"),
-]
-"""Objects that stand in for names in pickles of the TransformerLens family, which would otherwise be refused."""
-
 
 def load(path: Path) -> Any:
-    """Content of a .pth, .pt or .safetensors file: plain Python values, tensors on the CPU and `Settings`.
+    """Content of a file by what it is: plain Python values, tensors on the CPU, and stand-ins for what would have to be run.
+
+    Files of torch.save, safetensors (its metadata beside the tensors, if there is any), and tables of text.
 
     Raises:
         CheckpointError: it is truncated, of another format, holds objects that would have to be run, or asks for more
             memory than a file of its size can need.
     """
-    if path.suffix == ".safetensors":
-        bounded(path, None, REMEDY)
-        with in_a_sentence(path):
-            return load_file(path)
-    with opened(path, MAX_BYTES, REMEDY) as file:
-        size = file.seek(0, 2)
-        file.seek(0)
-        zipped = zipfile.is_zipfile(file)
-        if zipped:
-            check_archive(path)
-    try_in_a_child(path, zipped, size)
+    kind = format_of(path)
+    if kind == "text":
+        return read_text(path)
+    if kind == "safetensors":
+        return from_safetensors(path)
+    zipped = kind == "zip"
+    try_in_a_child(path, zipped, path.stat().st_size)
     with in_a_sentence(path):
         return unpickled(path, zipped)
+
+
+def from_safetensors(path: Path) -> dict[str, Any]:
+    """Tensors of a safetensors file by name; in "state_dict", if metadata beside them says more than the library's name."""
+    bounded(path, None, REMEDY)
+    with in_a_sentence(path):
+        with safe_open(path, framework="pt") as file:
+            more = {name: number_or_text(text) for name, text in (file.metadata() or {}).items() if name != "format"}
+        tensors = load_file(path)
+    return more | {"state_dict": tensors} if more else tensors
 
 
 def unpickled(path: Path, zipped: bool) -> Any:
@@ -133,35 +109,21 @@ def limit(more: int, seconds: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (now + more, now + more))
 
 
-def check_archive(path: Path) -> None:
-    """Raise CheckpointError if an archive is compressed, or if a part of it does not match its checksum.
-
-    torch.save stores parts uncompressed and with a CRC-32, which torch.load does not check in a file that it maps.
-    """
-    with in_a_sentence(path), zipfile.ZipFile(path) as archive:
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            raise CheckpointError(f"{path} is compressed, as torch.save never does; {REMEDY}")
-        if damaged := archive.testzip():
-            raise CheckpointError(f"{path} is damaged: its part {damaged:.80} does not match its checksum; {REMEDY}")
-
-
 @contextmanager
 def in_a_sentence(path: Path) -> Generator[None]:
-    """Turn any error of a parser into a CheckpointError that names the file."""
+    """Turn any error of a parser into a CheckpointError that names the file, and repeats nothing of the parser's own words."""
     try:
         yield
     except UserError:
         raise
-    except pickle.UnpicklingError as error:
-        if foreign := re.search(r"GLOBAL (\S+)", str(error)):
+    except Exception as error:  # hostile bytes make parsers raise anything
+        foreign = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if foreign:
             raise CheckpointError(
                 f"{path} holds {foreign[1]:.100}, an object that opening would have to run; have its author save "
                 "model.state_dict() instead"
             ) from None
-        raise CheckpointError(f"{path} is damaged, or no file that torch.save wrote; {REMEDY}") from None
-    except Exception as error:  # hostile bytes make parsers raise anything
-        raise CheckpointError(f"{path} is damaged ({str(error).splitlines()[0] if str(error) else type(error).__name__:.150}); "
-                              f"{REMEDY}") from error  # fmt: skip
+        raise CheckpointError(f"{path} is damaged, or no file that torch.save wrote; {REMEDY}") from error
 
 
 LINUX = Path("/proc/self/statm").exists()
@@ -176,6 +138,7 @@ def state_dict(path: Path, found: Any, at_most: int) -> dict[str, Tensor]:
     """
     if not isinstance(found, dict) or not found:
         raise CheckpointError(f"{path} holds no state dict, but {type(found).__name__:.40}; save model.state_dict()")
+    found = {name: tensor_of(part) if isinstance(part, Array) else part for name, part in found.items()}
     for name, tensor in found.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise CheckpointError(
@@ -200,12 +163,16 @@ def dense(path: Path, name: str, tensor: Tensor, at_most: int) -> Tensor:
     return tensor
 
 
+WRAPPERS = ("model", "state_dict", "model_state_dict", "model_state", "network", "net", "weights", "params")
+"""Names that people give the entry with the weights."""
+
+
 def unwrapped(found: Any) -> Any:
     """The state dict inside a wrapper: a dictionary with other entries, or a prefix to every name.
 
     Knows the wrappers of Lightning, of nn.Module parents, of DataParallel and of torch.compile.
     """
-    for name in ("model", "state_dict", "model_state_dict"):
+    for name in WRAPPERS:
         if isinstance(found, dict) and isinstance(found.get(name), dict):
             found = found[name]
     while isinstance(found, dict) and found and all(isinstance(name, str) for name in found):
@@ -217,6 +184,12 @@ def unwrapped(found: Any) -> Any:
 
 
 PREFIXES = ("model.", "module.", "_orig_mod.")
+
+
+def tensor_of(array: Array) -> Tensor | None:
+    """A stand-in for numpy's array as a tensor; None if it holds no numbers."""
+    found = array.numpy()
+    return None if found is None else torch.from_numpy(found.astype(found.dtype.newbyteorder("=")))
 
 
 def sha256(path: Path) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from interp.store.files import CheckpointError
 from interp.store.foreign import families
+from interp.store.foreign.asked import Asked
 from interp.store.foreign.contents import LARGEST, Contents, whole_number
 from interp.store.foreign.nanda import add_curves
 from interp.store.foreign.pickles import unwrapped
@@ -35,7 +36,7 @@ VALUES = {
 """Columns of a history, by the names of numbers beside a checkpoint."""
 
 
-def alone(path: Path, found: Any) -> list[Contents] | None:
+def alone(path: Path, found: Any, asked: Asked) -> list[Contents] | None:
     """Contents of a file with one state dict of a network that is no HookedTransformer, given loaded; None for another file."""
     state = unwrapped(found)
     if not families.is_known(state) or families.layout_of(state) is None:
@@ -45,6 +46,9 @@ def alone(path: Path, found: Any) -> list[Contents] | None:
     counted = next((name for name in COUNTERS if name in beside), None)
     if CURVES[0] in beside:
         add_curves(contents, path, beside[CURVES[0]], beside.get(CURVES[1]))
+    if asked.step is not None:
+        step, asked.used = asked.step, True
+    elif CURVES[0] in beside:
         step = max(contents.rows) + 1
         contents.notes.append(f"the weights are taken to be those after the last of the losses, step {step}")
     elif counted is not None:

@@ -22,6 +22,11 @@ def axes_of_W_O(found: Any) -> int:
     return W_O.ndim if isinstance(W_O, Tensor) else 0
 
 
+def is_known(found: Any) -> bool:
+    """Whether something that a file holds is the state dict of a transformer, as far as its names tell."""
+    return isinstance(found, dict) and any(str(name).startswith(("blocks.", "embed.")) for name in found)
+
+
 def turned(state: State, n_heads: int) -> State:
     """Weights in the layout of Nanda et al., transposed to HookedTransformer's. They have no biases in attention and W_U.
 
@@ -78,7 +83,8 @@ def is_absent(name: str, missing: set[str]) -> bool:
 
 def spec_of(state: State, model: dict[str, Any]) -> TransformerSpec:
     """Specification of a transformer from the shapes of its state dict (HookedTransformer's layout) and from `model`."""
-    n_layers = 1 + max(int(found[1]) for name in state if (found := re.match(r"blocks\.(\d{1,3})\.", name)))
+    layers = [int(found[1]) for name in state if (found := re.match(r"blocks\.(\d{1,3})\.", name))]
+    n_layers = 1 + max(layers, default=0)
     n_heads, d_model, d_head = state["blocks.0.attn.W_Q"].shape
     told: dict[str, Any] = {}
     if "blocks.0.ln1.w" in state:
@@ -102,4 +108,11 @@ def shapes(spec: TransformerSpec, state: State) -> dict[str, tuple[int, ...]]:
 def unfit(path: Path, state: State, error: Exception) -> CheckpointError:
     """The error for weights that are not those of a transformer whose layers have attention."""
     names = ", ".join(sorted(state)[:4])
-    return CheckpointError(f"{path} is no transformer that interp describes: it has {names:.150}, … ({error!s:.120})")
+    match error:
+        case KeyError():
+            why = f"has no {error.args[0]!s:.80}"
+        case UserError():
+            why = f"says that {error!s:.120}"
+        case _:
+            why = "has tensors whose shapes do not belong together"
+    return CheckpointError(f"{path} is no transformer that interp describes: it has {names:.150}, …, and {why}")

@@ -1,4 +1,4 @@
-"""HookedTransformers that others saved: one state dict, the grokking demo's dictionary, or a folder of `*_{step}.pt`.
+"""The grokking demo of TransformerLens, and the configuration of a HookedTransformer.
 
 The demo saves `model`, `config`, `checkpoints`, `checkpoint_epochs`, `train_losses`, `test_losses` and the indices of the
 training set. Its loop takes the train loss, updates, takes the test loss, and then saves. So the train loss of epoch e is that
@@ -6,7 +6,6 @@ of the weights after e updates; the test loss and the checkpoint of epoch e are 
 """
 
 import math
-import re
 import reprlib
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,11 @@ from jaxtyping import Int
 
 from interp.store.files import CheckpointError
 from interp.store.foreign.contents import Contents, whole_number
-from interp.store.foreign.pickles import Settings, dense, load, unwrapped
-from interp.store.foreign.states import axes_of_W_O
+from interp.store.foreign.curves import leave_rest, take_curves
+from interp.store.foreign.pickles import dense
+from interp.store.foreign.stand_ins import Settings
 
 LAYOUT = "TransformerLens"
-STEP_FILE = re.compile(r"((?:.*[^0-9])?)([0-9]{1,9})\.(pt|pth|safetensors)")
 NOTHING_ELSE = {
     "gated_mlp": False, "positional_embedding_type": "standard", "use_attn_scale": True,
     "scale_attn_by_inverse_layer_idx": False, "parallel_attn_mlp": False, "use_local_attn": False, "final_rms": False,
@@ -31,53 +30,19 @@ NOTHING_ELSE = {
 }  # fmt: skip
 """Fields of a HookedTransformerConfig that change what is computed, with the value that interp's transformer has."""
 
-ASSUMED = "the files hold no configuration: an attention scale of √d_head and an ε of 1e-5 in LayerNorm are taken"
+ASSUMED = (
+    "the files hold no HookedTransformerConfig: an attention scale of √d_head and an ε of 1e-5 in LayerNorm are taken"
+)
 FIELDS = {"act_fn": "act_fn", "attention": "attention_dir"}
 """Names of fields of TransformerSpec, each with its name in a HookedTransformerConfig."""
 
 
-def recognise_folder(path: Path) -> list[Contents] | None:
-    """Contents of a folder of files whose names end in their step; None if it has no such files."""
-    series: dict[tuple[str, str], dict[int, Path]] = {}
-    for file in sorted(path.iterdir()):
-        if found := STEP_FILE.fullmatch(file.name):
-            series.setdefault((found[1], found[3]), {})[int(found[2])] = file
-    if len(series) > 1:  # such as model_0.pt beside optimizer_0.pt
-        series = {
-            name: files for name, files in series.items() if axes_of_W_O(unwrapped(load(next(iter(files.values())))))
-        }
-    if not series:
-        return None
-    if len(series) > 1:
-        names = " and ".join(f"{before}STEP.{suffix}" for before, suffix in sorted(series)[:2])
-        raise CheckpointError(f"{path} has several series of models, {names}; keep one of them")
-    files = dict(sorted(next(iter(series.values())).items()))
-    contents = Contents(path.name, f"{LAYOUT}, a folder of state dicts", list(files.values()))
-    for step, file in files.items():
-        found = load(file)
-        contents.add_state(step, file, found)
-        if axes_of_W_O(unwrapped(found)):  # other networks have no HookedTransformerConfig
-            add_config(contents, file, found)
-    return [contents]
-
-
 def recognise(path: Path, found: Any) -> list[Contents] | None:
-    """Contents of a single file with a HookedTransformer, given loaded; None for another file."""
-    if not isinstance(found, dict):
+    """Contents of the grokking demo's file, given loaded; None for another file."""
+    if not isinstance(found, dict) or not {"checkpoints", "checkpoint_epochs"} <= found.keys():
         return None
-    contents = Contents(path.stem, LAYOUT, [path])
-    if "checkpoints" in found and "checkpoint_epochs" in found:
-        contents.layout = f"{LAYOUT}, the grokking demo's file"
-        add_demo(contents, path, found)
-        return [contents]
-    inside = unwrapped(found)
-    if not (isinstance(inside, dict) and any(str(name).startswith(("blocks.", "embed.")) for name in inside)):
-        return None
-    numbered = STEP_FILE.fullmatch(path.name)
-    contents.add_state(int(numbered[2]) if numbered else 0, path, inside)
-    told = f"step {numbered[2]} is taken from its name" if numbered else "step 0 stands for that"
-    contents.notes.append(f"the file does not say after how many updates its weights are; {told}")
-    add_config(contents, path, found)
+    contents = Contents(path.stem, f"{LAYOUT}, the grokking demo's file", [path])
+    add_demo(contents, path, found)
     return [contents]
 
 
@@ -88,15 +53,16 @@ def add_demo(contents: Contents, path: Path, found: dict[str, Any]) -> None:
         raise CheckpointError(f"{path} has checkpoints and checkpoint_epochs of different lengths")
     for epoch, state in zip(epochs, states, strict=True):
         contents.add_state(whole_number(path, "checkpoint epoch", epoch) + 1, path, state)
-    if "train_losses" in found:
-        contents.add_losses(path, "train_loss", found["train_losses"])
-    if "test_losses" in found:
-        contents.add_losses(path, "test_loss", found["test_losses"], first=1)
-    if "model" in found and "train_losses" in found:
+    others = ["model", "checkpoints", "checkpoint_epochs", "config", "train_indices", "test_indices"]
+    used = take_curves(contents, path, found, later=["test_loss", "test_accuracy"], ignoring=others)
+    if "model" in found and isinstance(found.get("train_losses"), list):
         contents.add_state(len(found["train_losses"]), path, found["model"])
+        used.add("model")
     if "train_indices" in found:
         contents.train_index = indices(path, found["train_indices"])
-    add_config(contents, path, found)
+        used |= {"train_indices", "test_indices"}
+    used |= add_config(contents, path, found)
+    leave_rest(contents, path, found, used | {"checkpoints", "checkpoint_epochs"})
 
 
 def indices(path: Path, index: Any) -> Int[np.ndarray, " n"]:
@@ -109,22 +75,22 @@ def indices(path: Path, index: Any) -> Int[np.ndarray, " n"]:
     return found
 
 
-def add_config(contents: Contents, path: Path, found: Any) -> None:
-    """Add a HookedTransformerConfig, or its fields as a dictionary, if the file has one.
+def add_config(contents: Contents, path: Path, found: Any) -> set[str]:
+    """Add a HookedTransformerConfig, or its fields as a dictionary, if the file has one; returns the name of its entry.
 
     Raises:
         CheckpointError: it describes a model that interp's transformer cannot be.
     """
-    config = found.get("config", found.get("cfg")) if isinstance(found, dict) else None
+    name = next((name for name in ("config", "cfg") if isinstance(found, dict) and name in found), "")
+    config = found[name] if name else None
     config = vars(config) if isinstance(config, Settings) else config
     if not isinstance(config, dict) or "act_fn" not in config:
-        if ASSUMED not in contents.notes:
-            contents.notes.append(ASSUMED)
-        return
-    for name, value in NOTHING_ELSE.items():
-        given = config.get(name, value)
-        if given != value and not (name == "n_key_value_heads" and given == config.get("n_heads")):
-            raise CheckpointError(f"{path} has a model with {name} {reprlib.repr(given)}; interp's has {value!r}")
+        contents.tell(ASSUMED)
+        return set()
+    for field, value in NOTHING_ELSE.items():
+        given = config.get(field, value)
+        if given != value and not (field == "n_key_value_heads" and given == config.get("n_heads")):
+            raise CheckpointError(f"{path} has a model with {field} {reprlib.repr(given)}; interp's has {value!r}")
     scale, d_head = config.get("attn_scale"), config.get("d_head")
     if (
         isinstance(scale, float)
@@ -139,3 +105,4 @@ def add_config(contents: Contents, path: Path, found: Any) -> None:
     contents.model["attn_only"] = config.get("attn_only") is True
     contents.model["normalization"] = "none" if normalization is None else str(normalization)
     contents.model |= {ours: str(config[theirs]) for ours, theirs in FIELDS.items() if theirs in config}
+    return {name}

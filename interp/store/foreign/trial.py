@@ -16,7 +16,7 @@ from interp.models import Family, MlpSpec, TransformerSpec
 from interp.models.network import over
 from interp.store.foreign.numbering import in_each_numbering
 from interp.store.tensors import Tensors
-from interp.tasks import GroupTask, ModularTask, UnknownTask
+from interp.tasks import GROUP_OPERATIONS, OPERATIONS, GroupTask, ModularTask, UnknownTask
 
 RIGHT = 0.9
 """Least accuracy on the whole table of a network that counts as having learned an operation."""
@@ -101,6 +101,8 @@ def group_tasks_of(shape: UnknownTask, told: Mapping[str, Any]) -> list[GroupTas
 
 def values(task: type[ModularTask | GroupTask], field: str) -> tuple[str, ...]:
     """Possible values of a field of a task."""
+    if field == "operation":
+        return tuple(OPERATIONS if task is ModularTask else GROUP_OPERATIONS)
     return get_args(task.model_fields[field].annotation)
 
 

@@ -10,7 +10,8 @@ import reprlib
 from pathlib import Path
 from typing import Any
 
-from interp.store.files import CheckpointError, read_json
+from interp.store.files import CheckpointError
+from interp.store.foreign.asked import Asked
 from interp.store.foreign.contents import Contents, whole_number
 from interp.store.foreign.nanda import NO_MORE, plain
 from interp.store.foreign.pickles import load
@@ -24,11 +25,14 @@ ACTIVATIONS = {"ReLU": "relu", "GeLU": "gelu"}
 REMEDY = "get the pair of files again from where it came"
 
 
-def recognise(path: Path) -> list[Contents] | None:
+def recognise(path: Path, asked: Asked) -> list[Contents] | None:
     """Contents of the runs in a folder, or of the run of either file of a pair; None if there are none."""
     if path.is_dir():
-        configs = sorted(file for file in path.iterdir() if CONFIG_FILE.fullmatch(file.name))
-        return [pair(config) for config in configs] or None
+        found = []
+        for config in sorted(file for file in path.iterdir() if CONFIG_FILE.fullmatch(file.name)):
+            with asked.costs_itself(config):
+                found.append(pair(config))
+        return found or None
     if CONFIG_FILE.fullmatch(path.name):
         return [pair(path)]
     partner = path.with_name(path.name.replace("model_", "config_", 1)).with_suffix(".json")
@@ -37,7 +41,7 @@ def recognise(path: Path) -> list[Contents] | None:
 
 def pair(path: Path) -> Contents:
     """Contents of a run, from its configuration and its weights."""
-    config = read_json(path, 1 << 16, REMEDY)
+    config = load(path)
     found = CONFIG_FILE.fullmatch(path.name)
     if found is None or not isinstance(config, dict):
         raise CheckpointError(f"{path} is no configuration of {LAYOUT}: it holds no object; {REMEDY}")

@@ -1,12 +1,17 @@
 """Files from elsewhere: nothing in them is run, no memory is given on their word, every refusal names the file."""
 
+import argparse
+import collections
+import functools
 import io
+import operator
 import os
 import pickle
 import resource
 import time
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -18,6 +23,7 @@ from interp.models.network import initial_weights
 from interp.store import CheckpointError
 from interp.store.foreign.convert import convert
 from interp.store.foreign.pickles import load
+from interp.store.foreign.stand_ins import Settings
 
 
 class Runs:
@@ -53,6 +59,44 @@ def test_code_in_a_pickle_is_not_run(tmp_path, wrap, zipped):
     with pytest.raises(CheckpointError):
         convert(plain, tmp_path / "x")
     assert not ran.exists()
+
+
+class Calls:
+    """A pickle of this calls a harmless function when it is opened, by a name that is near to one that has a stand-in."""
+
+    def __init__(self, function, *words):
+        self.call = (function, words)
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (Calls(getattr, "a", "upper"), "getattr"),
+        (Calls(eval, "1 + 1"), "eval"),
+        (Calls(np.zeros, 3), "zeros"),
+        (Calls(np.frombuffer, b"12345678"), "frombuffer"),
+        (Calls(functools.partial, len), "partial"),
+        (Calls(operator.attrgetter, "a"), "attrgetter"),
+        (Calls(object), "object"),
+    ],
+)
+def test_a_stand_in_for_one_name_opens_no_other(tmp_path, call, name):
+    state = {"blocks.0.attn.W_O": torch.zeros(1, 1, 1)}
+    torch.save({"model": state, "history": collections.defaultdict(list, a=[call])}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=rf"a\.pt holds \S*{name}\S*, an object that opening would have to run"):
+        convert(tmp_path / "a.pt", tmp_path / "x")
+
+
+def test_settings_have_fields_and_never_another_class(tmp_path):
+    names = argparse.Namespace(lr=0.1)
+    vars(names).update({"__class__": 3, "__dict__": 4, "__setstate__": 5})
+    torch.save({"args": names}, tmp_path / "a.pt")
+    found = load(tmp_path / "a.pt")["args"]
+    assert type(found) is Settings
+    assert vars(found)["lr"] == 0.1
 
 
 def test_a_whole_saved_model_says_what_to_save_instead(learned, tmp_path):

@@ -55,10 +55,10 @@ def test_one_state_dict(model, learned, tmp_path, suffix):
 
 
 def test_a_file_of_a_step_alone_has_the_step_that_it_has_in_its_folder(model, tmp_path):
-    torch.save(model.state_dict(), tmp_path / "model_900.pt")
-    (run,) = convert(tmp_path / "model_900.pt", tmp_path / "x")
+    torch.save(model.state_dict(), tmp_path / "model_step900.pt")
+    (run,) = convert(tmp_path / "model_step900.pt", tmp_path / "x")
     assert run.steps == (900,)
-    assert any("step 900 is taken from its name" in note for note in origin(run).notes)
+    assert "step 900 of model_step900.pt is taken from its name" in origin(run).notes
 
 
 def test_the_demo_s_file(model, learned, tmp_path):
@@ -91,7 +91,9 @@ def test_the_demo_s_file(model, learned, tmp_path):
     assert found.cfg.act_fn == "relu"
 
 
-@pytest.mark.parametrize("name", ["model_{}.pt", "{}.pth", "checkpoint-epoch7_{}.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["model_step{}.pt", "{}.pth", "checkpoint-epoch7_step{}.safetensors", "iter{}_loss0.5.ckpt"]
+)
 def test_a_folder_of_steps(model, learned, tmp_path, name):
     folder = tmp_path / "saved"
     folder.mkdir()
@@ -105,16 +107,18 @@ def test_a_folder_of_steps(model, learned, tmp_path, name):
     assert_same(run, learned)
 
 
-def test_two_series_of_models_are_named_and_optimisers_beside_one_are_passed_over(learned, tmp_path):
+def test_two_series_of_models_are_two_runs_and_optimisers_beside_them_are_named(learned, tmp_path):
     folder = tmp_path / "saved"
     folder.mkdir()
     for step in (3, 7):
-        torch.save(dict(learned.first.model.state_dict()), folder / f"model_{step}.pt")
-        torch.save({"state": {}, "param_groups": []}, folder / f"optimizer_{step}.pt")
-    assert convert(folder, tmp_path / "x")[0].steps == (3, 7)
-    torch.save(dict(learned.first.model.state_dict()), folder / "other_3.pt")
-    with pytest.raises(CheckpointError, match=r"several series of models, model_STEP\.pt and other_STEP\.pt"):
-        convert(folder, tmp_path / "y")
+        torch.save(dict(learned.first.model.state_dict()), folder / f"model_step{step}.pt")
+        torch.save({"state": {}, "param_groups": []}, folder / f"optimizer_step{step}.pt")
+    (run,) = convert(folder, tmp_path / "x")
+    assert run.steps == (3, 7)
+    assert "saved also has optimizer_step3.pt and optimizer_step7.pt, not taken in" in origin(run).notes
+    torch.save(dict(learned.first.model.state_dict()), folder / "other_step3.pt")
+    runs = convert(folder, tmp_path / "y")
+    assert [(run.path.name, run.steps) for run in runs] == [("model", (3, 7)), ("other", (3,))]
 
 
 @pytest.mark.parametrize(
@@ -211,9 +215,9 @@ def test_a_model_of_attention_alone_comes_back(told, tmp_path):
 
     spec = TransformerSpec(attn_only=True, n_layers=2, n_heads=2, d_model=12, d_head=5)
     model = build(spec, Shape.of_tokens(5, 9, 4), seed=3)
-    known = {} if "config" in told else {"model": {"normalization": "none", "attention": "causal"}}
+    known: dict[str, Any] = {} if "config" in told else {"normalization": "none", "attention": "causal"}
     torch.save({"model": model.state_dict(), **({"config": model.cfg} if "config" in told else {})}, tmp_path / "a.pth")
-    (run,) = convert(tmp_path / "a.pth", tmp_path / "x", overwrite=False, **known)
+    (run,) = convert(tmp_path / "a.pth", tmp_path / "x", model=known)
     assert run.config.model == spec
     tokens = torch.randint(9, (7, 5), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
