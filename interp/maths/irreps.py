@@ -274,12 +274,16 @@ CONTENTS = ("a", "b", "ab", "a⊗b")
 """Kinds of functions of a pair (a, b) that one irrep gives: entries of ρ(a), ρ(b), ρ(ab) or ρ(a)⊗ρ(b); the last has the third."""
 
 
-def product_sums(values: Float[Tensor, "... n n d"], table: Int[np.ndarray, "n n"]) -> Float[Tensor, "... n d"]:
-    """Sum of the values over the n pairs (a, b) with a·b = z, for every z, in float64."""
+def product_sums(
+    values: Float[Tensor, "... a n d"], table: Int[np.ndarray, "n n"], first: int = 0
+) -> Float[Tensor, "... n d"]:
+    """Sum of the values over the n pairs (a, b) with a·b = z, for every z, in float64. With some a alone, those from `first` on,
+    the sum over their pairs.
+    """
     b_of = torch.from_numpy(table[groups.inverses(table)])  # [a, z]: a⁻¹·z
     sums = torch.zeros(*values.shape[:-3], *values.shape[-2:], dtype=torch.float64)
-    for of_a, b in zip(values.unbind(dim=-3), b_of, strict=True):  # one a at a time, without a copy of all
-        sums += of_a.index_select(-2, b)
+    for a, of_a in enumerate(values.unbind(dim=-3), start=first):  # one at a time, without a copy of all
+        sums += of_a.index_select(-2, b_of[a])
     return sums
 
 
@@ -317,17 +321,37 @@ def logit_similarity(cube: Float[Tensor, "... n n n"], irreps: Irreps) -> Float[
     Chughtai et al. (2023), section 4.1; they call irreps above 0.005 key. Characters of different irreps are orthogonal: the
     sum of squares is the share of the logits' variance that all characters explain. NaN for constant logits.
     """
-    table, n = irreps.table, cube.shape[-1]
-    of_answer = product_sums(cube, table)
-    z = torch.arange(n)
-    c_of = torch.from_numpy(table[groups.inverses(table)])  # [g, z]: the c with z·c⁻¹ = g is g⁻¹·z
-    # The mean over c needs no taking away here: every character but the trivial one has mean 0 over it.
-    of_g = of_answer[..., z, c_of].sum(dim=-1)
-    dots = einsum(of_g, irreps.characters[1:], "... g, irrep g -> ... irrep")
-    size = torch.zeros(cube.shape[:-3], dtype=torch.float64)
-    for of_a in cube.unbind(dim=-3):
-        size += (of_a.double() - of_a.double().mean(dim=-1, keepdim=True)).square().sum(dim=(-2, -1))
-    return dots / (size.sqrt()[..., None] * n * irreps.characters[1:].norm(dim=-1))
+    sums = LogitSums(irreps)
+    sums.add(cube)
+    return sums.similarity()
+
+
+class LogitSums:
+    """What `logit_similarity` needs of logits [a, b, c], added up over some a after the others, so that not all must be there."""
+
+    def __init__(self, irreps: Irreps):
+        self.irreps, self.first = irreps, 0
+        self.of_answer: Tensor | float = 0.0
+        self.size: Tensor | float = 0.0
+
+    def add(self, cube: Float[Tensor, "... a n n"]) -> None:
+        """Add the logits of the next a, in order."""
+        self.of_answer = self.of_answer + product_sums(cube, self.irreps.table, self.first)
+        for of_a in cube.unbind(dim=-3):
+            centred = of_a.double() - of_a.double().mean(dim=-1, keepdim=True)
+            self.size = self.size + centred.square().sum(dim=(-2, -1))
+        self.first += cube.shape[-3]
+
+    def similarity(self) -> Float[Tensor, "... nontrivial"]:
+        """The cosines, as `logit_similarity` gives them."""
+        table, n = self.irreps.table, len(self.irreps.table)
+        assert isinstance(self.of_answer, Tensor) and isinstance(self.size, Tensor) and self.first == n
+        characters, z = self.irreps.characters[1:], torch.arange(n)
+        c_of = torch.from_numpy(table[groups.inverses(table)])  # [g, z]: the c with z·c⁻¹ = g is g⁻¹·z
+        # The mean over c needs no taking away here: every character but the trivial one has mean 0 over it.
+        of_g = self.of_answer[..., z, c_of].sum(dim=-1)
+        dots = einsum(of_g, characters, "... g, irrep g -> ... irrep")
+        return dots / (self.size.sqrt()[..., None] * n * characters.norm(dim=-1))
 
 
 # Cosets

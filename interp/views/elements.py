@@ -14,6 +14,9 @@ from interp.tasks import Composition
 from interp.views.prompts import Prompts
 from interp.views.residues import Spectrum
 
+AT_ONCE = 1 << 23
+"""Most outputs, over pairs and answers, that are computed at a time; bounds memory for large groups."""
+
 
 @dataclass(frozen=True)
 class Elements(Spectrum):
@@ -80,7 +83,12 @@ class Elements(Spectrum):
     @once
     def prompts(self) -> Prompts:
         """The network over all pairs, in lexicographic order of the elements."""
-        return Prompts(self.run, torch.from_numpy(self.run.task.table().inputs[self.composition.rows]))
+        return Prompts(self.run, torch.from_numpy(self.run.task.table().inputs[self.composition.rows]), self.part)
+
+    @property
+    def part(self) -> int:
+        """Pairs that are computed at a time: those of some first operands, with all second ones."""
+        return self.n * max(1, min(self.n, AT_ONCE // (self.n * self.run.task.shape.outputs.n)))
 
     def by_pair(self, values: Float[Tensor, "pair width"]) -> Float[Tensor, "n n width"]:
         """A function of the pairs by a, then b."""

@@ -44,6 +44,15 @@ class Prompts:
         size = self.part or len(self)
         yield from zip((part(weights) for part in self.parts), *(each.split(size) for each in beside), strict=True)
 
+    def caches(
+        self, weights: Weights, names: Callable[[str], bool]
+    ) -> Iterator[tuple[slice, dict[str, Float[Tensor, "part ..."]]]]:
+        """Activations of each part where answers are read, by hook name, with the rows of the inputs that the part has."""
+        begin = 0
+        for part, some in zip(self.parts, self.inputs.split(self.part or len(self)), strict=True):
+            yield slice(begin, begin + len(some)), part.cache(weights, names)
+            begin += len(some)
+
     def cache(self, weights: Weights, names: Callable[[str], bool]) -> dict[str, Float[Tensor, "n ..."]]:
         """Activations of all of them where answers are read, by hook name."""
         return self.forward.cache(weights, names)

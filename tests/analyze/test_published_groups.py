@@ -7,17 +7,22 @@ import torch
 from helpers import needs_published, published
 
 from interp import analyze
-from interp.maths import irreps
+from interp.maths import groups, irreps
 from interp.maths.losses import cross_entropy
 from interp.models.network import over
 from interp.store.foreign.convert import convert
 
 pytestmark = needs_published
 
+SIGNED = next(
+    name for name in irreps.real_irreps(groups.symmetric(5), "S5").names if {*name.split("⊗")} == {"sign", "standard"}
+)
+"""Name of sign ⊗ standard."""
+
 IRREPS = {
     "sign": "sign",
     "standard": "standard",
-    "standard_sign": "standard⊗sign",
+    "standard_sign": SIGNED,
     "s5_5d_a": "5d_b",
     "s5_5d_b": "5d_a",
     "s5_6d": "6d",

@@ -1,11 +1,13 @@
 """Composition in a group: which irreducible representations does the network use, and which cosets does it tell apart?"""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import torch
 import xarray as xr
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
@@ -20,6 +22,9 @@ from interp.models.network import Tail, Weights
 from interp.store.tensors import Tensors
 from interp.views.elements import Elements
 from interp.views.walk import beforehand, needs_memory, over_checkpoints
+
+Caches = Iterable[tuple[slice, dict[str, Tensor]]]
+"""Activations of one part of the pairs after the other by hook name, with the rows that each part has."""
 
 MATRICES = {"W_E": "W_E", "W_U": "W_U", "W_L": "W_L = W_out·W_U"}
 """Matrices whose rows are elements of the group, by name, with what they are in titles."""
@@ -129,8 +134,8 @@ class Network:
 
         def above() -> Bool[Tensor, " nontrivial"]:
             """The others whose similarity is above the threshold."""
-            logits = self.seen.prompts.outputs(self.seen.settled.final.weights)
-            return self.similarity(logits) > self.options.key_above
+            caches = self.seen.prompts.caches(self.seen.settled.final.weights, self.logits.__eq__)
+            return self.similarity(cache[self.logits] for _, cache in caches) > self.options.key_above
 
         return torch.cat([torch.tensor([False]), beforehand(above)])
 
@@ -143,12 +148,17 @@ class Network:
 
     @property
     def bytes(self) -> int:
-        """Bytes that it takes at work: the network over all pairs, its logits' loss, a part of the neurons, and the cosets."""
+        """Bytes that it takes at work: the network over a part of the pairs, the loss of its logits, the neurons of all pairs
+        with the transforms of some, and the cosets."""
         seen, pairs = self.seen, self.seen.n**2
-        loss = (4 + 3 * 8) * len(self.outputs) * pairs  # logits in float32, and their loss in float64
+        loss = (4 + 3 * 8) * len(self.outputs) * min(pairs, seen.part)  # logits in float32, and their loss in float64
+        neurons = 4 * pairs * seen.neurons.width * (seen.part < pairs)  # in one part they are the network's
         part = 8 * 4 * min(pairs * seen.neurons.width, irreps.NEURONS + pairs)
         cosets = 8 * 4 * self.cosets.labels.numel() * self.components
-        needed = seen.prompts.bytes + loss + max(part, cosets)
+        if seen.part >= pairs:
+            needed = seen.prompts.bytes + loss + max(part, cosets)
+        else:  # the sum that reaches the answers, in its parts, is as wide as those where there is no residual stream
+            return 2 * (seen.prompts.bytes + neurons + max(2 * loss, part, cosets))  # S6 took 1.7 times the sum
         return 5 * needed // 4  # freed memory is kept, and not all of it fits what is next
 
     def of_stack(self, weights: Tensors) -> dict[str, Tensor]:
@@ -160,10 +170,14 @@ class Network:
     def of_one(self, weights: Weights) -> dict[str, Tensor]:
         """Everything that is measured of one checkpoint."""
         seen, tail = self.seen, self.seen.tail(weights, self.outputs).unfolded
-        logits, posts = seen.known_roles.logits, seen.neurons.name
-        cache = seen.prompts.cache(weights, {*tail.hooks, posts, logits}.__contains__)
-        hidden = irreps.content_shares(seen.by_pair(cache[posts]), self.irreps)
-        similarity = self.similarity(cache[logits])
+        caches = seen.prompts.caches(weights, {*tail.hooks, seen.neurons.name, self.logits}.__contains__)
+        if len(seen.prompts.parts) == 1:
+            kept = list(caches)  # computed once; of several parts, each again for the losses
+            post, similarity = kept[0][1][seen.neurons.name], self.similarity([kept[0][1][self.logits]])
+        else:
+            kept, post = None, torch.empty(seen.n**2, seen.neurons.width)
+            similarity = self.similarity(self.filling(post, caches))
+        hidden = irreps.content_shares(seen.by_pair(post), self.irreps)
         matrices = [seen.embedding(weights), seen.unembedding(weights), seen.readout(weights)]
         components, shares = zip(*(principal_components(matrix, self.components) for matrix in matrices), strict=True)
         return {
@@ -172,18 +186,30 @@ class Network:
             "hidden_residual": irreps.residual_share(hidden),
             "similarity": similarity,
             "logit_fve": similarity.square().sum(),
-            **self.losses(tail, cache[posts], tail.beside(cache)),
+            **self.losses(tail, post, kept or seen.prompts.caches(weights, set(tail.hooks).__contains__)),
             "coset_r2": torch.stack([self.cosets.r2(points) for points in components]),
             "component_share": torch.stack(shares),
         }
 
-    def similarity(self, logits: Float[Tensor, "pair answer"]) -> Float[Tensor, " irrep"]:
-        """Cosine of the logits of the elements with every character but the trivial one."""
-        return irreps.logit_similarity(self.seen.by_pair(logits[:, self.seen.values]), self.irreps)
+    @property
+    def logits(self) -> str:
+        """Name of the hook of the outputs."""
+        return self.seen.known_roles.logits
 
-    def losses(
-        self, tail: Tail, post: Float[Tensor, "pair neuron"], beside: Float[Tensor, "pair width"]
-    ) -> dict[str, Float[Tensor, ""]]:
+    def filling(self, post: Float[Tensor, "pair neuron"], caches: Caches) -> Iterator[Float[Tensor, "part answer"]]:
+        """The outputs of each part, whose neurons are written into `post`."""
+        for rows, cache in caches:
+            post[rows] = cache[self.seen.neurons.name]
+            yield cache[self.logits]
+
+    def similarity(self, parts: Iterable[Float[Tensor, "part answer"]]) -> Float[Tensor, " irrep"]:
+        """Cosine of the logits of the elements with every character but the trivial one, from the outputs of each part."""
+        sums = irreps.LogitSums(self.irreps)
+        for outputs in parts:
+            sums.add(outputs[:, self.seen.values].unflatten(0, (-1, self.seen.n)))
+        return sums.similarity()
+
+    def losses(self, tail: Tail, post: Float[Tensor, "pair neuron"], caches: Caches) -> dict[str, Float[Tensor, ""]]:
         """Excluded and restricted loss: without ρ(a·b) of the key irreps in the neurons, and with nothing else but the mean.
 
         Of the whole network, and of the neurons alone, where the logits are linear in them.
@@ -193,18 +219,39 @@ class Network:
         # A function of a·b has n values: projection and W_out act on those, not on all n² pairs.
         of_key = (self.irreps.projection(self.key) @ by_product).float()
         written, mean = of_key @ tail.written, post.mean(dim=0) @ tail.written
-        key = written[seen.products]
-        without = (beside + post @ tail.written - key)[seen.trained]
-        found = {
-            "hidden_excluded_loss": seen.loss(tail.answer(without), seen.targets[seen.trained]),
-            "hidden_restricted_loss": seen.loss(tail.answer(beside + mean + key), seen.targets),
-        }
+        excluded, restricted, *alone = (MeanLoss(seen) for _ in range(4))
+        for rows, cache in caches:
+            beside, key, trained = tail.beside(cache), written[seen.products[rows]], seen.trained[rows]
+            without = (beside + post[rows] @ tail.written - key)[trained]
+            excluded.add(tail.answer(without), seen.targets[rows][trained])
+            restricted.add(tail.answer(beside + mean + key), seen.targets[rows])
+            if seen.known_roles.linear:
+                key = (of_key @ tail.readout)[seen.products[rows]]
+                alone[0].add((post[rows] @ tail.readout - key)[trained], seen.targets[rows][trained])
+                alone[1].add(key, seen.targets[rows])
+        found = {"hidden_excluded_loss": excluded.mean, "hidden_restricted_loss": restricted.mean}
         if seen.known_roles.linear:
-            key = (of_key @ tail.readout)[seen.products]
-            without = (post @ tail.readout - key)[seen.trained]
-            found["neurons_alone_excluded_loss"] = seen.loss(without, seen.targets[seen.trained])
-            found["neurons_alone_restricted_loss"] = seen.loss(key, seen.targets)
+            found["neurons_alone_excluded_loss"], found["neurons_alone_restricted_loss"] = (each.mean for each in alone)
         return found
+
+
+class MeanLoss:
+    """The mean loss over pairs, added up over one part of them after the other."""
+
+    def __init__(self, seen: Elements):
+        self.seen, self.parts = seen, []
+
+    def add(self, outputs: Float[Tensor, "pair answer"], targets: Int[Tensor, " pair"]) -> None:
+        """Add the loss of some pairs."""
+        if len(targets):
+            self.parts.append((self.seen.loss(outputs, targets), len(targets)))
+
+    @property
+    def mean(self) -> Float[Tensor, ""]:
+        """The mean over all pairs that were added."""
+        (first, _), *others = self.parts
+        count = sum(n for _, n in self.parts)
+        return torch.stack([loss * (n / count) for loss, n in self.parts]).sum() if others else first
 
 
 def draw(found: xr.Dataset) -> go.Figure:

@@ -219,16 +219,16 @@ def transformer(path: Path, state: State, model: dict[str, Any]) -> tuple[Tensor
     """
     found = parts(path, state)
     d, heads = found.W_E.shape[1], model.get("n_heads")
+    if len(found.norms) not in (0, 3):
+        raise CheckpointError(
+            f"{path} has {len(found.norms)} LayerNorms ({', '.join(found.norms):.100}); interp's transformer has none, or one "
+            "each before attention, MLP and unembedding, and not after them as nn.TransformerEncoderLayer without norm_first"
+        )
     if heads is None or d % heads:
         divisors = ", ".join(str(n) for n in range(1, d + 1) if d % n == 0)
         raise CheckpointError(
             f"{path} has an nn.MultiheadAttention, whose shapes do not tell its number of heads; give it by --model.n-heads, one "
             f"of {divisors:.80}"
-        )
-    if len(found.norms) not in (0, 3):
-        raise CheckpointError(
-            f"{path} has {len(found.norms)} LayerNorms ({', '.join(found.norms):.100}); interp's transformer has none, or one "
-            "each before attention, MLP and unembedding, and not after them as nn.TransformerEncoderLayer without norm_first"
         )
     weights = {
         "embed.W_E": found.W_E, "pos_embed.W_pos": found.W_pos, **attention(state, found.before, d, heads),
