@@ -1,9 +1,11 @@
-"""Does the transition from memorising to understanding free dimensions, and when, against test accuracy?
+"""Does the transition from memorising to understanding free dimensions, beyond what weight decay does where nothing can be
+understood?
 
-    python analyses/superposition_across_grokking/study.py            # x + y mod 53, 59 and 97, three decays each, 3 or 4 seeds
-    python analyses/superposition_across_grokking/study.py --small    # the quick preset with and without decay, two seeds
+    python analyses/superposition_across_grokking/study.py            # x + y mod 53 and 97 and null twins, five seeds each
+    python analyses/superposition_across_grokking/study.py --small    # the quick preset and its twin, two seeds
 
-The superposition ratio of embedding, neurons and output weights at every checkpoint, time counted in steps of generalisation.
+The superposition ratio of embedding, neurons and output weights at every checkpoint, beside the same recipe and seeds on wrong
+labels and on random answers, and beside random orthogonal bases of the same embedding.
 """
 
 import math
@@ -14,22 +16,28 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+import torch
 import xarray as xr
 
 import interp
 from interp import figures
 from interp.config import RunConfig
 from interp.maths import phases
+from interp.maths.superposition import dimension_shares, exp_entropy, feature_shares
 from interp.store import Run
 from interp.study import script, spread
 from interp.train.null import Null
+from interp.views.directions import FeatureDirections
 
 DECAY = "train.weight_decay"
 SEEDS = 5
-SHOWN = (53, 2.0)
-"""The cell that is drawn whole, with its seeds' twins without decay beside it: p and decay of the `quick` preset."""
+BASES = 8
+"""Random orthogonal bases that are averaged."""
+SHOWN = 2.0
+"""Decay of the cell that is drawn whole, that of the `quick` preset."""
+WAVES = ("ratio", "W_E waves")
 CURVES = {
-    "ratio, W_E waves": ("ratio", "W_E waves"),
+    "ratio, W_E waves": WAVES,
     "ratio, W_E tokens": ("ratio", "W_E tokens"),
     "ratio, neuron waves": ("ratio", "neuron waves"),
     "ratio, W_L waves": ("ratio", "W_L waves"),
@@ -37,12 +45,10 @@ CURVES = {
     "dimensions used, W_E": ("dimensions_used", "W_E waves"),
 }
 """What is followed, by name: a variable of the analysis `superposition`, of which kind of feature."""
-STEPS = ("memorised", "generalised", "accuracy_half_way", "top", "half_way_down")
+STEPS = ("memorised", "generalised", "accuracy_half_way", "leaves_labels", "leaves_answers")
 """Columns that are steps."""
-LASTING = 0.95
-"""Share of its top below which a curve has fallen at its end: a curve that rises to a plateau ends a per cent below its top."""
-TIMES = np.linspace(0, 1.6, 161)
-"""Where curves of several seeds are read off: step ÷ that of generalisation."""
+
+SUM = "x + y"
 
 
 class Cell(NamedTuple):
@@ -50,10 +56,11 @@ class Cell(NamedTuple):
 
     p: int
     decay: float
+    kind: str
 
     def __str__(self) -> str:
         """In a title."""
-        return f"x + y mod {self.p}, decay {self.decay:g}"
+        return f"{self.kind} mod {self.p}, decay {self.decay:g}"
 
 
 KINDS: dict[str, Null | None] = {"x + y": None, "wrong labels": "labels", "random answers": "answers"}
@@ -88,15 +95,26 @@ def of_kind(config: RunConfig, kind: str) -> RunConfig:
     return config if null is None else interp.null_twin(config, null)
 
 
+Found = Mapping[tuple[Cell, int], xr.Dataset]
+
+
 def report(runs: Mapping[str, Run]) -> script.Report:
-    """Every curve's heights and steps by cell, and the curves themselves over time in steps of generalisation."""
+    """Every curve at its moments, what of it the null twins do alike, when it leaves them, and what any basis would show."""
     found = {key_of(run): interp.measure(run, "superposition") for run in runs.values()}
     logged = {key_of(run): interp.measure(run, "curves") for run in runs.values()}
-    rows = [row for key in found for row in rows_of(key, found[key], logged[key])]
+    bases = {key_of(run): in_random_bases(run) for run in runs.values()}
+    rows = [row for key in found if key[0].kind == SUM for row in rows_of(key, found, logged)]
     table = pd.DataFrame(rows)
-    cells = spread(table.drop(columns="seed"), by=["p", "decay", "curve"], steps=STEPS)
+    by = ["p", "decay", "curve"]
+    cells = spread(table.drop(columns="seed"), by=by, steps=STEPS)
+    medians = table.drop(columns=["seed", *STEPS]).groupby(by, sort=False).median()
     return script.Report(
-        {"summary": summary(table), "spread": cells, "runs": table.set_index(["p", "decay", "seed", "curve"])},
+        {
+            "summary": medians.assign(seeds=table.groupby(by, sort=False).size()),
+            "spread": cells,
+            "runs": table.set_index([*by, "seed"]),
+            "bases": pd.DataFrame([row for key in found for row in basis_rows(key, found, bases)]),
+        },
         {"superposition": draw(found, logged), "cells": draw_cells(found)},
     )
 
@@ -104,190 +122,200 @@ def report(runs: Mapping[str, Run]) -> script.Report:
 def key_of(run: Run) -> tuple[Cell, int]:
     """Its cell and seed."""
     config = run.config.model_dump()
-    return Cell(config["task"]["p"], config["train"]["weight_decay"]), run.config.seeds.model
+    null = "labels" if run.config.corruption else "answers" if config["task"]["operation"] == "random" else None
+    kind = next(name for name, each in KINDS.items() if each == null)
+    return Cell(config["task"]["p"], config["train"]["weight_decay"], kind), run.config.seeds.model
 
 
-def rows_of(key: tuple[Cell, int], found: xr.Dataset, logged: xr.Dataset) -> list[dict[str, Any]]:
-    """Of each curve its values at five moments, when it is highest, and when it is half-way down, beside test accuracy.
+def curve_of(found: xr.Dataset, curve: tuple[str, str]) -> pd.Series:
+    """A curve over steps."""
+    variable, features = curve
+    return found[variable].sel(features=features).to_series()
 
-    The top is the highest value after memorisation. Half-way down is lastingly half of the way from there to the last step, and
-    is known of a run that generalises and of a curve that ends below its top. `lead` is by how many steps that is before
-    the test accuracy is half-way from memorisation to its end. `hump` is the top over the larger of the ends, step 0 and the
-    last: 1 for a curve that does not rise and fall.
+
+def rows_of(key: tuple[Cell, int], found: Found, logged: Found) -> list[dict[str, Any]]:
+    """Of each curve of a run on the sum its values at the top of the ratio of W_E's waves, beside those of its null twins.
+
+    The top is the highest ratio after memorisation. `by_labels` and `by_answers` are the shares of the way from step 0 to
+    there that the twin of the same seed makes in as many steps. A curve leaves its twins at the step from which it is lastingly
+    below the lowest or above the highest of all seeds of that kind; `lead_…` is by how many steps that is before test accuracy
+    is half-way.
     """
-    (cell, seed), memorised, generalised = key, found.attrs["memorised"], found.attrs["generalised"]
-    arrives = not math.isnan(generalised)
-    accuracy = logged["test_accuracy"].to_series()
-    half = phases.half_way(accuracy.index.to_numpy(), accuracy.to_numpy(), memorised) if arrives else math.nan
-    rows = []
-    for name, (variable, features) in CURVES.items():
-        values = found[variable].sel(features=features).to_series()
-        steps, heights = values.index.to_numpy(), values.to_numpy()
-        later, above = phases.after(steps, heights, memorised)
-        top, highest = later[above.argmax()], above.max()
-        falls = arrives and above[-1] < LASTING * highest
-        down = phases.half_way(steps, heights, top) if falls else math.nan
-        random = float(found["ratio_of_random"].sel(features=features)[0])
-        rows.append(
-            {
-                **{"p": cell.p, "decay": cell.decay, "seed": seed, "curve": name},
-                **{"memorised": memorised, "generalised": generalised, "accuracy_half_way": half},
-                "random": random if variable == "ratio" else math.nan,
-                "at_start": heights[0],
-                "at_memorisation": above[0],
-                "at_generalisation": np.interp(generalised, steps, heights) if arrives else math.nan,
-                "at_end": heights[-1],
-                "top": top,
-                "highest": highest,
-                "hump": highest / max(heights[0], heights[-1]),
-                "top_over_generalised": top / generalised,
-                "accuracy_at_top": np.interp(top, accuracy.index, accuracy),
-                "half_way_down": down,
-                "lead": half - down,
-                "lead_over_generalised": (half - down) / generalised,
-                "end_over_generalised": steps[-1] / generalised,
-                "last_step": int(steps[-1]),
+    (cell, seed), here, accuracy = key, found[key], logged[key]["test_accuracy"].to_series()
+    memorised, generalised = here.attrs["memorised"], here.attrs["generalised"]
+    half = math.nan
+    if not math.isnan(generalised):
+        half = phases.half_way(accuracy.index.to_numpy(), accuracy.to_numpy(), memorised)
+    ratio = curve_of(here, WAVES).loc[memorised:]
+    top, rows = int(ratio.idxmax()), []
+    for name, which in CURVES.items():
+        values = curve_of(here, which)
+        row = {
+            **{"p": cell.p, "decay": cell.decay, "seed": seed, "curve": name},
+            **{"memorised": memorised, "generalised": generalised, "accuracy_half_way": half, "top": top},
+            "accuracy_at_top": float(np.interp(top, accuracy.index, accuracy)),
+            "at_start": values.iloc[0],
+            "at_top": values[top],
+            "at_end": values.iloc[-1],
+        }
+        for null in ("labels", "answers"):
+            kind = next(each for each, what in KINDS.items() if what == null)
+            twins = {
+                each: curve_of(other, which)
+                for (there, each), other in found.items()
+                if there == cell._replace(kind=kind)
             }
-        )
+            if seed not in twins:
+                row |= {f"{what}_{null}": math.nan for what in ("at_top", "at_end", "by", "leaves", "lead")}
+                continue
+            twin, leaves = twins[seed], leaves_band(values, list(twins.values()), memorised)
+            row |= {
+                f"at_top_{null}": twin[top],
+                f"at_end_{null}": twin.iloc[-1],
+                f"by_{null}": (twin[top] - values.iloc[0]) / (values[top] - values.iloc[0]),
+                f"leaves_{null}": leaves,
+                f"lead_{null}": half - leaves,
+            }
+        rows.append(row | {"last_step": int(values.index[-1])})
     return rows
 
 
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Medians over the seeds of each cell; steps of the runs that arrive, of which `generalise` says how many there are."""
-    cells = table.groupby(["p", "decay", "curve"], sort=False)
-    names = ["random", "at_start", "at_memorisation", "highest", "at_generalisation", "at_end", "hump"]
-    names += ["top_over_generalised", "accuracy_at_top", "lead", "lead_over_generalised"]
-    return pd.DataFrame({"seeds": cells.size(), "generalise": cells["generalised"].count(), **cells[names].median()})
+def leaves_band(values: pd.Series, others: list[pd.Series], begin: float) -> float:
+    """The step after `begin` from which a curve lies lastingly on one side of all others; NaN if it does not."""
+    beside = pd.concat(others, axis=1).loc[begin:]
+    mine = values.loc[begin:]
+    for outside in (mine < beside.min(axis=1), mine > beside.max(axis=1)):
+        inside = np.flatnonzero(~outside.to_numpy())
+        if not len(inside) or inside[-1] < len(mine) - 1:
+            return float(mine.index[inside[-1] + 1 if len(inside) else 0])
+    return math.nan
 
 
-Found = Mapping[tuple[Cell, int], xr.Dataset]
+def in_random_bases(run: Run) -> pd.Series:
+    """The ratio exp(H(s_Q) − H(λ)) of W_E's waves in random orthogonal bases Q of the same rows, by step: their mean.
+
+    λ, and so the dimensions used, is the same in every basis. What the waves show beyond it is about waves.
+    """
+    seen, ratios = FeatureDirections.of(run), {}
+    for checkpoint in run.checkpoints:
+        stack = {name: tensor[None] for name, tensor in checkpoint.weights.items()}
+        V = seen.directions(stack)["W_E waves"][0]
+        dimensions = exp_entropy(dimension_shares(V))
+        each = [exp_entropy(feature_shares(rotation(len(V), number) @ V)) / dimensions for number in range(BASES)]
+        ratios[checkpoint.step] = float(torch.stack(each).mean())
+    return pd.Series(ratios)
 
 
-def in_time(found: Found, cell: Cell, clock: Cell, variable: str, **where: Any) -> pd.DataFrame:
-    """A curve of every seed of a cell at `TIMES`, in steps of generalisation of the same seed in another; NaN beyond its end."""
-    seeds = {}
-    for (each, seed), values in found.items():
-        if each != cell or (clock, seed) not in found:
-            continue
-        unit, curve = found[clock, seed].attrs["generalised"], values[variable].sel(**where).to_series()
-        if not math.isnan(unit):
-            seeds[seed] = np.interp(TIMES * unit, curve.index, curve, right=math.nan)
-    return pd.DataFrame(seeds, index=TIMES)
+def rotation(n: int, seed: int) -> torch.Tensor:
+    """An orthogonal matrix, uniform over all."""
+    generator = torch.Generator().manual_seed(seed)
+    q, r = torch.linalg.qr(torch.randn(n, n, generator=generator, dtype=torch.float64))
+    return q * r.diagonal().sign()
+
+
+def basis_rows(
+    key: tuple[Cell, int], found: Found, bases: Mapping[tuple[Cell, int], pd.Series]
+) -> list[dict[str, Any]]:
+    """The ratio in the waves and in random bases, at step 0, at the top of the seed's run on the sum, and at the end."""
+    (cell, seed), waves = key, curve_of(found[key], WAVES)
+    learner = cell._replace(kind=SUM), seed
+    ratio = curve_of(found[learner], WAVES).loc[found[learner].attrs["memorised"] :]
+    moments = {"start": waves.index[0], "top": ratio.idxmax(), "end": waves.index[-1]}
+    return [
+        {
+            **cell._asdict(),
+            "seed": seed,
+            "moment": name,
+            "step": step,
+            "waves": waves[step],
+            "random_bases": bases[key][step],
+        }
+        for name, step in moments.items()
+    ]
+
+
+def seeds_of(found: Found, cell: Cell, variable: str, **where: Any) -> pd.DataFrame:
+    """A curve of every seed of a cell, [step, seed]."""
+    here = {seed: each[variable].sel(**where).to_series() for (there, seed), each in found.items() if there == cell}
+    return pd.DataFrame(here)
+
+
+LOOKS = {SUM: "solid", "wrong labels": "dash", "random answers": "dot"}
+"""Dash of each kind of run."""
 
 
 def band(
-    figure: go.Figure,
-    curves: pd.DataFrame,
-    name: str,
-    colour: str,
-    row: int,
-    col: int = 1,
-    dash: str = "solid",
-    **more: Any,
+    figure: go.Figure, curves: pd.DataFrame, name: str, colour: str, dash: str, row: int, col: int = 1, **more: Any
 ) -> None:
-    """The median of the seeds, and from their lowest to their highest, as far as all go."""
-    known = curves.dropna()
-    where: Any = {"row": row, "col": col, "legendgroup": name, "legend": more.pop("legend", figures.legend_of(row))}
-    outline = np.r_[known.max(axis=1), known.min(axis=1)[::-1]]
+    """The median of the seeds, and from their lowest to their highest."""
+    where: Any = {
+        "row": row,
+        "col": col,
+        "legendgroup": f"{name} {row}",
+        "legend": more.pop("legend", figures.legend_of(row)),
+    }
+    outline = np.r_[curves.max(axis=1), curves.min(axis=1)[::-1]]
     figure.add_scatter(
-        x=np.r_[known.index, known.index[::-1]], y=outline, fill="toself", fillcolor=colour, opacity=0.16,
+        x=np.r_[curves.index, curves.index[::-1]], y=outline, fill="toself", fillcolor=colour, opacity=0.16,
         mode="none", hoverinfo="skip", showlegend=False, **where,
     )  # fmt: skip
     line = {"color": colour, "dash": dash, "width": 2}
-    figure.add_scatter(x=known.index, y=known.median(axis=1), name=name, mode="lines", line=line, **where, **more)
+    figure.add_scatter(x=curves.index, y=curves.median(axis=1), name=name, mode="lines", line=line, **where, **more)
 
 
 def draw(found: Found, logged: Found) -> go.Figure:
-    """One cell whole: accuracy, the ratio, and its two parts in the embedding; the same seeds without decay beside it."""
-    cell, control = Cell(*SHOWN), Cell(SHOWN[0], 0.0)
+    """One cell whole: accuracy, the ratio, its two parts; the null twins of the same seeds beside it, dashed and dotted."""
+    p = min(cell.p for cell, _ in found)
+    cell = Cell(p, SHOWN, SUM)
     seeds = sum(each == cell for each, _ in found)
     figure = figures.panels(
         [
-            "accuracy",
-            "superposition ratio of the embedding: features represented ÷ dimensions used; dashed: without weight decay",
-            "its two parts: effective number of waves represented, and of dimensions used",
-            "superposition ratio of waves in the neurons and in W_L = W_out·W_U",
+            "accuracy on x + y",
+            "superposition ratio of the embedding's waves: waves represented ÷ dimensions used",
+            "effective number of waves represented in the embedding",
+            "effective number of dimensions used by the embedding",
         ],
-        heights=[2.6, 5, 4.2, 3.4],
-        title=f"Superposition across grokking: {cell}, median and range of {seeds} seeds",
+        heights=[2.4, 5, 3.6, 3.6],
+        title=f"{cell} and its null twins: median and range of {seeds} seeds",
     )
     for split, colour in (("train", figures.TRAIN), ("test", figures.TEST)):
-        band(figure, in_time(logged, cell, cell, f"{split}_accuracy"), f"{split} accuracy", colour, 1)
-    violet, green, red, brown, blue = figures.PALETTE[:5]
-    for row, variable, features, label, colour in (
-        (2, "ratio", "W_E tokens", "tokens", green),
-        (2, "ratio", "W_E waves", "waves", violet),
-        (3, "features_represented", "W_E waves", "waves represented", violet),
-        (3, "dimensions_used", "W_E waves", "dimensions used", red),
-        (4, "ratio", "W_L waves", "W_L", brown),
-        (4, "ratio", "neuron waves", "neurons", blue),
-    ):
-        band(figure, in_time(found, cell, cell, variable, features=features), label, colour, row)
-        band(
-            figure,
-            in_time(found, control, cell, variable, features=features),
-            label,
-            colour,
-            row,
-            dash="dash",
-            showlegend=False,
-        )
-    waves = in_time(found, cell, cell, "ratio", features="W_E waves").median(axis=1)
-    accuracy = in_time(logged, cell, cell, "test_accuracy").median(axis=1)
-    top, random = float(TIMES[waves.to_numpy().argmax()]), of_random(found, cell, "W_E waves")
-    figures.level(figure, random, 2)
-    words: Any = {"showarrow": False, "font": {"size": 11}, "row": 2, "col": 1}
-    figure.add_annotation(
-        x=TIMES[-1], y=math.log10(random), text=f"random matrix, {random:.2f}", xanchor="right", yanchor="top", **words
-    )
-    # Annotations on a logarithmic axis are placed by the exponent, shapes and curves by the value.
-    label = f"ratio of waves highest:<br>{waves.max():.2f}, test accuracy {accuracy[top]:.0%}"
-    figure.add_annotation(x=top, y=math.log10(5.5), text=label, xanchor="left", xshift=5, align="left", **words)
-    figure.add_vline(x=top, line={"color": violet, "dash": "dot", "width": 1.5})
-    figure.add_vline(x=1, line={"color": figures.TEST, "dash": "dot", "width": 1.5})
+        band(figure, seeds_of(logged, cell, f"{split}_accuracy"), f"{split} accuracy", colour, "solid", 1)
+    violet, green, red = figures.PALETTE[:3]
+    parts = ((2, "ratio", violet), (3, "features_represented", green), (4, "dimensions_used", red))
+    for row, variable, colour in parts:
+        for kind, dash in LOOKS.items():
+            curves = seeds_of(found, cell._replace(kind=kind), variable, features="W_E waves")
+            if not curves.empty:
+                band(figure, curves, kind, colour, dash, row)
     figure.update_yaxes(title_text="accuracy", tickformat=".0%", range=[-0.02, 1.04], row=1)
-    figure.update_yaxes(title_text="ratio", type="log", tickvals=[1, 1.25, 1.5, 2, 3, 4, 6], row=2)
-    figure.update_yaxes(title_text="number", rangemode="tozero", row=3).update_yaxes(title_text="ratio", row=4)
-    figure.update_xaxes(range=[TIMES[0], TIMES[-1]])
-    figure.update_xaxes(title_text="step ÷ step of generalisation (test accuracy reaches 99 %)", row=4)
-    return figure.update_layout(updatemenus=[], margin={"r": 190})
-
-
-def of_random(found: Found, cell: Cell, features: str) -> float:
-    """The ratio of Gaussian matrices of that shape."""
-    return next(
-        float(each["ratio_of_random"].sel(features=features)[0]) for (here, _), each in found.items() if here == cell
-    )
+    figure.update_yaxes(title_text="ratio", row=2)
+    for row in (3, 4):
+        figure.update_yaxes(title_text="number", rangemode="tozero", row=row)
+    steps = [each.attrs["generalised"] for (there, _), each in found.items() if there == cell]
+    figure.add_vline(x=float(np.nanmedian(steps)), line={"color": figures.TEST, "dash": "dot", "width": 1.5})
+    return figure.update_layout(margin={"r": 190})
 
 
 def draw_cells(found: Found) -> go.Figure:
-    """The embedding's ratio in every cell that generalises: a column a modulus, a colour a decay."""
-    cells = sorted({cell for cell, _ in found})
-    moduli = sorted({cell.p for cell in cells})
-    kinds = {"W_E waves": "waves", "W_E tokens": "tokens"}
+    """Ratio and dimensions of the embedding in every cell, on the sum and in the null twins."""
+    cells = sorted({cell for cell, _ in found if cell.kind == SUM})
     figure = figures.panels(
-        [f"{label}, p = {p}" for label in kinds.values() for p in moduli],
+        [f"{what}, p = {cell.p}, decay {cell.decay:g}" for what in ("ratio", "dimensions") for cell in cells],
         heights=[5, 5],
-        columns=len(moduli),
-        title="Superposition ratio of the embedding in every cell (dotted: a random matrix)",
+        columns=len(cells),
+        title="The embedding's waves on the sum and in its null twins",
         over_steps=False,
     )
-    decays = [decay for decay in sorted({cell.decay for cell in cells}) if decay]
-    for row, features in enumerate(kinds, start=1):
-        named: set[float] = set()
-        for cell in cells:
-            curves = in_time(found, cell, cell, "ratio", features=features)
-            if curves.empty:
-                continue
-            colour, col = figures.PALETTE[decays.index(cell.decay)], moduli.index(cell.p) + 1
-            shown = row == 1 and cell.decay not in named
-            band(figure, curves, f"decay {cell.decay:g}", colour, row, col, legend="legend", showlegend=shown)
-            figures.level(figure, of_random(found, cell, features), row, col)
-            named.add(cell.decay)
-    for col in range(1, len(moduli) + 1):
-        figure.update_xaxes(title_text="step ÷ generalised", row=2, col=col)
-    figure.add_vline(x=1, line={"color": figures.TEST, "dash": "dot", "width": 1.5})
-    figure.update_yaxes(title_text="ratio", col=1)
+    colours = dict(zip(LOOKS, figures.PALETTE, strict=False))
+    for row, variable in enumerate(("ratio", "dimensions_used"), start=1):
+        for col, cell in enumerate(cells, start=1):
+            for kind, dash in LOOKS.items():
+                curves = seeds_of(found, cell._replace(kind=kind), variable, features="W_E waves")
+                if not curves.empty:
+                    shown = row == 1 and col == 1
+                    band(figure, curves, kind, colours[kind], dash, row, col, legend="legend", showlegend=shown)
+    figure.update_xaxes(title_text="step", row=2)
+    figure.update_yaxes(title_text="ratio", row=1, col=1).update_yaxes(title_text="dimensions used", row=2, col=1)
     return figure.update_layout(margin={"r": 150})
 
 
