@@ -102,7 +102,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     """Every curve at its moments, what of it the null twins do alike, when it leaves them, and what any basis would show."""
     found = {key_of(run): interp.measure(run, "superposition") for run in runs.values()}
     logged = {key_of(run): interp.measure(run, "curves") for run in runs.values()}
-    bases = {key_of(run): in_random_bases(run) for run in runs.values()}
+    by_key = {key_of(run): run for run in runs.values()}
     rows = [row for key in found if key[0].kind == SUM for row in rows_of(key, found, logged)]
     table = pd.DataFrame(rows)
     by = ["p", "decay", "curve"]
@@ -113,7 +113,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
             "summary": medians.assign(seeds=table.groupby(by, sort=False).size()),
             "spread": cells,
             "runs": table.set_index([*by, "seed"]),
-            "bases": pd.DataFrame([row for key in found for row in basis_rows(key, found, bases)]),
+            "bases": pd.DataFrame([row for key in found for row in basis_rows(key, found, by_key[key])]),
         },
         {"superposition": draw(found, logged), "cells": draw_cells(found)},
     )
@@ -191,19 +191,16 @@ def leaves_band(values: pd.Series, others: list[pd.Series], begin: float) -> flo
     return math.nan
 
 
-def in_random_bases(run: Run) -> pd.Series:
-    """The ratio exp(H(s_Q) − H(λ)) of W_E's waves in random orthogonal bases Q of the same rows, by step: their mean.
+def in_random_bases(run: Run, step: int) -> float:
+    """The ratio exp(H(s_Q) − H(λ)) of W_E's waves in random orthogonal bases Q of the same rows, at a checkpoint: their mean.
 
     λ, and so the dimensions used, is the same in every basis. What the waves show beyond it is about waves.
     """
-    seen, ratios = FeatureDirections.of(run), {}
-    for checkpoint in run.checkpoints:
-        stack = {name: tensor[None] for name, tensor in checkpoint.weights.items()}
-        V = seen.directions(stack)["W_E waves"][0]
-        dimensions = exp_entropy(dimension_shares(V))
-        each = [exp_entropy(feature_shares(rotation(len(V), number) @ V)) / dimensions for number in range(BASES)]
-        ratios[checkpoint.step] = float(torch.stack(each).mean())
-    return pd.Series(ratios)
+    stack = {name: tensor[None] for name, tensor in run.at(step).weights.items()}
+    V = FeatureDirections.of(run).directions(stack)["W_E waves"][0]
+    dimensions = exp_entropy(dimension_shares(V))
+    each = [exp_entropy(feature_shares(rotation(len(V), number) @ V)) / dimensions for number in range(BASES)]
+    return float(torch.stack(each).mean())
 
 
 def rotation(n: int, seed: int) -> torch.Tensor:
@@ -213,9 +210,7 @@ def rotation(n: int, seed: int) -> torch.Tensor:
     return q * r.diagonal().sign()
 
 
-def basis_rows(
-    key: tuple[Cell, int], found: Found, bases: Mapping[tuple[Cell, int], pd.Series]
-) -> list[dict[str, Any]]:
+def basis_rows(key: tuple[Cell, int], found: Found, run: Run) -> list[dict[str, Any]]:
     """The ratio in the waves and in random bases, at step 0, at the top of the seed's run on the sum, and at the end."""
     (cell, seed), waves = key, curve_of(found[key], WAVES)
     learner = cell._replace(kind=SUM), seed
@@ -228,7 +223,7 @@ def basis_rows(
             "moment": name,
             "step": step,
             "waves": waves[step],
-            "random_bases": bases[key][step],
+            "random_bases": in_random_bases(run, int(step)),
         }
         for name, step in moments.items()
     ]

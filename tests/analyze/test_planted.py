@@ -325,12 +325,17 @@ def test_curves_mark_the_planted_transition(tmp_path):
                 {"step": step, "train_loss": 1.0, "test_loss": 1.0, "train_accuracy": train, "test_accuracy": test}
             )
         writer.checkpoint(50, initial_weights(config.model, config.task.shape, 0))
-    found = analyze.measure(open_run(tmp_path / "x"), "curves")
+    run = open_run(tmp_path / "x")
+    found = analyze.measure(run, "curves", in_a_row=2)
     assert found.attrs["memorised"] == 10
     assert found.attrs["generalised"] == 40  # at 20 it was not to last
     assert found.attrs["delay"] == 30
-    late = analyze.measure(open_run(tmp_path / "x"), "curves", threshold=0.999)
-    assert late.attrs["generalised"] == 40
+    assert analyze.measure(run, "curves", threshold=0.999, in_a_row=2).attrs["generalised"] == 40
+    once = analyze.measure(run, "curves", in_a_row=1)
+    assert (once.attrs["generalised"], once.attrs["generalised_until"], once.attrs["generalised_fell"]) == (20, 20, "30")
+    thrice = analyze.measure(run, "curves")
+    assert math.isnan(thrice.attrs["generalised"])
+    assert thrice.attrs["generalised_until"] == 30  # if a third came at 60, it would have arrived at 40
 
 
 def test_tsne_keeps_apart_the_elements_of_a_group_that_a_planted_matrix_keeps_apart(plant):
