@@ -332,7 +332,11 @@ def test_curves_mark_the_planted_transition(tmp_path):
     assert found.attrs["delay"] == 30
     assert analyze.measure(run, "curves", threshold=0.999, in_a_row=2).attrs["generalised"] == 40
     once = analyze.measure(run, "curves", in_a_row=1)
-    assert (once.attrs["generalised"], once.attrs["generalised_until"], once.attrs["generalised_fell"]) == (20, 20, "30")
+    assert (once.attrs["generalised"], once.attrs["generalised_until"], once.attrs["generalised_fell"]) == (
+        20,
+        20,
+        "30",
+    )
     thrice = analyze.measure(run, "curves")
     assert math.isnan(thrice.attrs["generalised"])
     assert thrice.attrs["generalised_until"] == 30  # if a third came at 60, it would have arrived at 40
