@@ -158,7 +158,7 @@ class Network:
         if seen.part >= pairs:
             needed = seen.prompts.bytes + loss + max(part, cosets)
         else:  # the sum that reaches the answers, in its parts, is as wide as those where there is no residual stream
-            return 5 * (seen.prompts.bytes + neurons + max(2 * loss, part, cosets)) // 2  # S6 took 2.2 times the sum
+            return 23 * (seen.prompts.bytes + neurons + max(2 * loss, part, cosets)) // 10  # S6 took 2.2 times the sum
         return 5 * needed // 4  # freed memory is kept, and not all of it fits what is next
 
     def of_stack(self, weights: Tensors) -> dict[str, Tensor]:
