@@ -186,21 +186,28 @@ def error_band(
     """Shade one standard error to either side of a curve over steps; nothing where it is not known."""
     known = np.flatnonzero(error.notnull().values)
     steps, middle, by = (each.values[known] for each in (values["step"], values, error))
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     if len(known):
-        figure.add_scatter(
-            x=np.concatenate([steps, steps[::-1]]),
-            y=np.concatenate([middle + by, (middle - by)[::-1]]),
-            fill="toself",
-            fillcolor=f"rgba({red},{green},{blue},0.18)",
-            line={"width": 0},
-            mode="lines",
-            hoverinfo="skip",
-            showlegend=False,
-            row=row,
-            col=1,
-            **more,
-        )
+        shade(figure, steps, middle - by, middle + by, colour, row, **more)
+
+
+def shade(
+    figure: go.Figure, steps: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str, row: int, **more: Any
+) -> None:
+    """Shade what lies between two curves over the same steps."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    figure.add_scatter(
+        x=np.concatenate([steps, steps[::-1]]),
+        y=np.concatenate([high, low[::-1]]),
+        fill="toself",
+        fillcolor=f"rgba({red},{green},{blue},0.18)",
+        line={"width": 0},
+        mode="lines",
+        hoverinfo="skip",
+        showlegend=False,
+        row=row,
+        col=1,
+        **more,
+    )
 
 
 def losses(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:

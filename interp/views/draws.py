@@ -203,7 +203,7 @@ class ByNumber(Own):
 
 
 class ByEnergy(Own):
-    """The same parts with random functions of the pairs in place of their own, in the same directions, of the same energy.
+    """Parts with random functions of the pairs in place of their own, in their directions and of their energy.
 
     A part is F·M: orthonormal functions F of (a, b), with mean 0, times the directions M, and a mean. F is drawn anew, uniform
     among all such. With any given function its overlap is 0 in expectation, and 1 / (n² − 1) squared.

@@ -289,20 +289,7 @@ def quartiles(values: xr.DataArray) -> list[xr.DataArray]:
 def band(figure: go.Figure, bounds: list[xr.DataArray], colour: str, row: int) -> None:
     """A dotted line in a shade, from the lower, middle and upper bound."""
     low, middle, high = bounds
-    steps = middle["step"].values
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    figure.add_scatter(
-        x=np.concatenate([steps, steps[::-1]]),
-        y=np.concatenate([high.values, low.values[::-1]]),
-        fill="toself",
-        fillcolor=f"rgba({red},{green},{blue},0.15)",
-        line={"width": 0},
-        mode="lines",
-        hoverinfo="skip",
-        showlegend=False,
-        row=row,
-        col=1,
-    )
+    figures.shade(figure, middle["step"].values, low.values, high.values, colour, row)
     figures.line(figure, middle, "at random", colour, row=row, dash="dot", showlegend=False)
 
 
