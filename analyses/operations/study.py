@@ -29,6 +29,9 @@ from interp.tasks.modular import OPERATIONS
 MODULAR = tuple(name for name in OPERATIONS if name != "random")
 FRACTIONS = (0.42, 0.5, 0.7, 0.95)
 FRACTIONS_OF_GROUPS = (0.6, 0.95)
+LOW = (0.25, 0.3, 0.36)
+"""Lower shares, for the operations that are learned from the lowest of FRACTIONS."""
+NEED_LITTLE = ("add", "multiply", "divide", "add_mod_p_minus_1")
 OPERATION = ["domain", "formula", "symmetric"]
 LEARNED = 0.99
 """Best test accuracy that counts as learned."""
@@ -40,6 +43,7 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
         return over(ModularTask(p=23), ("add", "x2_y2", "subtract", "x3_xy2_y"), (0.6, 0.95), 1e-3, 1500, seeds=2)
     return {
         **over(ModularTask(p=47), MODULAR, FRACTIONS, 3e-3, 2_500, seeds=3),
+        **over(ModularTask(p=47), NEED_LITTLE, LOW, 3e-3, 2_500, seeds=3),
         **over(GroupTask(group="S5"), tuple(GROUP_OPERATIONS), FRACTIONS_OF_GROUPS, 1e-3, 7_000, seeds=3),
     }
 

@@ -21,7 +21,7 @@ from interp.study import script, spread, tabulate
 
 DECAY = "train.weight_decay"
 STEPS = {
-    "p59": {0: 3_000, 0.1: 30_000, 0.3: 14_000, 1: 4_000, 3: 2_000, 10: 1_000},
+    "p59": {0: 20_000, 0.1: 30_000, 0.3: 14_000, 1: 4_000, 3: 2_000, 10: 1_000},
     "p113": {0.3: 24_000, 3: 3_000},
 }
 """By size and decay: less decay takes longer."""
