@@ -84,6 +84,15 @@ def test_a_band_reaches_from_the_lowest_to_the_highest_of_the_same_curve():
     assert "two seeds" in whole.layout.title.text
 
 
+def test_curves_of_one_step_have_a_band_of_their_own_at_one_height():
+    whole = figures.behind(curve([1, 2, 3]), [curve([5]), curve([4]), curve([0, 1, 2])], "two untrained and one seed")
+    level, over_steps, _ = drawn(whole)
+    np.testing.assert_array_equal(level.x, [0, 1, 2, 2, 1, 0])
+    np.testing.assert_array_equal(level.y, [5, 5, 5, 4, 4, 4])
+    np.testing.assert_array_equal(over_steps.y, [0, 1, 2, 2, 1, 0])
+    assert (level.line.dash, over_steps.line.dash) == ("dot", None)
+
+
 def test_a_band_is_drawn_for_the_same_name_in_the_same_panel_only():
     for other in (curve([0, 1, 2], name="else"), curve([0, 1, 2], row=2)):
         assert len(drawn(figures.behind(curve([1, 2, 3]), [other], "others"))) == 1

@@ -14,6 +14,7 @@ runs, written as NAME-comparison.html and .png.
 
 import importlib
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,20 +176,29 @@ def draw(found: "xr.Dataset", beside: "Sequence[xr.Dataset]" = ()) -> "go.Figure
     analysis = find(found.attrs["analysis"])
     figure = analysis.draw(found)
     if beside:
-        names = ", ".join(sorted({each.attrs["run"] for each in beside}))
-        figure = figures.behind(figure, [analysis.draw(each) for each in beside], f"lowest to highest of {names}")
+        about = f"lowest to highest of {named(beside)}"
+        figure = figures.behind(figure, [analysis.draw(each) for each in beside], about)
     return figures.caption(figure, found.attrs["command"])
 
 
-def against(found: "xr.Dataset", beside: "Sequence[xr.Dataset]") -> "xr.Dataset":
-    """The measurement with what it does beyond others, such as its null twins, where the analysis tells that; and their names."""
-    analysis, runs = (
-        find(found.attrs["analysis"]),
-        " ".join(each.attrs.get("path", each.attrs["run"]) for each in beside),
-    )
-    if beside and hasattr(analysis, "against"):
+def named(found: "Sequence[xr.Dataset]") -> str:
+    """Names of the runs that were measured; of those that differ only in their seeds, one name and their number."""
+    counts = Counter(each.attrs["run"].split("+seed=")[0] for each in found)
+    return ", ".join(f"{name} ({count} seeds)" if count > 1 else name for name, count in counts.items())
+
+
+def against(found: "xr.Dataset", beside: "Sequence[xr.Dataset]", words: str = "") -> "xr.Dataset":
+    """The measurement with what it does beyond others, such as its null twins, where the analysis tells that; and their names.
+
+    `words` are the directories of the others as typed, for the command that the measurement tells.
+    """
+    if not beside:
+        return found
+    analysis = find(found.attrs["analysis"])
+    if hasattr(analysis, "against"):
         found = analysis.against(found, beside)
-    return found.assign_attrs(command=f"{found.attrs['command']} --beside {runs}") if beside else found
+    words = words or " ".join(shlex.quote(each.attrs.get("path", each.attrs["run"])) for each in beside)
+    return found.assign_attrs(command=f"{found.attrs['command']} --beside {words}")
 
 
 def summarise(found: "xr.Dataset") -> "pd.DataFrame":

@@ -109,10 +109,10 @@ def run_analyses(name: str, arguments: Arguments) -> int:
     if arguments.memory is not None:
         memory_size(arguments.memory)  # refused once, not for every run
     targets = places(arguments)
-    failed, found = False, dict[str, list[Any]]()
+    failed, found, beside = False, dict[str, list[Any]](), dict[str, list[Any]]()
     for path, out in targets.items():
         try:
-            for each, measured in run_one(name, path, out, arguments).items():
+            for each, measured in run_one(name, path, out, arguments, beside).items():
                 found.setdefault(each, []).append(measured)
         except UserError as error:
             if len(targets) == 1:
@@ -202,8 +202,11 @@ def places(arguments: Arguments) -> dict[Path, Path]:
     return targets
 
 
-def run_one(name: str, path: Path, out: Path, arguments: Arguments) -> dict[str, Any]:
-    """Measure one run, write what was found and print it; returns the measurements that are compared over runs."""
+def run_one(name: str, path: Path, out: Path, arguments: Arguments, beside: dict[str, list[Any]]) -> dict[str, Any]:
+    """Measure one run, write what was found and print it; returns the measurements that are compared over runs.
+
+    `beside` has the measurements of the runs beside it by analysis: those of an earlier run are taken from there, others added.
+    """
     from interp.report import files
     from interp.report.page import write_page
     from interp.store import open_run
@@ -221,8 +224,9 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments) -> dict[str,
     pending, left_out = dict[str, Future[Any]](), dict[str, str]()
     # One measurement is drawn and written while the next is measured.
     with files.Pictures() as pictures, ThreadPoolExecutor(1) as pool:
-        for each, found, beside in measurements(run, name, arguments, left_out):
-            pending[each] = pool.submit(draw_one, found, beside, out / each if writes else None, pictures)
+        for each, found in measurements(run, name, arguments, left_out, beside):
+            stem = out / each if writes else None
+            pending[each] = pool.submit(draw_one, found, beside[each], stem, pictures)
         measured = {each: future.result() for each, future in pending.items()}
     if arguments.json:
         print(json.dumps(as_json(run, measured, left_out)))
@@ -243,9 +247,9 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments) -> dict[str,
 
 
 def measurements(
-    run: Any, name: str, arguments: Arguments, left_out: dict[str, str]
-) -> Generator[tuple[str, Any, list[Any]]]:
-    """Each analysis with its measurement and those of the runs beside it.
+    run: Any, name: str, arguments: Arguments, left_out: dict[str, str], beside: dict[str, list[Any]]
+) -> Generator[tuple[str, Any]]:
+    """Each analysis with its measurement, which are told against those of the runs beside it; these are put into `beside`.
 
     If `all` are asked for, those that do not apply are put into `left_out` instead.
     """
@@ -264,8 +268,9 @@ def measurements(
                 raise
             left_out[each] = str(error)
             continue
-        beside = measured_beside(each, arguments, options)
-        yield each, analyze.against(found, beside), beside
+        if each not in beside:
+            beside[each] = measured_beside(each, arguments, options)
+        yield each, analyze.against(found, beside[each], shlex.join(map(str, arguments.beside)))
 
 
 def measured_beside(name: str, arguments: Arguments, options: dict[str, Any]) -> list[Any]:

@@ -56,7 +56,8 @@ class Arguments:
     """Train a run for each value: train.weight-decay=0.3,1. Given several times: a run for each combination."""
     null: Null | None = None
     """Train the null twin: the same recipe and seeds where nothing can be generalised. `labels`: every training label is wrong.
-    `answers`: the table is drawn at random. Give it to analyses of the run by --beside."""
+    `answers`: the table is drawn at random. `init`: nothing is trained, the initial weights are all. Give it to analyses of the
+    run by --beside."""
     machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine()
     resume: bool = False
     """Resume a run where it stopped, or up to a larger train.steps; start it if there is none. Several runs always resume."""

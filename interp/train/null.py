@@ -6,8 +6,8 @@ from interp.base import UserError
 from interp.config import RunConfig
 from interp.tasks import Corruption
 
-Null = Literal["labels", "answers"]
-"""How the rule is taken out of a task: every training label is wrong, or all answers are drawn at random."""
+Null = Literal["labels", "answers", "init"]
+"""What is taken out of a run: the rule, as every training label is wrong, or as all answers are drawn at random; or training."""
 
 
 def null_twin(config: RunConfig, null: Null = "labels") -> RunConfig:
@@ -15,11 +15,14 @@ def null_twin(config: RunConfig, null: Null = "labels") -> RunConfig:
 
     `labels`: every training example has a wrong answer, drawn uniformly from the others; the test set keeps its own. `answers`:
     the whole table is drawn at random, from `task.table_seed`, so that each answer is as likely as any other. What a measure
-    does in such a run it does without understanding: it is what decay and memorising do.
+    does in such a run it does without understanding: it is what decay and memorising do. `init`: nothing is trained, the run
+    has its initial weights alone. What a measure is there it is by chance.
 
     Raises:
         UserError: the task has no answers, or two, of which the wrong one tells the right; or it has no table to draw.
     """
+    if null == "init":
+        return config.but(name=f"{config.name}+init", train=config.train.but(steps=0, examples=0, checkpoint_steps=()))
     answers = config.task.shape.outputs
     if answers.kind != "classes":
         raise UserError(f'task "{config.task.kind}" has no right answers, so none can be taken from it; leave null out')

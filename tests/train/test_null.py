@@ -54,3 +54,13 @@ def test_the_command_trains_the_twin_beside_its_run(tmp_path, monkeypatch):
     assert twin.config.name == "quick+null"
     assert command.main(["quick", *small, "--null", "answers", "--out", "elsewhere"]) == 0
     assert open_run(tmp_path / "elsewhere").config.model_dump()["task"]["operation"] == "random"
+
+
+def test_the_untrained_twin_is_the_initial_weights_of_its_run(tmp_path):
+    config = tiny_config()
+    trained = interp.train_run(config, tmp_path / "trained")
+    untrained = interp.train_run(interp.null_twin(config, "init"), tmp_path / "untrained")
+    assert untrained.steps == (0,)
+    for name, first in trained.first.weights.items():
+        assert (untrained.final.weights[name] == first).all()
+    assert interp.null_twin(interp.preset("toy-superposition").config, "init").train.steps == 0

@@ -357,6 +357,9 @@ def beyond(found: xr.Dataset, beside: Sequence[xr.Dataset], kind: Kind, start: f
     """The step at which a measure has lastingly made half of its way beyond that of the runs beside it."""
     steps, values = curve(found, kind)
     theirs = [curve(each, kind) for each in beside if kind.variable in each or f"{kind.variable}_here" in each]
+    theirs = [
+        (at, heights) for at, heights in theirs if len(at) > 1
+    ]  # untrained networks have a level, and no way to go
     if not theirs or math.isnan(start):
         return math.nan
     heights = np.array([np.interp(steps, *each, right=math.nan) for each in theirs])
