@@ -27,9 +27,9 @@ from interp.study import script, spread
 from interp.tasks import ModularTask
 
 LABELS = "corruption.labels"
-COUNTS = (0, 10, 100, 1000, 2000, 3000)
+COUNTS: tuple[int, ...] = (0, 10, 100, 1000, 2000, 3000)
 """Wrong labels, three seeds each."""
-CLOSELY = (0, 200, 300, 500, 1000)
+CLOSELY: tuple[int, ...] = (0, 200, 300, 500, 1000)
 """Wrong labels of SGD with eight seeds each: about those with which test error rises, and the control without any."""
 SHOWN = (1000, 60)
 """The count whose three kinds of training example are drawn: the first that there is."""
