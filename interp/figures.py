@@ -309,8 +309,15 @@ def mark_transition(figure: go.Figure, found: xr.Dataset) -> go.Figure:
     return figure
 
 
-def planes(clouds: list[xr.DataArray], names: list[str], columns: int, colour: xr.DataArray, title: str) -> go.Figure:
-    """A figure with a square panel for each cloud of points [step, point, axis] at its last step, coloured by `colour`."""
+def planes(
+    clouds: list[xr.DataArray], names: list[str], columns: int, colour: xr.DataArray, title: str,
+    labels: xr.DataArray | None = None,
+) -> go.Figure:  # fmt: skip
+    """A figure with a square panel for each cloud of points [step, point, axis] at its last step, coloured by `colour`.
+
+    Points are named by `labels`, or else by their colour's number.
+    """
+    labels = colour if labels is None else labels
     rows = math.ceil(len(clouds) / columns)
     figure = panels(names, heights=[4.4] * rows, title=title, columns=columns, over_steps=False)
     for number, cloud in enumerate(clouds):
@@ -319,7 +326,7 @@ def planes(clouds: list[xr.DataArray], names: list[str], columns: int, colour: x
             x=cloud[-1, :, 0].values,
             y=cloud[-1, :, 1].values,
             mode="markers+text" if cloud.shape[1] <= LABELLED_UP_TO else "markers",
-            text=[str(label) for label in colour.values],
+            text=[str(label) for label in labels.values],
             textposition="top center",
             textfont={"size": 8, "color": QUIET},
             marker={
@@ -331,7 +338,7 @@ def planes(clouds: list[xr.DataArray], names: list[str], columns: int, colour: x
                 "showscale": number == 0,
                 "colorbar": {"title": {"text": str(colour.name), "side": "right"}, "thickness": 12, "x": 1.02},
             },
-            hovertemplate=f"{colour.name} %{{text}}<extra></extra>",
+            hovertemplate=f"{labels.name} %{{text}}<extra></extra>",
             showlegend=False,
             row=row + 1,
             col=col + 1,

@@ -71,6 +71,9 @@ def test_operations(tmp_path):
     runs = tables["runs"].set_index(["formula", "fraction"])["best_test_accuracy"].groupby(level=[0, 1]).median()
     assert (runs["x² + y²"] > runs["x³ + xy² + y"] + 0.3).all()
     assert (tables["runs"]["memorised"] <= 1500).all()
+    rings = tables["rings"].set_index(["formula", "matrix", "naming", "space"])["median"]
+    assert rings["x + y", "W_U", "sum", "all"] > 0.3 > rings["x + y", "W_U", "product", "all"]
+    assert rings["x³ + xy² + y", "W_U", "sum", "all"] < 0.3
 
 
 def test_which_operations_are_symmetric():

@@ -175,8 +175,8 @@ def found_in(view: Run, space: str, points: Float[Tensor, "point d"]) -> dict[st
 def named(
     scores: Callable[[Int[Tensor, " n"]], Float[Tensor, " candidate"]], n: int, title: Callable[[int], str]
 ) -> tuple[Best, str]:
-    """The best of all candidates, and its title."""
-    best = best_of(scores, n)
+    """The best of all candidates by the scores under one naming, and its title."""
+    best = best_of(lambda namings: torch.stack([scores(names) for names in namings]), n)
     return best, title(best.place)
 
 

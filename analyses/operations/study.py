@@ -44,6 +44,7 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
     return {
         **over(ModularTask(p=47), MODULAR, FRACTIONS, 3e-3, 2_500, seeds=3),
         **over(ModularTask(p=47), NEED_LITTLE, LOW, 3e-3, 2_500, seeds=3),
+        **over(ModularTask(p=47), ("random",), FRACTIONS[-1:], 3e-3, 2_500, seeds=3),
         **over(GroupTask(group="S5"), tuple(GROUP_OPERATIONS), FRACTIONS_OF_GROUPS, 1e-3, 7_000, seeds=3),
     }
 
@@ -83,10 +84,45 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     facts = tabulate(runs)[["best_test_accuracy", "final_test_accuracy", "memorised", "generalised", "last_step"]]
     table = pd.DataFrame([named(run) for run in runs.values()], index=facts.index).join(facts)
     cells = spread(table.drop(columns="seed"), by=[*OPERATION, "fraction"])
-    need = least_shares(table)
+    asked = table.loc[table["formula"] != OPERATIONS["random"].formula, :]
+    need = least_shares(asked)
+    on_rings = rings(runs)
+    tables = {"least_share": need, "spread": cells, "runs": table.set_index([*OPERATION, "fraction", "seed"])}
     return script.Report(
-        {"least_share": need, "spread": cells, "runs": table.set_index([*OPERATION, "fraction", "seed"])},
-        {"operations": draw(table, need)},
+        tables | {"rings": of_seeds(on_rings), "rings_runs": on_rings.set_index([*RINGS, "seed"])},
+        {"operations": draw(asked, need)},
+    )
+
+
+RINGS = ["formula", "matrix", "naming", "space"]
+
+
+def rings(runs: Mapping[str, Run]) -> pd.DataFrame:
+    """In how far residues lie on a ring at the end, of the runs that see most of their table: by value and by logarithm."""
+    facts = [(named(run), run) for run in runs.values() if isinstance(run.config.task, ModularTask)]
+    most = max(key["fraction"] for key, _ in facts)
+    tables = []
+    for key, run in facts:
+        if key["fraction"] == most:
+            found = interp.measure(run.select(last=1), "tsne").isel(step=0)
+            names = ["ring", "ring_stride", "ring_by_chance", "ring_p"]
+            table = found[names].to_dataframe()[names].reset_index()
+            tables.append(table.assign(formula=key["formula"], seed=key["seed"]))
+    return pd.concat(tables)
+
+
+def of_seeds(found: pd.DataFrame) -> pd.DataFrame:
+    """The same over seeds: median, range, what chance gives, and how many have p ≤ .005, the least of 200 namings."""
+    cells = found.groupby(RINGS, sort=False)
+    return pd.DataFrame(
+        {
+            "seeds": cells.size(),
+            "median": cells["ring"].median(),
+            "lowest": cells["ring"].min(),
+            "highest": cells["ring"].max(),
+            "by chance": cells["ring_by_chance"].median(),
+            "beyond chance": cells["ring_p"].agg(lambda p: int((p <= 0.005).sum())),
+        }
     )
 
 

@@ -17,14 +17,20 @@ def nearest(points: Float[Tensor, "n d"]) -> Int[Tensor, "n others"]:
     return distances.argsort(dim=1, stable=True)[:, 1:]
 
 
-def ring_shares(near: Int[Tensor, "n others"], residues: Int[Tensor, " n"]) -> Float[Tensor, " distance"]:
-    """Share of the points' two nearest neighbours that are ±d residues away, for d = 1 … n/2. Sums to 1.
+def ring_shares(
+    near: Int[Tensor, "n others"], residues: Int[Tensor, "*names n"], period: int | None = None
+) -> Float[Tensor, "*names distance"]:
+    """Share of the points' two nearest neighbours that are ±d residues away, for d = 1 … period/2. Sums to 1.
 
-    1 at d if the residues lie on a ring in steps of d. By chance 2/(n−1) at each d, for odd n.
+    `residues` names the points, once or in several ways; `period` (default: n) is what they are residues of. 1 at d if the
+    residues lie on a ring in steps of d. By chance 2/(n−1) at each d, for odd n and as many residues.
     """
-    n = len(near)
-    apart = (residues[near[:, :2]] - residues[:, None]) % n
-    return torch.bincount(torch.minimum(apart, n - apart).flatten(), minlength=n // 2 + 1)[1:].double() / (2 * n)
+    period = len(near) if period is None else period
+    apart = (residues[..., near[:, :2]] - residues[..., None]) % period
+    distance = torch.minimum(apart, period - apart).flatten(-2)
+    counts = torch.zeros(*residues.shape[:-1], period // 2 + 1, dtype=torch.float64)
+    counts.scatter_add_(-1, distance, torch.ones_like(distance, dtype=torch.float64))
+    return counts[..., 1:] / (2 * len(near))
 
 
 def coset_excess(near: Int[Tensor, "n others"], cosets: Int[Tensor, "partition n"]) -> Float[Tensor, " partition"]:
@@ -59,16 +65,21 @@ class Best(NamedTuple):
 
 
 def best_of(
-    scores: Callable[[Int[Tensor, " n"]], Float[Tensor, " candidate"]], n: int, draws: int = 200, seed: int = 0
+    scores: Callable[[Int[Tensor, "names n"]], Float[Tensor, "names candidate"]],
+    n: int,
+    draws: int = 200,
+    seed: int = 0,
 ) -> Best:
     """The best score of n points under their own names, 0 … n−1, and under random ones (a permutation test).
 
+    `scores` is asked for several namings at once.
+
     The best of all candidates is compared with the best of all candidates, so that their number is accounted for.
     """
-    found = scores(torch.arange(n))
     generator = torch.Generator().manual_seed(seed)
-    chance = torch.stack([scores(torch.randperm(n, generator=generator)).max() for _ in range(draws)])
-    value = found.max()
+    names = [torch.arange(n), *(torch.randperm(n, generator=generator) for _ in range(draws))]
+    found, *others = scores(torch.stack(names))
+    chance, value = torch.stack(others).amax(dim=1), found.max()
     as_good = int((chance >= value - 1e-12).sum())  # equal shares may differ in rounding
     error = standard_error(chance).item()
     return Best(float(value), int(found.argmax()), float(chance.mean()), error, (1 + as_good) / (1 + draws))

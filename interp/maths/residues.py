@@ -30,3 +30,10 @@ def powers_of_generator(p: int) -> Int[np.ndarray, " p_minus_1"]:
         if len(powers) == p - 1:
             return np.array(powers)
     raise AssertionError(f"{p} is not prime")
+
+
+def discrete_logarithms(p: int) -> Int[np.ndarray, " p"]:
+    """Exponent e of every residue x = g^e of the prime p, 0 … p − 2, for the smallest generator g; −1 for 0, which has none."""
+    found = np.full(p, -1)
+    found[powers_of_generator(p)] = np.arange(p - 1)
+    return found

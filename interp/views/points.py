@@ -1,14 +1,26 @@
 """A run whose values are points, by embedding and unembedding: residues in their order, or the elements of a group."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.base import DoesNotApply, once
+from interp.maths.residues import discrete_logarithms, is_prime
 from interp.models.network import Weights
 from interp.views.residues import Residues
+
+
+class Naming(NamedTuple):
+    """Places of points on a circle: those of an operation that is a sum of places."""
+
+    points: Int[Tensor, " n"]
+    """Indices of the points that have a place."""
+    places: Int[Tensor, " n"]
+    """Their places, 0 … period − 1."""
+    period: int
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,23 @@ class Points(Residues):
         """The token and answer of each point: residues in their order, elements as the group numbers them."""
         elements = self.run.task.elements()
         return torch.from_numpy(self.order.values if elements is None else elements)
+
+    @once
+    def namings(self) -> dict[str, Naming]:
+        """Circles on which residues may lie, whatever the operation: by their value, and by their discrete logarithm.
+
+        x + y is a sum of values, and x · y of logarithms to the smallest generator, if the modulus is prime; 0 has none.
+        Elements of a group have neither.
+        """
+        if self.are_elements:
+            return {}
+        period = int(self.values.max()) + 1
+        found = {"sum": Naming(torch.arange(self.n), self.values, period)}
+        if is_prime(period):
+            points = self.values.nonzero().flatten()
+            logarithms = torch.from_numpy(discrete_logarithms(period))
+            found["product"] = Naming(points, logarithms[self.values[points]], period - 1)
+        return found
 
     def clouds(self, weights: Weights) -> dict[str, Float[Tensor, "*step n d"]]:
         """W_E and W_U by name, a row for each point; rows and columns of other tokens are left out."""

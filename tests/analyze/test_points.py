@@ -42,10 +42,42 @@ def test_residues_are_points_in_their_order(fresh):
     torch.testing.assert_close(seen.clouds(weights)["W_E"][3], weights["embed.W_E"][6], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    ("operation", "naming", "place"),
+    [
+        ("add", "sum", lambda x: 4 * x % 13),
+        ("x2_y2", "sum", lambda x: 4 * x % 13),
+        ("multiply", "product", lambda x: 5 * log(x) % 12),
+    ],
+)
+def test_a_ring_is_found_under_the_naming_by_which_it_was_laid(fresh, operation, naming, place):
+    run = fresh(ModularTask(p=13, operation=operation, train_fraction=0.5))
+    values = Points.of(run).values.tolist()
+    period = 12 if naming == "product" else 13
+    embedding = run.final.weights["embed.W_E"].clone()
+    for x in values:
+        angle = 2 * np.pi * place(x) / period
+        embedding[x] = torch.tensor([np.cos(angle), np.sin(angle)] + [0.0] * (embedding.shape[1] - 2))
+    with RunWriter(run.path.with_name("laid"), run.config) as writer:
+        writer.checkpoint(0, {**run.final.weights, "embed.W_E": embedding})
+    found = analyze.measure(open_run(run.path.with_name("laid")), "tsne", iterations=300).isel(step=0)
+    ring = found.sel(matrix="W_E", space="all")
+    stride = pow({"sum": 4, "product": 5}[naming], -1, period)
+    here = ring.sel(naming=naming)
+    assert here["ring"].item() == 1
+    assert here["ring_stride"].item() == min(stride, period - stride)
+    assert here["ring_p"].item() < 0.01 < ring["ring_p"].drop_sel(naming=naming).item()
+
+
+def log(x):
+    """Discrete logarithm to 2 modulo 13."""
+    return next(exponent for exponent in range(12) if pow(2, exponent, 13) == x)
+
+
 def test_a_plane_of_elements_has_no_frequency(fresh):
     found = analyze.measure(fresh(GroupTask(group="Q8", operation="aba")), "tsne", iterations=300)
     assert found["tsne"].dims == ("step", "matrix", "element", "axis")
-    assert "circle" not in found
+    assert not {"circle", "ring"} & set(found)
     np.testing.assert_array_equal(found["element"], np.arange(8))
 
 

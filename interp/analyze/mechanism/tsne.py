@@ -16,6 +16,8 @@ from interp import figures
 from interp.base import UserError
 from interp.maths import geometry
 from interp.maths.fourier import frequency_norms
+from interp.maths.neighbours import best_of, nearest, ring_shares
+from interp.maths.residues import discrete_logarithms
 from interp.maths.sampling import standard_error
 from interp.maths.tsne import neighbours, trusted, tsne
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
@@ -49,7 +51,14 @@ VARIABLES: Variables = {
     "pca_share": Var("step matrix", "share of variance of two components", "1"),
     "kl": Var("step matrix", "divergence of t-SNE", "nats"),
     "trustworthiness": Var("step matrix", "trustworthiness of t-SNE", "1"),
+    "ring": Var("step matrix naming space", "share of the two nearest neighbours that are ±stride away", "1"),
+    "ring_stride": Var("step matrix naming space", "that stride, the best"),
+    "ring_by_chance": Var("step matrix naming space", "best share when residues are named at random", "1"),
+    "ring_p": Var("step matrix naming space", "share of random names that do as well", "1"),
 }
+
+SPACES = ("all", "pca", "tsne")
+"""Where neighbours are looked for: in all dimensions of the matrix, in its first two principal components, by t-SNE."""
 
 
 def measure(seen: Points, options: Options) -> xr.Dataset:
@@ -58,6 +67,9 @@ def measure(seen: Points, options: Options) -> xr.Dataset:
     Of a group the elements, which have no frequency. Each frame of t-SNE starts from the one before and is then turned onto
     it, so that movement is the network's. Trustworthiness (1: neighbours in the plane are neighbours in the network) and the
     divergence that t-SNE minimises stand beside it, with those of random matrices: t-SNE draws clusters in noise.
+
+    Whether residues lie on a ring is told in numbers, whatever the operation: under their values, as for x + y, and under their
+    discrete logarithms, as for x · y.
     """
     run, n = evenly(seen.run, options.frames), seen.n
     reads = seen.reads.__contains__
@@ -69,19 +81,24 @@ def measure(seen: Points, options: Options) -> xr.Dataset:
     with single_threads():  # a decomposition of so few points takes thirty times as long on two
         planes = [project(cloud, ks[name], options) for name, cloud in clouds.items()]
         random = [project(each, None, options) for each in noise]
+    found = {name: np.stack([one[name] for one in planes], axis=1) for name in planes[0]}
+    if seen.namings:
+        found |= rings(seen, {"all": torch.stack([*clouds.values()], dim=1), **of_planes(found)}, options.seed)
     return dataset(
         run,
         options,
-        {name: np.stack([one[name] for one in planes], axis=1) for name in planes[0]},
+        found,
         {name: var._replace(dims=var.dims.format(point=seen.point)) for name, var in VARIABLES.items()},
         coords={
             "matrix": list(clouds),
             **({} if seen.are_elements else {"frequency": ("matrix", list(ks.values()))}),
+            **({"naming": list(seen.namings), "space": list(SPACES)} if seen.namings else {}),
             seen.point: seen.values.numpy(),
             "axis": ["x", "y"],
         },
         definition="exact t-SNE, PCA start, then each frame from the one before and orthogonal Procrustes onto it; "
-        f"{neighbours(n)} neighbours for trustworthiness",
+        f"{neighbours(n)} neighbours for trustworthiness; ring: of the two nearest neighbours of each residue, beside 200 random "
+        "namings",
         source="van der Maaten & Hinton 2008; unembedding's ring and cosets: Power et al. 2022, figure 3; circles: Nanda et al. "
         "2023",
         words={"point": seen.point},
@@ -89,6 +106,28 @@ def measure(seen: Points, options: Options) -> xr.Dataset:
         perplexity=perplexity(options, n),
         **of_random({name: np.concatenate([each[name] for each in random]) for name in ("kl", "trustworthiness")}),
     )
+
+
+def of_planes(found: dict[str, np.ndarray]) -> dict[str, Float[Tensor, "step matrix n axis"]]:
+    """The planes in which neighbours are looked for, by name."""
+    return {space: torch.from_numpy(found[space]) for space in SPACES[1:]}
+
+
+def rings(seen: Points, clouds: dict[str, Float[Tensor, "step matrix n d"]], seed: int) -> dict[str, np.ndarray]:
+    """The share of neighbours at the best stride, the stride, and what chance gives, [step, matrix, naming, space]."""
+    steps, matrices = clouds["all"].shape[:2]
+    shape = (steps, matrices, len(seen.namings), len(SPACES))
+    found = {name: np.full(shape, np.nan) for name in ("ring", "ring_stride", "ring_by_chance", "ring_p")}
+    for where in np.ndindex(shape):
+        step, matrix, naming, space = where
+        points, places, period = list(seen.namings.values())[naming]
+        near = nearest(clouds[SPACES[space]][step, matrix, points])
+        best = best_of(
+            lambda names, of=near, at=places, n=period: ring_shares(of, at[names], n), len(points), seed=seed
+        )
+        found["ring"][where], found["ring_stride"][where] = best.value, best.place + 1
+        found["ring_by_chance"][where], found["ring_p"][where] = best.by_chance, best.p_value
+    return found
 
 
 def of_random(drawn: dict[str, Float[np.ndarray, " draw"]]) -> dict[str, float]:
@@ -153,8 +192,27 @@ def draw(found: xr.Dataset) -> go.Figure:
     clouds = [here[kind] for here in matrices for kind in kinds]
     point = str(found["tsne"].dims[2])
     title = f"Where the {point}s lie"
-    figure = figures.planes(clouds, names, columns=len(kinds), colour=found[point], title=title)
+    figure = figures.planes(clouds, names, len(kinds), colours(found), title, labels=found[point])
     return figures.step_slider(figure, clouds, [caption(found, index) for index in range(found.sizes["step"])])
+
+
+def colours(found: xr.Dataset) -> xr.DataArray:
+    """A number for each point: its place on the ring that is clearest at the last step; its value where one has no place.
+
+    Strides that do not meet every residue give none, and 0 has none under logarithms.
+    """
+    values = found[str(found["tsne"].dims[2])]
+    if "ring" not in found:
+        return values
+    last = found.isel(step=-1).sel(space="all")
+    best = last.isel(last["ring"].argmax(...))
+    naming, stride = best["naming"].item(), int(best["ring_stride"])
+    names = values.values if naming == "sum" else discrete_logarithms(int(values.max()) + 1)[values.values]
+    period = int(names.max()) + 1
+    if names.min() < 0 or math.gcd(stride, period) > 1:
+        return values
+    along = names * pow(stride, -1, period) % period
+    return xr.DataArray(along, dims=values.dims, name=f"place in steps of ±{stride}, by {naming}")
 
 
 def caption(found: xr.Dataset, index: int) -> str:
@@ -167,8 +225,18 @@ def caption(found: xr.Dataset, index: int) -> str:
     error = found.attrs.get("random_trustworthiness_error")
     return (
         f"step {here['step'].item():,} · test accuracy {here['test_accuracy'].item():.0%} · "
-        f"trustworthiness of t-SNE: {trust} (random matrix {found.attrs['random_trustworthiness']:.2f}"
-        f"{'' if error is None else f' ± {error:.2f}'})"
+        f"trustworthiness: {trust} (random {found.attrs['random_trustworthiness']:.2f}"
+        f"{'' if error is None else f' ± {error:.2f}'}){ring(here) if 'ring' in here else ''}"
+    )
+
+
+def ring(here: xr.Dataset) -> str:
+    """In how far neighbours lie on a ring in all dimensions, under the naming and of the matrix where they do most."""
+    best = here.sel(space="all")
+    best = best.isel(best["ring"].argmax(...))
+    return (
+        f" · ring: {best['matrix'].item()} {best['ring'].item():.2f} at ±{best['ring_stride'].item():.0f} by "
+        f"{best['naming'].item()} (chance {best['ring_by_chance'].item():.2f})"
     )
 
 
@@ -180,4 +248,12 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
         table[f"{matrix} KL"] = here["kl"].values
         table[f"{matrix} trust"] = here["trustworthiness"].values
         table[f"{matrix} PCA share"] = here["pca_share"].values
+        for naming in found["naming"].values if "ring" in found else ():
+            table[f"{matrix} ring, {naming}"] = in_words(here.sel(naming=naming, space="all"))
     return table
+
+
+def in_words(here: xr.Dataset) -> list[str]:
+    """The share of neighbours on the ring at each step with its stride, and p where some random naming does as well."""
+    parts = zip(here["ring"].values, here["ring_stride"].values, here["ring_p"].values, strict=True)
+    return [f"{share:.2f} at ±{stride:.0f}{'' if p < 0.005 else f', p {p:.2g}'}" for share, stride, p in parts]
