@@ -1,10 +1,10 @@
 """Every study at its small size: it trains, measures, tabulates and draws."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import pytest
 import xarray as xr
 from PIL import Image, ImageSequence
@@ -37,9 +37,8 @@ def test_precision(tmp_path):
 
 @pytest.mark.slow
 def test_progress_measures(tmp_path):
-    study = load("progress_measures")
-    tables = study.study("quick", 2, tmp_path)
-    seeds = tables["seeds"]
+    tables, results = small("progress_measures", tmp_path)
+    seeds = tables["seeds"].set_index("seed")
     assert list(seeds.index) == [0, 1]
     assert (seeds["memorised"] < seeds["generalised"]).all()
     assert (seeds["restricted loss"] < seeds["test loss"]).all()
@@ -53,10 +52,13 @@ def test_progress_measures(tmp_path):
     assert (seeds["as much energy alone, median"] > 3).all()
     assert (seeds["key waves of the answers lost without it"] > 0.9).all()
     assert (abs(seeds["lost with as much energy at random, median"]) < 0.1).all()
-    assert tables["leads"].loc["half way, test accuracy", "reached"] == 2
-    assert isinstance(study.draw(tables["curves"]), go.Figure)
-    again = study.study("quick", 2, tmp_path)["seeds"]  # what is trained stays
-    assert again.equals(seeds)
+    leads = tables["leads"].set_index("what")
+    assert leads.loc["half way, test accuracy", "reached"] == 2
+    assert "half way beyond the runs beside, Σw²" in leads.index
+    twin = tables["nulls"].set_index(["kind", "step"])
+    assert (twin.loc["wrong labels", "test_accuracy"] < 0.1).all()
+    assert set(twin.loc["untrained"].index) == {0}
+    assert (results / "progress.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow
@@ -173,6 +175,12 @@ def test_batch_and_budget(tmp_path):
     assert (sums["memorised"] < sums["generalised"].fillna(np.inf)).all()
     assert runs.loc[runs["batch_size"] == 128, "memorised"].notna().all()
     assert (tables["ratios"]["memorised"] > 1).all(), "half the batch costs steps"
+    full = load("batch_and_budget").configs(False)
+    steps = Counter((config.train.weight_decay, config.task.kind, config.train.steps) for config in full.values())
+    assert steps == {
+        (1, "modular", 4000): 18, (1, "group", 4000): 8, (1, "group", 30_000): 4,
+        (0, "modular", 4000): 12, (0, "modular", 30_000): 6, (0, "group", 4000): 8, (0, "group", 30_000): 4,
+    }  # fmt: skip
     page = (results / "learning.html").read_text()
     assert r"\u25b6 play" in page
     assert 'src="plotly.min.js"' in page

@@ -1,13 +1,15 @@
 """Steps or examples: what does half the batch cost, on five operations?
 
-    python analyses/batch_and_budget/study.py            # batch 512 and 256, 4,000 steps, three seeds
+    python analyses/batch_and_budget/study.py            # batch 512 and 256, decay 1 and none, three seeds; one to 30,000 steps
     python analyses/batch_and_budget/study.py --small    # mod 23 and S4, batch 128 and 64, two seeds
 
 Besides tables and a figure it makes the learning curves as a moving picture and as a page with a play button.
 """
 
+import itertools
 import sys
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,12 +23,16 @@ from interp.models import TransformerSpec
 from interp.recipe import TrainConfig
 from interp.store import Run
 from interp.study import script, spread, tabulate
-from interp.tasks import GroupTask, ModularTask
+from interp.tasks import GroupTask, ModularTask, Task
 
 BATCH = "train.batch_size"
-BUDGETS = {512: 4_000, 256: 4_000}
-"""Steps by batch size: 3e5 and 3e4 in the experiment that this follows, so that both are cut."""
-SMALL_BUDGETS = {128: 1000, 64: 1000}
+DECAY = "train.weight_decay"
+SIZES, DECAYS, STEPS = (512, 256), (1.0, 0.0), 4_000
+"""3e5 steps in batches of 512, or 3e4 of 256, and no decay, in the experiments that this follows."""
+LONG = 30_000
+"""Steps of the first seed where 4,000 are too few: on S5, and without decay."""
+SAID = (1_000, 4_000, 10_000, 20_000, 30_000)
+"""Steps at which the accuracy of those is tabulated."""
 FIRST, MOMENTS, FRAMES = 5, 160, 48
 """From this step on, evenly spaced in their logarithm, the moving curves have so many points, and stand so many times."""
 MARKS = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
@@ -35,19 +41,24 @@ DASHES = ("solid", "dot")
 
 
 def configs(small: bool) -> Mapping[str, RunConfig]:
-    """A run for each operation, batch size and seed; half of each table is trained on."""
+    """A run for each operation, batch size, decay and seed; half of each table is trained on."""
     modular = ModularTask(p=23 if small else 97, train_fraction=0.7 if small else 0.5)
     permutations = GroupTask(group="S4" if small else "S5", train_fraction=0.7 if small else 0.5)
     operations = ((modular, ["divide", "add", "multiply"]), (permutations, ["conjugate", "compose"]))
     learning = TrainConfig(lr=2e-3, log_every=20) if small else TrainConfig(log_every=50)
+    model = TransformerSpec(d_mlp=256) if small else TransformerSpec()
     found: dict[str, RunConfig] = {}
-    for task, names in operations:
-        for batch_size, steps in (SMALL_BUDGETS if small else BUDGETS).items():
+    for (task, names), decay in itertools.product(operations, DECAYS[:1] if small else DECAYS):
+        vary = {"task.operation": names, BATCH: [128, 64] if small else list(SIZES), DECAY: [decay]}
+
+        def grid(steps: int, seeds: int, task: Task = task, vary: dict[str, Any] = vary) -> dict[str, RunConfig]:
             train = learning.but(steps=steps, checkpoint_every=steps, checkpoints_per_decade=5)
-            base = RunConfig(
-                name="batch", task=task, model=TransformerSpec(d_mlp=256) if small else TransformerSpec(), train=train
-            )
-            found |= interp.grid(base, seeds=2 if small else 3, vary={"task.operation": names, BATCH: [batch_size]})
+            return interp.grid(RunConfig(name="batch", task=task, model=model, train=train), seeds, vary)
+
+        found |= grid(1000, 2) if small else grid(STEPS, 3)
+        if not small and (task is permutations or decay == 0):
+            long = grid(LONG, 3)  # the first seed of them, in place of its shorter run
+            found |= {name: config for name, config in long.items() if config.seeds.model == 0}
     return found
 
 
@@ -66,6 +77,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     """
     table = tabulate(runs).assign(
         operation=[formula(run) for run in runs.values()],
+        decay=[run.config.train.weight_decay for run in runs.values()],
         batch_size=[run.config.train.batch_size for run in runs.values()],
         seed=[run.config.seeds.model for run in runs.values()],
     )
@@ -78,13 +90,34 @@ def report(runs: Mapping[str, Run]) -> script.Report:
         "final_test_accuracy",
         "last_step",
     ]
-    cells = spread(table.loc[:, ["operation", "batch_size", *facts]], by=["operation", "batch_size"], steps=steps)
-    tables = {
-        "spread": cells,
-        "ratios": ratios(cells),
-        "runs": table.set_index(["operation", "batch_size", "seed"])[facts],
-    }
-    return script.Report(tables, {"steps": draw(table, cells)}, {"learning": figures.animated(*learning(runs))})
+    cells = spread(table.loc[:, [*KEY, *facts]], by=KEY, steps=steps)
+    tables = {"spread": cells, "ratios": ratios(cells), "runs": table.set_index([*KEY, "seed"])[facts]}
+    long = to_the_end(runs)
+    return script.Report(
+        tables if long.empty else tables | {"to_the_end": long},
+        {"steps": draw(table, cells)},
+        {"learning": figures.animated(*learning(runs))},
+    )
+
+
+KEY = ["operation", "decay", "batch_size"]
+"""What runs of one cell agree in."""
+
+
+def to_the_end(runs: Mapping[str, Run]) -> pd.DataFrame:
+    """Train and test accuracy of the long runs at a few steps: the mean of the evaluations in the hundred steps up to each."""
+    rows = {}
+    for run in runs.values():
+        if run.config.train.steps == LONG:
+            accuracy = run.history[["train_accuracy", "test_accuracy"]]
+            means = {step: accuracy.loc[step - 99 : step].mean() for step in SAID}
+            key = (formula(run), run.config.train.weight_decay, run.config.train.batch_size)
+            rows[key] = {
+                f"{what} at {step}": mean[f"{what}_accuracy"]
+                for what in ("train", "test")
+                for step, mean in means.items()
+            }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(KEY if rows else None)
 
 
 def ratios(cells: pd.DataFrame) -> pd.DataFrame:
@@ -99,28 +132,40 @@ def ratios(cells: pd.DataFrame) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, cells: pd.DataFrame) -> go.Figure:
     """Steps to memorise and to generalise: every seed, and their median; what was not reached is a triangle."""
+    decays = list(dict.fromkeys(table["decay"]))
     figure = figures.panels(
-        ["steps until accuracy is 99 % for the first time"], heights=[7], title="Half the batch", over_steps=False
+        [f"steps until accuracy is 99 %, decay {decay:g}" for decay in decays],
+        heights=[6] * len(decays),
+        title="Half the batch",
+        over_steps=False,
     )
+    for row, decay in enumerate(decays, start=1):
+        of_decay = table.loc[table["decay"] == decay, :]
+        add_steps(figure, row, of_decay, cells.xs(decay, level="decay"))
+    figure.update_xaxes(title_text="batch size, by operation")
+    figure.update_yaxes(
+        type="log", title_text="step (optimiser updates)", tickvals=MARKS, ticktext=[f"{mark:,}" for mark in MARKS]
+    )
+    return figure.update_layout(margin={"r": 170, "b": 100})
+
+
+def add_steps(figure: go.Figure, row: int, table: pd.DataFrame, cells: pd.DataFrame) -> None:
+    """The panel of one decay."""
     places = list(dict.fromkeys(zip(table["operation"], table["batch_size"], strict=True)))
     for fact, split, colour in (("memorised", "train", figures.TRAIN), ("generalised", "test", figures.TEST)):
         medians = cells.xs(fact, level="what")["median"].reindex(places)
         marker = {"color": colour, "symbol": "line-ew-open", "size": 30, "line": {"color": colour, "width": 3}}
-        figure.add_scatter(x=across(places), y=medians, name=f"{split}, median", mode="markers", marker=marker)
+        where: Any = {"mode": "markers", "row": row, "col": 1, "showlegend": row == 1}
+        figure.add_scatter(x=across(places), y=medians, name=f"{split}, median", marker=marker, **where)
         for reached, symbol, label in ((True, "circle-open", "a seed"), (False, "triangle-up-open", "not by then")):
             here = table[table[fact].notna() == reached]
             figure.add_scatter(
                 x=across(zip(here["operation"], here["batch_size"], strict=True)),
                 y=here[fact if reached else "last_step"],
                 name=f"{split}, {label}",
-                mode="markers",
                 marker={"color": colour, "symbol": symbol, "size": 9},
+                **where,
             )
-    figure.update_xaxes(title_text="batch size, by operation")
-    figure.update_yaxes(
-        type="log", title_text="step (optimiser updates)", tickvals=MARKS, ticktext=[f"{mark:,}" for mark in MARKS]
-    )
-    return figure.update_layout(margin={"r": 170, "b": 100})
 
 
 def across(places: Iterable[tuple[str, int]]) -> list[list[str]]:
@@ -130,7 +175,8 @@ def across(places: Iterable[tuple[str, int]]) -> list[list[str]]:
 
 
 def learning(runs: Mapping[str, Run]) -> tuple[go.Figure, list[int]]:
-    """Accuracy and loss of every operation over steps, the median over seeds, and the steps to stand at."""
+    """Accuracy and loss of every operation over steps with decay, the median over seeds, and the steps to stand at."""
+    runs = {name: run for name, run in runs.items() if run.config.train.weight_decay}
     operations = list(dict.fromkeys(map(formula, runs.values())))
     sizes = sorted({run.config.train.batch_size for run in runs.values()}, reverse=True)
     figure = figures.panels(
@@ -156,14 +202,14 @@ def learning(runs: Mapping[str, Run]) -> tuple[go.Figure, list[int]]:
         figure.update_yaxes(type="log", exponentformat="power", title_text="nats", dtick=2, row=row, col=2)
     figure.update_xaxes(type="log", dtick=1, exponentformat="power", showticklabels=False)
     figure.update_xaxes(title_text="step (optimiser updates)", showticklabels=True, row=len(operations))
-    last = max(run.config.train.steps for run in runs.values())
+    last = min(run.config.train.steps for run in runs.values())
     return figure, [int(step) for step in np.unique(np.geomspace(2 * FIRST, last, FRAMES).round())]
 
 
 def median_curves(runs: list[Run]) -> xr.Dataset:
-    """The middle value over seeds at steps evenly spaced in their logarithm, of those that were logged."""
+    """The middle value over seeds at steps evenly spaced in their logarithm, of those that were logged in every run."""
     curves = [interp.measure(run, "curves") for run in runs]
-    steps = curves[0]["step"].values
+    steps = min((each["step"].values for each in curves), key=len)
     kept = np.unique(np.searchsorted(steps, np.geomspace(FIRST, steps[-1], MOMENTS)).clip(max=len(steps) - 1))
     return xr.concat([each.isel(step=kept).drop_attrs() for each in curves], "seed").median("seed")
 

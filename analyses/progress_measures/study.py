@@ -1,26 +1,31 @@
 """Does the mechanism of Nanda et al. (2023) come back with every seed, and do its progress measures move before the test loss?
 
-    python analyses/progress_measures/study.py            # five seeds of the nanda preset, to the end
-    python analyses/progress_measures/study.py --small    # two of the quick preset, to see that it works
-
-Trained runs stay in --work and are not trained again.
+python analyses/progress_measures/study.py            # five seeds of the nanda preset to the end, three null twins
+python analyses/progress_measures/study.py --small    # two of the quick preset and a twin, to see that it works
 """
 
-import dataclasses
 import sys
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
-import tyro
 import xarray as xr
 
 import interp
 from interp import figures
+from interp.analyze import against
+from interp.config import RunConfig
+from interp.store import Run
+from interp.study import script
+from interp.train.null import Null
 
-RESULTS = Path(__file__).parent / "results"
 POINTS = 60
 """Steps of each seed in results/curves.csv, at most."""
+NULLS: Mapping[str, Null | None] = {"sums": None, "wrong labels": "labels", "untrained": "init"}
+"""Kinds of run: the preset, the same recipe where every label is wrong, and its initial weights alone."""
+SEEDS = {"sums": 5, "wrong labels": 3, "untrained": 20}
+SMALL_SEEDS = {"sums": 2, "wrong labels": 1, "untrained": 3}
 
 CURVES = {
     "train_loss": lambda found: found["progress"]["train_loss"],
@@ -37,35 +42,63 @@ CURVES = {
 """What is drawn and tabulated over steps, by name."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Arguments:
-    """Which size, and where runs are kept."""
-
-    small: bool = False
-    """Two seeds of the quick preset in place of five of the nanda preset; prints and writes nothing into results/."""
-    work: Path = Path("checkpoints/progress_measures")
-    """Directory of the trained runs."""
-
-
-def study(preset: str, seeds: int, work: Path) -> dict[str, pd.DataFrame]:
-    """By name: `seeds` with a row a seed, `curves` with a row a seed and step, `leads` over the seeds."""
-    rows, curves, phases = [], [], []
-    for name, config in interp.grid(interp.preset(preset).config, seeds=seeds).items():
-        run = interp.train_run(config, work / name, resume=True)
-        thin = run.select(steps=run.steps[:: -max(1, len(run) // POINTS)])  # the last one among them
-        found = {name: interp.measure(thin, name) for name in ("progress", "neurons", "logits")}
-        found |= {name: interp.measure(run.select(last=1), name) for name in ("attention", "ablate", "clock_pizza")}
-        found["phases"] = interp.measure(run, "phases")
-        rows.append({"seed": config.seeds.model, **final(found)})
-        phases.append(found["phases"])
-        table = pd.DataFrame({name: curve(found).to_series() for name, curve in CURVES.items()})
-        curves.append(table.assign(seed=config.seeds.model).reset_index().set_index(["seed", "step"]))
-        print(rows[-1], file=sys.stderr)
+def configs(small: bool) -> Mapping[str, RunConfig]:
+    """Seeds of the preset, of its null twin, and untrained ones."""
+    base = interp.preset("quick" if small else "nanda").config
+    bases = {kind: interp.null_twin(base, null) if null else base for kind, null in NULLS.items()}
     return {
-        "seeds": pd.DataFrame(rows).set_index("seed"),
-        "curves": pd.concat(curves),
-        "leads": interp.compare(phases),
+        f"{kind}+{name}": config
+        for kind, seeds in (SMALL_SEEDS if small else SEEDS).items()
+        for name, config in interp.grid(bases[kind], seeds).items()
     }
+
+
+def report(runs: Mapping[str, Run]) -> script.Report:
+    """`seeds` with a row a seed; `curves` and `nulls` with a row a seed and step; `leads` over seeds, also beyond the twins."""
+    of_kind = {kind: [run for name, run in runs.items() if name.split("+")[0] == kind] for kind in NULLS}
+    found = {kind: [measured(run) for run in of_kind[kind]] for kind in NULLS}
+    tables: dict[str, dict[Any, pd.DataFrame]] = {
+        kind: {run.config.seeds.model: tabulated(each) for run, each in zip(of_kind[kind], found[kind], strict=True)}
+        for kind in NULLS
+    }
+    twins = [interp.measure(run, "phases") for run in of_kind["wrong labels"]]
+    phases = [against(interp.measure(run, "phases"), twins) for run in of_kind["sums"]]
+    last = [
+        {name: interp.measure(run.select(last=1), name) for name in ("attention", "ablate", "clock_pizza")}
+        for run in of_kind["sums"]
+    ]
+    rows = [
+        {"seed": run.config.seeds.model, **final(each | ends | {"phases": phase})}
+        for run, each, ends, phase in zip(of_kind["sums"], found["sums"], last, phases, strict=True)
+    ]
+    others = list(NULLS)[1:]
+    behind = [draw({seed: table}) for kind in others for seed, table in tables[kind].items()]
+    return script.Report(
+        {
+            "leads": interp.compare(phases),
+            "seeds": pd.DataFrame(rows).set_index("seed"),
+            "curves": pd.concat(tables["sums"], names=["seed"]),
+            "nulls": pd.concat({kind: pd.concat(tables[kind], names=["seed"]) for kind in others}, names=["kind"]),
+        },
+        {"progress": beside(draw(tables["sums"]), behind)},
+    )
+
+
+def measured(run: Run) -> dict[str, xr.Dataset]:
+    """What is followed over steps, at so many checkpoints, the last one among them."""
+    thin = run.select(steps=run.steps[:: -max(1, len(run) // POINTS)])
+    return {name: interp.measure(thin, name) for name in ("progress", "neurons", "logits")}
+
+
+def tabulated(found: Mapping[str, xr.Dataset]) -> pd.DataFrame:
+    """The curves of one run, a row a step."""
+    return pd.DataFrame({name: curve(found).to_series() for name, curve in CURVES.items()})
+
+
+def beside(figure: go.Figure, others: list[go.Figure]) -> go.Figure:
+    """The figure with bands of the null twins and of untrained networks behind the curves of the first seed."""
+    about = f"{SEEDS['wrong labels']} twins with wrong labels; dotted: {SEEDS['untrained']} untrained"
+    return figures.behind(figure, others, about)
 
 
 def final(found: dict[str, xr.Dataset]) -> dict[str, object]:
@@ -105,7 +138,7 @@ def final(found: dict[str, xr.Dataset]) -> dict[str, object]:
     }
 
 
-def draw(curves: pd.DataFrame) -> go.Figure:
+def draw(curves: Mapping[int, pd.DataFrame]) -> go.Figure:
     """Every seed's losses, and the measures of structure below."""
     figure = figures.panels(
         [
@@ -126,30 +159,17 @@ def draw(curves: pd.DataFrame) -> go.Figure:
     ]
     for row, names in enumerate(panels, start=1):
         for name, colour in zip(names, figures.PALETTE, strict=False):
-            for number, (_, table) in enumerate(curves.groupby("seed")):
-                values = xr.DataArray(
-                    table[name].values, dims="step", coords={"step": table.index.get_level_values("step")}
-                )
-                label = name.replace("_", " ")
+            label = name.replace("_", " ")
+            for number, table in enumerate(curves.values()):
+                values = xr.DataArray(table[name].values, dims="step", coords={"step": table.index.to_numpy()})
                 figures.line(
                     figure, values, label, colours.get(name, colour), row, showlegend=number == 0, legendgroup=name
                 )
     for row in (1, 2):
         figure.update_yaxes(title_text="loss (nats)", type="log", exponentformat="power", row=row)
     figure.update_yaxes(title_text="share, Gini", range=[-0.02, 1.04], row=3)
-    return figure.update_yaxes(title_text="Σw²", rangemode="tozero", row=4)
+    return figure.update_yaxes(title_text="Σw²", rangemode="tozero", row=4).update_layout(updatemenus=[])
 
 
 if __name__ == "__main__":
-    arguments = tyro.cli(Arguments, description=(__doc__ or "").split("\n")[0])
-    preset, seeds = ("quick", 2) if arguments.small else ("nanda", 5)
-    tables = study(preset, seeds, arguments.work / preset)
-    for name in ("seeds", "leads"):
-        table = tables[name].T if name == "seeds" else tables[name]
-        print(table.map(lambda value: value if isinstance(value, str) else f"{value:,.4g}").to_string())
-    if not arguments.small:
-        RESULTS.mkdir(exist_ok=True)
-        for name, table in tables.items():
-            table.to_csv(RESULTS / f"{name}.csv")
-        figure = figures.caption(draw(tables["curves"]), "python analyses/progress_measures/study.py")
-        figure.update_layout(updatemenus=[]).write_image(RESULTS / "progress.png", width=1000, scale=1.2)
+    sys.exit(script.main(__file__, __doc__, configs, report))
