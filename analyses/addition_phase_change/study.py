@@ -21,7 +21,7 @@ from scipy.stats import rankdata
 import interp
 from interp import figures
 from interp.config import RunConfig
-from interp.maths.curves import first_below, steepest_fall
+from interp.maths.curves import SHARP, SOLVED, exponential, first_below, logistic, nulls, steepest_fall
 from interp.models import TransformerSpec
 from interp.store import Run
 from interp.study import script, spread
@@ -32,9 +32,6 @@ MARKS = (1.0, 0.1, 0.01)
 """Test losses in nats whose first crossing is told."""
 DIGIT = 0.5
 """Test loss in nats of a digit that counts as learned, as in the published figures for each digit."""
-SHARP, DEEP = 3.0, 1.5
-"""A phase change: while the steps grow by 30 %, the loss falls to 1/DEEP or less, and its logarithm SHARP times as far as by
-the power law through the whole curve."""
 PUBLISHED = "progress-measures"
 FILES = {"addition": "5_digit_addition", "skip_trigram": "skip_trigram"}
 ENDLESS = figures.PALETTE[0]
@@ -95,6 +92,10 @@ KEYS = ["task", "examples", "decay"]
 """What runs of one cell agree in."""
 FALLS = ["below_1", "below_0.1", "below_0.01", "fall_at"]
 """Steps."""
+SHARPNESS = (
+    "fall_at", "until", "down_to", "steepest", "flattest", "noise", "sharpness", "exponential", "logistic", "phase_change",
+)  # fmt: skip
+"""Columns on the fall, see README.md."""
 
 
 def report(runs: Mapping[str, Run]) -> script.Report:
@@ -118,9 +119,12 @@ def report(runs: Mapping[str, Run]) -> script.Report:
         **({"published": pd.DataFrame([shape(*each) | {"curve": name} for name, each in theirs.items()])
             .set_index("curve")} if theirs else {}),
     }  # fmt: skip
-    return script.Report(
-        tables, {"digits": draw_digits(list(zip(sums, curves, strict=True))), "tasks": draw_tasks(runs, theirs)}
-    )
+    drawn = {
+        "digits": draw_digits(list(zip(sums, curves, strict=True))),
+        "falls": draw_falls(runs, theirs),
+        "tasks": draw_tasks(runs, theirs),
+    }
+    return script.Report(tables, drawn)
 
 
 def where(run: Run) -> dict[str, Any]:
@@ -143,18 +147,26 @@ def facts(run: Run) -> dict[str, Any]:
 
 
 def shape(steps: np.ndarray, loss: np.ndarray) -> dict[str, Any]:
-    """The steps of a curve's marks and of its steepest fall, whether that is a phase change, its height and its end."""
-    fall = steepest_fall(steps, loss)
+    """The steps of a curve's marks, how sharply it falls beside an exponential and a logistic, its height and its end."""
     return {
         **{f"below_{mark:g}": first_below(steps, loss, mark) for mark in MARKS},
-        "fall_at": fall.step,
-        "fall": fall.ratio,
-        "sharpness": fall.sharpness,
-        "phase_change": float(fall.ratio >= DEEP and fall.sharpness >= SHARP),
+        **sharpness(steps, loss),
         "highest": float(loss.max()),
         "highest_at": int(steps[loss.argmax()]),
         "final": float(loss[-1]),
     }
+
+
+def sharpness(steps: np.ndarray, loss: np.ndarray) -> dict[str, float]:
+    """Where a curve falls and how sharply, of the two nulls with its ends too, and whether that is a phase change."""
+    fall = steepest_fall(steps, loss)
+    if fall is None:
+        return dict.fromkeys(SHARPNESS, np.nan) | {"phase_change": 0.0}
+    found = (
+        fall.step, fall.until, fall.end, fall.steepest, fall.flattest, fall.noise, fall.sharpness, *nulls(steps, fall),
+        float(fall.sharpness >= SHARP),
+    )  # fmt: skip
+    return dict(zip(SHARPNESS, found, strict=True))
 
 
 def below(curve: Any, mark: float) -> float:
@@ -234,6 +246,37 @@ def draw_digits(found: list[tuple[Run, Any]]) -> go.Figure:
         figure.add_hline(y=DIGIT, line={"color": figures.QUIET, "dash": "dot", "width": 1}, row=row, col=1)  # pyright: ignore
         figure.update_yaxes(title_text="loss (nats)", type="log", exponentformat="power", dtick=1, row=row)
     return figure.update_xaxes(type="log", dtick=1, exponentformat="power")
+
+
+def draw_falls(runs: Mapping[str, Run], theirs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> go.Figure:
+    """The lowest loss so far of every setting and of the published curves, up to where it is down, beside both nulls."""
+    cells: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for run in runs.values():
+        cell, loss = where(run), run.history["test_loss"]
+        name = f"{cell['task']}, {cell['examples']}, decay {cell['decay']:g}"
+        cells.setdefault(name, []).append((loss.index.to_numpy(), loss.to_numpy()))
+    cells |= {f"{name}, published": [each] for name, each in theirs.items()}
+    rows = -(-len(cells) // 3)
+    titles = [*cells, *[" "] * (3 * rows - len(cells))]
+    figure = figures.panels(titles, [3.4] * rows, "How sharply the loss falls", columns=3, over_steps=False)
+    share = np.linspace(0, 1, 200)
+    for number, curves in enumerate(cells.values()):
+        place = {"row": number // 3 + 1, "col": number % 3 + 1}
+        for values, name in ((exponential(share, 1.0, SOLVED), "exponential"), (logistic(share, 1.0, SOLVED), "logistic")):
+            dash = {"exponential": "dot", "logistic": "dash"}[name]
+            figure.add_scatter(
+                x=share, y=values, mode="lines", name=name, showlegend=not number,
+                line={"color": figures.QUIET, "dash": dash, "width": 1.5}, **place,
+            )  # fmt: skip
+        for steps, loss in curves:
+            if fall := steepest_fall(steps, loss):
+                figure.add_scatter(
+                    x=(steps - steps[0]) / (fall.until - steps[0]), y=np.minimum.accumulate(loss) / loss[0], mode="lines",
+                    name="measured, a line each run", showlegend=not number and loss is curves[0][1],
+                    line={"color": figures.TEST, "width": 1.5}, **place,
+                )  # fmt: skip
+    figure.update_layout(width=1150).update_xaxes(range=[0, 1], title_text="share of the time")
+    return figure.update_yaxes(range=[0, 1.02]).update_yaxes(title_text="share of the first loss", col=1)
 
 
 def draw_tasks(runs: Mapping[str, Run], theirs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> go.Figure:

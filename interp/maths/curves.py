@@ -1,10 +1,11 @@
-"""Landmarks of learning curves: the step a threshold is passed, the steepest fall, a fall that is followed by a rise."""
+"""Landmarks of learning curves: the step a threshold is passed, how sharply one falls, a fall that is followed by a rise."""
 
 import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
+from scipy.stats import chi2
 
 IN_A_ROW = 3
 """Evaluations one after another at a level from which it counts as reached: one good batch is not understanding."""
@@ -78,37 +79,136 @@ def first_deep(
     return math.nan
 
 
+SOLVED = 0.1
+"""Share of its start at which a loss counts as down: what is steepest below that is not how the task was learned."""
+STRETCH = 0.1
+"""Length of the stretches that are compared, as a share of the time that the fall takes."""
+PLATEAU = 0.99
+"""Share of its height that the logistic starts at beside which a fall is held; it is `SHARP`."""
+SHARP = 17.0
+"""Sharpness of that logistic, rounded down from 17.6; 4.1 if it starts at 95 % of its height, 187 at 99.9 %."""
+
+
 class Fall(NamedTuple):
-    """The steepest part of a curve that falls; NaN where there is none."""
+    """How a curve falls: where it is steepest, and by how much steeper than where it was flattest before.
+
+    Falls and levels are shares of the first value.
+    """
 
     step: float
-    """Step at which the fall begins."""
-    ratio: float
-    """Value at the beginning of the fall ÷ value at its end; above 1."""
+    """Step at which the steepest stretch begins."""
+    until: float
+    """Step by which the fall is made: where the curve is at `SOLVED`, or has made as much of its fall so far."""
+    end: float
+    """Level at that step: `SOLVED`, or more if the curve never came so far; then `until` may change when it goes on."""
+    steepest: float
+    """Fall over the steepest stretch."""
+    flattest: float
+    """Fall over the flattest stretch that ends before the steepest begins; NaN if there is no room for one."""
+    noise: float
+    """Standard deviation of the noise up to the steepest stretch, at most; infinite if it has fewer than three values."""
     sharpness: float
-    """Fall of the logarithm ÷ the fall that a power law fitted to the curve has over as many steps; 1 for a power law."""
+    """`steepest` ÷ `flattest` or `noise`, whichever is larger; 1 if no stretch lies before. Infinite if both are 0."""
 
 
-def steepest_fall(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], factor: float = 1.3) -> Fall:
-    """The steepest fall of a positive curve: where its logarithm falls furthest while the steps grow by `factor`.
+def steepest_fall(steps: Num[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> Fall | None:
+    """How a positive curve falls, on linear time and up to where it is solved; None if it never falls.
 
-    Rises count as flat: up to its maximum the curve is taken to be the maximum, afterwards the lowest value so far.
-    The power law is a least-squares line through log value against log step, weighted evenly in log step, from the first
-    step that is at least 1. It depends on where the curve ends, and so does `sharpness`.
+    Rises count as flat: every value is the lowest so far, and straight between steps. All stretches are `STRETCH` of the time
+    that the fall takes. A curve that falls ever more slowly is steepest at once and has a sharpness of 1: any exponential or
+    power law, also after a warm-up of up to one stretch. What comes after `until` changes nothing.
     """
-    known = (steps > 0) & (values > 0)
-    x, values = np.log(steps[known]), values[known]
-    peak = int(values.argmax()) if len(values) else 0
-    y = np.log(np.minimum.accumulate(np.append(np.full(peak, values.max(initial=0)), values[peak:])))
-    if not len(x) or x[-1] - x[0] <= np.log(factor) or y[-1] == y[0]:
-        return Fall(np.nan, np.nan, np.nan)
-    even = np.linspace(x[0], x[-1], 1000)
-    height = np.interp(even, x, y)
-    inside = even[even <= x[-1] - np.log(factor)]
-    falls = height[: len(inside)] - np.interp(inside + np.log(factor), x, y)
-    steepest = int(falls.round(9).argmax())  # of equals the first, whatever rounding says
-    trend = -np.polyfit(even, height, 1)[0] * np.log(factor)
-    return Fall(float(np.exp(inside[steepest])), float(np.exp(falls[steepest])), float(falls[steepest] / trend))
+    known = ~np.isnan(values)
+    steps, values = steps[known], values[known]
+    lowest = np.minimum.accumulate(values)
+    if not len(values) or lowest[-1] >= values[0]:
+        return None
+    last = float(lowest[-1] / values[0])
+    end = SOLVED if last <= SOLVED else 1 - (1 - SOLVED) * (1 - last)
+    return fall_until(steps, values, passes(steps.astype(float), lowest / values[0], end), end)
+
+
+def fall_until(
+    steps: Num[np.ndarray, " n"], values: Float[np.ndarray, " n"], until: float, end: float, noise: float | None = None
+) -> Fall:
+    """The fall of a curve up to a step by which it is down to `end`; with its own noise if none is given."""
+    times, curve = steps.astype(float), np.minimum.accumulate(values) / values[0]
+    stretch = STRETCH * (until - times[0])
+
+    def fall(begins: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+        return np.interp(begins, times, curve) - np.interp(begins + stretch, times, curve)
+
+    # Between these the fall of a stretch is linear in its beginning.
+    begins = np.unique(np.r_[times, times - stretch, until - stretch])
+    begins = begins[(begins >= times[0]) & (begins <= until - stretch)]
+    falls = fall(begins)
+    steepest = int(np.argmax(falls >= falls.max() - 1e-9))  # of equals the first, whatever rounding says
+    begin = begins[steepest]
+    last = begin - stretch
+    flattest = fall(np.append(begins[begins < last], last)).min() if last >= times[0] else math.nan
+    before = times <= begin
+    noise = noise_of(times[before], values[before] / values[0]) if noise is None else noise
+    floor = max(flattest, noise)  # a fall that is less than the noise is not known
+    sharpness = falls[steepest] / floor if floor > 0 else math.inf
+    sharpness = 1.0 if math.isnan(flattest) else max(1.0, float(sharpness))
+    return Fall(float(begin), until, end, float(falls[steepest]), float(flattest), noise, sharpness)
+
+
+def passes(times: Num[np.ndarray, " n"], values: Float[np.ndarray, " n"], level: float) -> float:
+    """The time at which a curve that nowhere rises comes down to a level that it reaches, straight between its values."""
+    below = int(np.argmax(values <= level))
+    if not below:
+        return float(times[0])
+    share = (values[below - 1] - level) / (values[below - 1] - values[below])
+    return float(times[below - 1] + share * (times[below] - times[below - 1]))
+
+
+def noise_of(times: Num[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> float:
+    """Upper 95 % limit of the standard deviation of independent noise on a smooth curve; infinite for fewer than three values.
+
+    From how far every value is off the line between its neighbours (Gasser et al. 1986), weighted by the time between those.
+    What is not smooth counts as noise; noise that lasts for several values does not.
+    """
+    free = (len(times) - 2) / 2  # neighbours share values: about half as many degrees of freedom
+    if free <= 0:
+        return math.inf
+    between = times[2:] - times[:-2]
+    left, right = (times[2:] - times[1:-1]) / between, (times[1:-1] - times[:-2]) / between
+    off = left * values[:-2] + right * values[2:] - values[1:-1]
+    variance = np.average(off**2 / (left**2 + right**2 + 1), weights=between)
+    return float(np.sqrt(variance * free / chi2.ppf(0.05, free)))
+
+
+class Nulls(NamedTuple):
+    """Sharpness of two curves with the ends of a curve that was measured, at its steps and with its noise as the least floor."""
+
+    exponential: float
+    """Of the exponential from its start through its `end`: 1."""
+    logistic: float
+    """Of the logistic: 17.6, or less where the noise or the distance between the steps would hide such a plateau."""
+
+
+def nulls(steps: Num[np.ndarray, " n"], fall: Fall) -> Nulls:
+    """How sharp an exponential and a logistic with the ends of this fall would have been found to be."""
+    times, until = (steps - steps[0]).astype(float), fall.until - float(steps[0])
+    noise = fall.noise if math.isfinite(fall.noise) else None
+    return Nulls(
+        *(
+            fall_until(steps, curve(times, until, fall.end), fall.until, fall.end, noise).sharpness
+            for curve in (exponential, logistic)
+        )
+    )
+
+
+def exponential(times: Num[np.ndarray, " n"], until: float, end: float) -> Float[np.ndarray, " n"]:
+    """The exponential from 1 at time 0 through `end` at time `until`: a fall without a plateau."""
+    return end ** (times / until)
+
+
+def logistic(times: Num[np.ndarray, " n"], until: float, end: float) -> Float[np.ndarray, " n"]:
+    """The falling logistic from 1, `PLATEAU` of its height, at time 0 through `end` at time `until`."""
+    first, last = (math.log(share / (1 - share)) for share in (PLATEAU, PLATEAU * end))
+    return (1 / PLATEAU) / (1 + np.exp(-(first + (last - first) * times / until)))
 
 
 def fall_rise_fall(values: Float[np.ndarray, " n"], by: float) -> tuple[int, int, int] | None:
