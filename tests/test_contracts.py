@@ -299,7 +299,7 @@ def test_labels_may_be_wrong_that_are_no_residue_of_the_order(operation, tmp_pat
 
 APPLIES = {
     "sequence": {"curves", "norms", "numerics", "phases"},
-    "table": {"attention", "clock_pizza", "curves", "norms", "numerics", "phases", "tsne"},
+    "table": {"attention", "breakdown", "clock_pizza", "curves", "norms", "numerics", "phases", "tsne"},
 }
 """Analyses that need neither a table nor a sum; and those that need no MLP."""
 
@@ -312,7 +312,7 @@ def test_sequences_and_attention_alone_are_measured_as_far_as_they_can_be(task, 
     run = train(tiny_config(task=SEQUENCES[task], model=model, train=how), tmp_path / "run")
     measured = set(applicable(run))
     if task == "a table":
-        of_others = {"breakdown", "positions"} | OF_TOYS
+        of_others = {"positions"} | OF_TOYS
         assert measured == (APPLIES["table"] if attn_only else set(analyze.analyses()) - of_others)
     else:
         several = len(SEQUENCES[task].shape.classes.positions) > 1

@@ -262,7 +262,10 @@ def draw_falls(runs: Mapping[str, Run], theirs: Mapping[str, tuple[np.ndarray, n
     share = np.linspace(0, 1, 200)
     for number, curves in enumerate(cells.values()):
         place = {"row": number // 3 + 1, "col": number % 3 + 1}
-        for values, name in ((exponential(share, 1.0, SOLVED), "exponential"), (logistic(share, 1.0, SOLVED), "logistic")):
+        for values, name in (
+            (exponential(share, 1.0, SOLVED), "exponential"),
+            (logistic(share, 1.0, SOLVED), "logistic"),
+        ):
             dash = {"exponential": "dot", "logistic": "dash"}[name]
             figure.add_scatter(
                 x=share, y=values, mode="lines", name=name, showlegend=not number,

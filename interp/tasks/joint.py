@@ -91,6 +91,16 @@ class JointTask(FiniteTask):
         """Operation of each prompt of the table, as index into `operations`."""
         return np.repeat(np.arange(len(self.operations)), [part.n_prompts for part in self.parts()])
 
+    def mirrored(self) -> Int[np.ndarray, " n_prompts"] | None:
+        """For every row, that of the mirrored pair under the same operation; −1 under those that are not symmetric."""
+        found, first = [], 0
+        for part in self.parts():
+            one = part.mirrored()
+            found.append(np.full(part.n_prompts, -1) if one is None else np.where(one < 0, -1, one + first))
+            first += part.n_prompts
+        rows = np.concatenate(found)
+        return rows if (rows >= 0).any() else None
+
     def table(self) -> Examples:
         """All prompts with their answers: the tables of the operations one after the other."""
         tables = [part.table() for part in self.parts()]

@@ -93,6 +93,14 @@ class TableTask(FiniteTask):
         rows[x, y] = np.arange(len(x))
         return rows
 
+    def mirrored(self) -> Integers | None:
+        """For every row, that of the mirrored pair; −1 where it has no answer. None unless x ∘ y = y ∘ x where both have one."""
+        (x, y), rows = self.pairs(), self.rows_of_pairs()
+        found, answers = rows[y, x], self.results(x, y)
+        both, other = found >= 0, x != y
+        symmetric = (both & other).any() and np.array_equal(answers[both], answers[found[both]])
+        return found if symmetric else None
+
     def table(self) -> Examples:
         """Every prompt with its answer, in lexicographic order of (x, y)."""
         x, y = self.pairs()

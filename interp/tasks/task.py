@@ -139,6 +139,13 @@ class Task(Frozen):
             f'task "{self.kind}" has no table of random answers; take null "labels", by which all labels are wrong'
         )
 
+    def mirrored(self) -> Int[np.ndarray, " row"] | None:
+        """For every row of the table of x ∘ y, the row of y ∘ x if it must have the same answer; −1 where there is none.
+
+        Where x = y it is the row itself. None if the operation is not symmetric.
+        """
+        return None
+
     def parts(self) -> "tuple[Task, ...]":
         """Tasks of each operation alone, if several are learned jointly; otherwise empty."""
         return ()

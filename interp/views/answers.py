@@ -43,15 +43,15 @@ class Answers(Checkpoints):
 
 
 @dataclass(frozen=True)
-class Corrupted(Answers):
-    """Such a run with wrong labels, or of several operations: its examples are of several kinds."""
+class Kinds(Answers):
+    """Such a run with wrong labels, of several operations, or of a symmetric one: its examples are of several kinds."""
 
     def check(self) -> None:
         """Nothing; DoesNotApply when all examples are of one kind."""
-        if not (self.run.config.corruption or self.run.task.parts()):
+        if not (self.run.config.corruption or self.run.task.parts()) and self.run.task.mirrored() is None:
             raise DoesNotApply(
-                f"{self.run.path} has neither corrupted labels nor several operations; {self.asked} needs one of them, "
-                'and "curves" has the loss and accuracy of training and test set'
+                f"{self.run.path} has neither corrupted labels nor several operations nor one with x ∘ y = y ∘ x; "
+                f'{self.asked} needs one of them, and "curves" has the loss and accuracy of training and test set'
             )
         super().check()
 

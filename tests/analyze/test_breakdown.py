@@ -9,6 +9,7 @@ from interp import analyze
 from interp.analyze.learning.breakdown import phase
 from interp.base import IGNORED, DoesNotApply
 from interp.maths.losses import prompt_losses
+from interp.models import TransformerSpec
 from interp.models.network import initial_weights
 from interp.recipe import TrainConfig
 from interp.store import RunWriter, open_run
@@ -16,6 +17,7 @@ from interp.tasks import AdditionTask, Corruption, JointTask, ModularTask, Repea
 from interp.train.loop import train
 
 KINDS = ["train clean", "train corrupted", "train recovered", "test"]
+MIRRORED = ["test, mirror seen", "test, mirror not seen"]
 
 
 def one_checkpoint(path, config, change=lambda weights: None):
@@ -48,8 +50,9 @@ def test_each_kind_is_measured_on_its_examples_against_its_labels(tmp_path):
         "train recovered": (inputs[wrong], split.true_targets[wrong]),
         "test": (split.test.inputs, split.test.targets),
     }
-    assert list(found["examples"].values) == KINDS
-    assert found["count"].values.tolist() == [40, 20, 20, 61]
+    assert list(found["examples"].values) == KINDS + MIRRORED
+    assert found["count"].values.tolist()[:4] == [40, 20, 20, 61]
+    assert found["count"].sel(examples=MIRRORED).sum() == 61
     for kind, (prompts, targets) in expected.items():
         loss, accuracy = slowly(run, prompts, targets)
         assert found["loss"].sel(examples=kind).item() == pytest.approx(loss, rel=1e-5)
@@ -146,11 +149,61 @@ def test_losses_over_pairs_are_those_of_the_labels_as_trained(name, tmp_path):
     assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_one_kind_of_example_is_nothing_to_break_down(tiny):
-    with pytest.raises(
-        DoesNotApply, match=r'neither corrupted labels nor several operations; .* "curves" has the loss'
-    ):
-        analyze.measure(tiny, "breakdown")
+def test_one_kind_of_example_is_nothing_to_break_down(tmp_path):
+    run = one_checkpoint(tmp_path / "run", tiny_config(task=ModularTask(p=11, operation="subtract")))
+    with pytest.raises(DoesNotApply, match=r'neither corrupted labels .* nor one with x ∘ y = y ∘ x; .* "curves" has'):
+        analyze.measure(run, "breakdown")
+
+
+def looked_up(weights, task, split):
+    """Weights that know the answers of the training pairs, whichever of the two comes first, and answer 0 to all others."""
+    p, (first, second) = task.p, (slice(7, 14), slice(14, 21))
+    for tensor in weights.values():
+        tensor.zero_()
+    weights["embed.W_E"][:p, :p] = torch.eye(p)
+    weights["blocks.0.attn.W_V"][0, :p, :p] = torch.eye(p)
+    weights["blocks.0.attn.W_O"][0, :p, first] = 3 * torch.eye(
+        p
+    )  # each of three positions gets a third of the attention
+    pairs = sorted({(min(x, y), max(x, y), (x + y) % p) for x, y, _ in split.train.inputs.tolist()})
+    for neuron, (x, y, answer) in enumerate(pairs):
+        weights["blocks.0.mlp.W_in"][first, neuron] = torch.eye(p)[x] + torch.eye(p)[y] * (x != y)
+        weights["blocks.0.mlp.b_in"][neuron] = -1.5
+        weights["blocks.0.mlp.W_out"][neuron, second][answer] = 20.0 if x != y else 300.0
+    weights["unembed.W_U"][second] = torch.eye(p)
+    weights["unembed.b_U"][0] = 1
+
+
+def test_a_network_that_knows_unordered_pairs_answers_those_whose_mirror_it_saw_and_no_others(tmp_path):
+    task = ModularTask(p=7, train_fraction=0.5)
+    config = tiny_config(task=task, model=TransformerSpec(n_heads=1, d_model=21, d_head=7, d_mlp=24))
+    split = config.split()
+    run = one_checkpoint(tmp_path / "run", config, lambda weights: looked_up(weights, task, split))
+    found = analyze.measure(run, "breakdown").sel(step=0, operation="all")
+    assert list(found["examples"].values) == ["train", "test", *MIRRORED]
+    known = {(x, y) for x, y, _ in split.train.inputs.tolist()}
+    tested = [(x, y) for x in range(7) for y in range(7) if (x, y) not in known]
+    seen = [(x, y) for x, y in tested if (y, x) in known]
+    unseen = [pair for pair in tested if pair not in seen]
+    assert found["count"].values.tolist() == [24, 25, len(seen), len(unseen)]
+    assert seen
+    assert any(x == y for x, y in unseen)  # a square is its own mirror, and was not seen
+    accuracy = found["accuracy"].sel(examples=["train", "test, mirror seen"])
+    np.testing.assert_allclose(accuracy, 1)
+    known_squares = {x for x, _ in known} | {y for _, y in known}
+    right = [(x + y) % 7 == 0 and not (x == y and x in known_squares) for x, y in unseen]
+    assert found["accuracy"].sel(examples="test, mirror not seen").item() == pytest.approx(np.mean(right))
+    assert found["loss"].sel(examples="test, mirror seen") < 0.01
+
+
+def test_pairs_of_a_joint_task_are_mirrored_under_the_operations_that_allow_it(tmp_path):
+    task = JointTask(operations=("add", "subtract"), p=7, train_fraction=0.5)
+    found = analyze.measure(one_checkpoint(tmp_path / "run", tiny_config(task=task)), "breakdown").sel(step=0)
+    count = found["count"].to_pandas()
+    assert count.loc["add", MIRRORED].sum() == count.loc["add", "test"]
+    assert (count.loc["subtract", MIRRORED] == 0).all()
+    assert (count.loc["all", MIRRORED] == count.loc["add", MIRRORED]).all()
+    assert np.isnan(found["accuracy"].sel(operation="subtract", examples=MIRRORED)).all()
 
 
 @pytest.mark.parametrize(

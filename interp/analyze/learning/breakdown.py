@@ -1,4 +1,4 @@
-"""Loss and accuracy by kind of example: what is learned when, of clean and of corrupted labels, and of each operation?"""
+"""Loss and accuracy by kind of example: what is learned when, of wrong labels, of each operation, of mirrored pairs?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import torch
 import xarray as xr
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from pydantic import Field
 from torch import Tensor
 
@@ -18,11 +18,14 @@ from interp.maths.curves import IN_A_ROW, reached
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
 from interp.models.network import Weights
 from interp.tasks import Examples
-from interp.views.answers import Answered, Corrupted, part_of_prompts
+from interp.views.answers import Answered, Kinds, part_of_prompts
 from interp.views.walk import bytes_read, each_checkpoint
 
 PART = 1 << 15
 """Prompts of a few tokens that are answered at a time, at most: bounds memory for large tables."""
+
+MIRROR_SEEN, MIRROR_NOT_SEEN = "test, mirror seen", "test, mirror not seen"
+"""Test examples of a symmetric operation, by whether the mirrored pair is in the training set, with whatever label."""
 
 ALL = "all"
 """The operations together: whatever the operation is."""
@@ -44,12 +47,12 @@ VARIABLES: Variables = {
 }
 
 
-def measure(seen: Corrupted, options: Options) -> xr.Dataset:
+def measure(seen: Kinds, options: Options) -> xr.Dataset:
     """Loss and accuracy on each kind of example, of each operation and of all, and the checkpoint from which it is learned.
 
     Not learned is NaN, and so is everything of an operation that has no such examples.
     """
-    run, kinds = seen.run, Kinds(seen)
+    run, kinds = seen.run, KindsOfExample(seen)
     found = each_checkpoint(run, kinds.means, needs=kinds.bytes)
     steps = np.array(run.steps)
     learned = [
@@ -67,7 +70,8 @@ def measure(seen: Corrupted, options: Options) -> xr.Dataset:
             "count": (("operation", "examples"), kinds.counts, {"long_name": "examples"}),
         },
         definition="train clean: training examples with the right label; train corrupted: those with a wrong one, against that "
-        "label; train recovered: the same examples against the right answer; learned: first of "
+        "label; train recovered: the same examples against the right answer; test, mirror seen: test examples x ∘ y of a "
+        "symmetric operation whose y ∘ x is in the training set, and not seen: the others, x ∘ x too; learned: first of "
         f"{options.in_a_row} checkpoints in view in a row whose accuracy is {options.threshold:.4g} or more. "
         "Phases in the summary, by the same threshold: coexistence, "
         "test and train corrupted above it; full inversion, test and train recovered; partial inversion, test and neither; "
@@ -78,10 +82,10 @@ def measure(seen: Corrupted, options: Options) -> xr.Dataset:
 
 
 @dataclass(frozen=True)
-class Kinds:
+class KindsOfExample:
     """All examples of a run, first those to train on and then those to test on, by operation and kind."""
 
-    seen: Corrupted
+    seen: Kinds
 
     @once
     def labels(self) -> Int[Tensor, "n ..."]:
@@ -108,14 +112,29 @@ class Kinds:
         split = self.seen.run.split
         train = torch.arange(len(self.labels)) < len(split.train)
         if not self.seen.run.config.corruption:
-            return {"train": train, "test": ~train}
+            return {"train": train, "test": ~train, **self.mirrored(~train)}
         wrong = train & torch.from_numpy(np.pad(split.corrupted, (0, len(split.test))))
         return {
             "train clean": train & ~wrong,
             "train corrupted": wrong,
             "train recovered": wrong,
             "test": ~train,
+            **self.mirrored(~train),
         }
+
+    def mirrored(self, test: Bool[Tensor, " n"]) -> dict[str, Bool[Tensor, " n"]]:
+        """Which test examples x ∘ y have y ∘ x in the training set, and which have not; nothing unless the two are equal."""
+        mirror = self.seen.run.task.mirrored()
+        if mirror is None:
+            return {}
+        learned = np.isin(mirror, self.seen.run.split.train_index)
+        seen, known = (torch.from_numpy(self.in_order(rows)) for rows in (learned, mirror >= 0))
+        return {MIRROR_SEEN: test & known & seen, MIRROR_NOT_SEEN: test & known & ~seen}
+
+    def in_order(self, rows: Shaped[np.ndarray, " row"]) -> Shaped[np.ndarray, " n"]:
+        """What is known of the rows of the table, first of those to train on and then of those to test on."""
+        train_index = self.seen.run.split.train_index
+        return np.concatenate([rows[train_index], np.delete(rows, train_index)])
 
     @once
     def operations(self) -> dict[str, Bool[Tensor, " n"]]:
@@ -124,8 +143,7 @@ class Kinds:
         which = self.seen.run.task.part_of_rows()
         if which is None:
             return found
-        train_index = self.seen.run.split.train_index
-        which = torch.from_numpy(np.concatenate([which[train_index], np.delete(which, train_index)]))
+        which = torch.from_numpy(self.in_order(which))
         return found | {name: which == number for number, name in enumerate(self.seen.parts)}
 
     @property
@@ -163,6 +181,8 @@ COLOURS = {
     "train corrupted": figures.PALETTE[2],
     "train recovered": figures.PALETTE[1],
     "test": figures.TEST,
+    MIRROR_SEEN: figures.PALETTE[0],
+    MIRROR_NOT_SEEN: figures.PALETTE[3],
 }
 
 
