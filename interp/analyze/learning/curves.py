@@ -11,7 +11,7 @@ from pydantic import Field
 
 from interp import figures
 from interp.maths.curves import IN_A_ROW, first_below
-from interp.measurement import LEARNING, AnalysisOptions, Variables, history_of, landmarks, provenance
+from interp.measurement import LEARNING, AnalysisOptions, Var, Variables, history_of, labelled, landmarks, provenance
 from interp.views.comparison import Steps, over_runs
 from interp.views.view import History
 
@@ -28,11 +28,15 @@ class Options(AnalysisOptions):
     released, for which it is."""
 
 
-VARIABLES: Variables = LEARNING
+GAPS: Variables = {
+    "loss_gap": Var("step", "generalisation gap: test loss − train loss", "{loss_units}"),
+    "accuracy_gap": Var("step", "generalisation gap: train accuracy − test accuracy", "1"),
+}
+VARIABLES: Variables = {**LEARNING, **GAPS}
 
 
 def measure(seen: History, options: Options) -> xr.Dataset:
-    """Losses and accuracies at every logged step, whatever checkpoints are in view, and the steps of the transition.
+    """Losses, accuracies and generalisation gaps at every logged step, whatever is in view, and the steps of the transition.
 
     A step that was not reached is NaN: censored at the last step, not equal to it. Where no accuracy was logged, as in
     curves of others, its steps are NaN as well. What is said of the steps so far stays true when the run goes on.
@@ -44,7 +48,12 @@ def measure(seen: History, options: Options) -> xr.Dataset:
         f"{name}_below": first_below(steps, history[name].to_numpy(), options.loss_threshold)
         for name in ("train_loss", "test_loss")
     }
-    return history_of(run, history).assign_attrs(
+    gaps = {
+        "loss_gap": (history["test_loss"] - history["train_loss"]).to_numpy(),
+        "accuracy_gap": (history["train_accuracy"] - history["test_accuracy"]).to_numpy(),
+    }
+    whole = history_of(run, history).assign(labelled(run, gaps, GAPS))
+    return whole.assign_attrs(
         provenance(run, options),
         definition=f"first of {options.in_a_row} logged steps in a row with an accuracy of {options.threshold:.4g} or more; NaN: "
         "not reached; collapsed: from where the accuracy fell nearer to its first value than to that; delay "
@@ -59,12 +68,20 @@ def measure(seen: History, options: Options) -> xr.Dataset:
 
 
 def draw(found: xr.Dataset) -> go.Figure:
-    """Losses above accuracies, where those were logged."""
-    panels = ["loss", "accuracy"] if logged(found, "train_accuracy", "test_accuracy") else ["loss"]
-    figure = figures.panels(panels, heights=[4] * len(panels), title="Learning curves")
+    """Losses, below them accuracies, where those were logged, and the generalisation gap of each."""
+    known = ["loss", "accuracy"] if logged(found, "train_accuracy", "test_accuracy") else ["loss"]
+    gaps = [name for name in known if logged(found, f"{name}_gap")]
+    titles = [*known, *(f"generalisation gap, {name}" for name in gaps)]
+    figure = figures.panels(titles, heights=[4] * len(known) + [2.4] * len(gaps), title="Learning curves")
     figures.losses(figure, found, row=1)
-    if len(panels) == 2:
+    if len(known) == 2:
         figures.accuracies(figure, found, row=2)
+    differences, units = {"loss": "test − train", "accuracy": "train − test"}, found["train_loss"].attrs["units"]
+    for row, name in enumerate(gaps, start=len(known) + 1):
+        figures.line(figure, found[f"{name}_gap"], differences[name], figures.INK, row)
+        figures.level(figure, 0, row)
+        axis = {"loss": {"title_text": f"gap ({units})"}, "accuracy": {"title_text": "gap", "tickformat": ".0%"}}[name]
+        figure.update_yaxes(axis, row=row, col=1)
     return figures.mark_transition(figure, found)
 
 
