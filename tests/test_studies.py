@@ -158,7 +158,9 @@ def test_addition_phase_change(tmp_path, monkeypatch):
     tables, _ = small("addition_phase_change", tmp_path)
     runs = tables["runs"]
     trigrams, sums = (runs[runs["task"] == task].set_index("examples") for task in ("skip_trigram", "addition"))
-    assert trigrams.loc["endless", "phase_change"].eq(1).all()
+    assert (trigrams.loc["endless", "sharpness"] > 1.3 * trigrams.loc["endless", "logistic"]).all()
+    assert (sums["phase_change"] == 0).all(), "the carry is learned at once, and nothing falls as steeply later"
+    assert (runs["exponential"] == 1).all()
     assert sums["below_1"].notna().all()
     assert sums.loc["300", "final"].min() > sums.loc["endless", "final"].max(), "what is not seen is learned less well"
     assert tables["order"]["10² (carry)"].eq(1).all(), "the digit that is carried is the first, in every seed"

@@ -21,7 +21,7 @@ from scipy.stats import rankdata
 import interp
 from interp import figures
 from interp.config import RunConfig
-from interp.maths.curves import SHARP, SOLVED, exponential, first_below, logistic, nulls, steepest_fall
+from interp.maths.curves import SHARP, exponential, first_below, logistic, nulls, steepest_fall
 from interp.models import TransformerSpec
 from interp.store import Run
 from interp.study import script, spread
@@ -35,6 +35,8 @@ DIGIT = 0.5
 PUBLISHED = "progress-measures"
 FILES = {"addition": "5_digit_addition", "skip_trigram": "skip_trigram"}
 ENDLESS = figures.PALETTE[0]
+COLUMNS = 3
+"""Panels side by side in the figure of the falls."""
 
 
 class Setting(NamedTuple):
@@ -115,6 +117,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
         "digits": spread(digits.drop(columns="seed"), by=KEYS, steps=names),
         "order": agreement(digits, names),
         "delay": delay(table),
+        "rule": rule(),
         "runs": table.set_index([*KEYS, "seed"]),
         **({"published": pd.DataFrame([shape(*each) | {"curve": name} for name, each in theirs.items()])
             .set_index("curve")} if theirs else {}),
@@ -160,13 +163,33 @@ def shape(steps: np.ndarray, loss: np.ndarray) -> dict[str, Any]:
 def sharpness(steps: np.ndarray, loss: np.ndarray) -> dict[str, float]:
     """Where a curve falls and how sharply, of the two nulls with its ends too, and whether that is a phase change."""
     fall = steepest_fall(steps, loss)
-    if fall is None:
-        return dict.fromkeys(SHARPNESS, np.nan) | {"phase_change": 0.0}
     found = (
         fall.step, fall.until, fall.end, fall.steepest, fall.flattest, fall.noise, fall.sharpness, *nulls(steps, fall),
         float(fall.sharpness >= SHARP),
     )  # fmt: skip
     return dict(zip(SHARPNESS, found, strict=True))
+
+
+def rule() -> pd.DataFrame:
+    """The sharpness of curves that are known in closed form, down to a tenth at step 1,000, and of an exponential in noise."""
+    steps, draws = np.arange(2001), np.random.default_rng(0)
+    falling = exponential(steps, 1000.0, 0.1)
+    curves = {
+        "exponential": falling,
+        "power law, 1 / (1 + 9 t)": 1 / (1 + 9 * steps / 1000),
+        "straight": np.maximum(1 - 0.9 * steps / 1000, 0.05),
+        **{
+            f"logistic from {share:g} of its height": logistic(steps, 1000.0, 0.1, share)
+            for share in (0.95, 0.99, 0.999)
+        },
+    }
+    rows = {name: steepest_fall(steps, curve).sharpness for name, curve in curves.items()}
+    for noise in (0.003, 0.03, 0.3):
+        noisy = (np.abs(falling + noise * draws.standard_normal(len(steps))) for _ in range(200))
+        rows[f"exponential, noise {noise:g}, most of 200"] = np.nanmax(
+            [steepest_fall(steps, each).sharpness for each in noisy]
+        )
+    return pd.DataFrame({"sharpness": rows}).rename_axis("curve")
 
 
 def below(curve: Any, mark: float) -> float:
@@ -256,30 +279,31 @@ def draw_falls(runs: Mapping[str, Run], theirs: Mapping[str, tuple[np.ndarray, n
         name = f"{cell['task']}, {cell['examples']}, decay {cell['decay']:g}"
         cells.setdefault(name, []).append((loss.index.to_numpy(), loss.to_numpy()))
     cells |= {f"{name}, published": [each] for name, each in theirs.items()}
-    rows = -(-len(cells) // 3)
-    titles = [*cells, *[" "] * (3 * rows - len(cells))]
-    figure = figures.panels(titles, [3.4] * rows, "How sharply the loss falls", columns=3, over_steps=False)
-    share = np.linspace(0, 1, 200)
+    rows = -(-len(cells) // COLUMNS)
+    titles = [*cells, *[" "] * (COLUMNS * rows - len(cells))]
+    figure = figures.panels(titles, [3.4] * rows, "How sharply the loss falls", columns=COLUMNS, over_steps=False)
+    named: set[str] = set()
     for number, curves in enumerate(cells.values()):
-        place = {"row": number // 3 + 1, "col": number % 3 + 1}
-        for values, name in (
-            (exponential(share, 1.0, SOLVED), "exponential"),
-            (logistic(share, 1.0, SOLVED), "logistic"),
-        ):
-            dash = {"exponential": "dot", "logistic": "dash"}[name]
-            figure.add_scatter(
-                x=share, y=values, mode="lines", name=name, showlegend=not number,
-                line={"color": figures.QUIET, "dash": dash, "width": 1.5}, **place,
-            )  # fmt: skip
-        for steps, loss in curves:
-            if fall := steepest_fall(steps, loss):
-                figure.add_scatter(
-                    x=(steps - steps[0]) / (fall.until - steps[0]), y=np.minimum.accumulate(loss) / loss[0], mode="lines",
-                    name="measured, a line each run", showlegend=not number and loss is curves[0][1],
-                    line={"color": figures.TEST, "width": 1.5}, **place,
-                )  # fmt: skip
-    figure.update_layout(width=1150).update_xaxes(range=[0, 1], title_text="share of the time")
-    return figure.update_yaxes(range=[0, 1.02]).update_yaxes(title_text="share of the first loss", col=1)
+        place = {"row": number // COLUMNS + 1, "col": number % COLUMNS + 1}
+        falls = [(*curve, fall) for curve in curves if (fall := steepest_fall(*curve)).until > 0]
+        drawn = [
+            ("measured, a line each run", figures.TEST, "solid",
+             (steps - steps[0]) / (fall.until - steps[0]), np.minimum.accumulate(loss) / loss[0])
+            for steps, loss, fall in falls
+        ]  # fmt: skip
+        share, end = np.linspace(0, 1, 200), float(np.mean([fall.end for *_, fall in falls]))
+        drawn += [
+            ("exponential", figures.QUIET, "dot", share, exponential(share, 1.0, end)),
+            ("logistic", figures.QUIET, "dash", share, logistic(share, 1.0, end)),
+        ]
+        for name, colour, dash, x, y in drawn:
+            first = name not in named
+            named.add(name)
+            line = {"color": colour, "dash": dash, "width": 1.5}
+            figure.add_scatter(x=x, y=y, name=name, mode="lines", line=line, showlegend=first, **place)
+    figure.update_xaxes(range=[0, 1]).update_xaxes(title_text="share of the fall's time", row=rows)
+    figure.update_yaxes(range=[0, 1.02]).update_yaxes(title_text="share of the first loss", col=1)
+    return figure.update_layout(width=1250, margin={"r": 210})
 
 
 def draw_tasks(runs: Mapping[str, Run], theirs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> go.Figure:

@@ -86,7 +86,7 @@ STRETCH = 0.1
 PLATEAU = 0.99
 """Share of its height that the logistic starts at beside which a fall is held; it is `SHARP`."""
 SHARP = 17.0
-"""Sharpness of that logistic, rounded down from 17.6; 4.1 if it starts at 95 % of its height, 187 at 99.9 %."""
+"""Sharpness of that logistic, rounded down from 17.6; 4.1 if it starts at 95 % of its height, 151 at 99.9 %."""
 
 
 class Fall(NamedTuple):
@@ -111,8 +111,8 @@ class Fall(NamedTuple):
     """`steepest` ÷ `flattest` or `noise`, whichever is larger; 1 if no stretch lies before. Infinite if both are 0."""
 
 
-def steepest_fall(steps: Num[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> Fall | None:
-    """How a positive curve falls, on linear time and up to where it is solved; None if it never falls.
+def steepest_fall(steps: Num[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> Fall:
+    """How a positive curve falls, on linear time and up to where it is solved; NaN if it never falls.
 
     Rises count as flat: every value is the lowest so far, and straight between steps. All stretches are `STRETCH` of the time
     that the fall takes. A curve that falls ever more slowly is steepest at once and has a sharpness of 1: any exponential or
@@ -122,7 +122,7 @@ def steepest_fall(steps: Num[np.ndarray, " n"], values: Float[np.ndarray, " n"])
     steps, values = steps[known], values[known]
     lowest = np.minimum.accumulate(values)
     if not len(values) or lowest[-1] >= values[0]:
-        return None
+        return Fall(*[math.nan] * len(Fall._fields))
     last = float(lowest[-1] / values[0])
     end = SOLVED if last <= SOLVED else 1 - (1 - SOLVED) * (1 - last)
     return fall_until(steps, values, passes(steps.astype(float), lowest / values[0], end), end)
@@ -189,7 +189,9 @@ class Nulls(NamedTuple):
 
 
 def nulls(steps: Num[np.ndarray, " n"], fall: Fall) -> Nulls:
-    """How sharp an exponential and a logistic with the ends of this fall would have been found to be."""
+    """How sharp an exponential and a logistic with the ends of this fall would have been found to be; NaN without a fall."""
+    if math.isnan(fall.until):
+        return Nulls(math.nan, math.nan)
     times, until = (steps - steps[0]).astype(float), fall.until - float(steps[0])
     noise = fall.noise if math.isfinite(fall.noise) else None
     return Nulls(
@@ -205,10 +207,12 @@ def exponential(times: Num[np.ndarray, " n"], until: float, end: float) -> Float
     return end ** (times / until)
 
 
-def logistic(times: Num[np.ndarray, " n"], until: float, end: float) -> Float[np.ndarray, " n"]:
-    """The falling logistic from 1, `PLATEAU` of its height, at time 0 through `end` at time `until`."""
-    first, last = (math.log(share / (1 - share)) for share in (PLATEAU, PLATEAU * end))
-    return (1 / PLATEAU) / (1 + np.exp(-(first + (last - first) * times / until)))
+def logistic(
+    times: Num[np.ndarray, " n"], until: float, end: float, plateau: float = PLATEAU
+) -> Float[np.ndarray, " n"]:
+    """The falling logistic from 1, `plateau` of its height, at time 0 through `end` at time `until`."""
+    first, last = (math.log(share / (1 - share)) for share in (plateau, plateau * end))
+    return (1 / plateau) / (1 + np.exp(-(first + (last - first) * times / until)))
 
 
 def fall_rise_fall(values: Float[np.ndarray, " n"], by: float) -> tuple[int, int, int] | None:
