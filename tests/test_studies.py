@@ -168,6 +168,48 @@ def test_addition_phase_change(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_commutativity(tmp_path):
+    tables, results = small("commutativity", tmp_path)
+    runs = tables["runs"].set_index(["table", "decay"])
+    mirrored = runs.loc[[("x + y", 1), ("x + y", 0), ("random, symmetric", 1)]]
+    assert (mirrored["first_stage"] == 1).all()
+    assert (mirrored["furthest_apart"] > 0.9).all()
+    assert (mirrored.loc["x + y", "stalls"] == 1).all()
+    others = runs.loc[[("x − y", 1), ("random", 1)]]
+    assert (others["final_test_accuracy"] < 0.1).all(), "without mirrored pairs nothing is known of the test set"
+    assert (others["first_stage"] == 0).all()
+    assert runs["share_not_seen"].nunique() == 1
+    assert (results / "commutativity.png").stat().st_size > 10_000
+
+
+def test_an_error_that_waits_at_the_share_not_seen_stalls_and_one_that_passes_does_not():
+    of_errors, steps = load("commutativity").of_errors, 10 * np.arange(101)
+
+    def told(*places):
+        """What is said of a test error that is straight between these places, and a loss that is the same."""
+        error = np.interp(steps, *zip(*places, strict=True))
+        return of_errors(
+            xr.Dataset({"test_accuracy": ("step", 1 - error), "test_loss": ("step", error)}, {"step": steps}), 0.5
+        )
+
+    waits = told((0, 1), (100, 1), (204, 0.5), (604, 0.5), (704, 0))
+    assert (waits["falls_at"], waits["at_half_from"], waits["down_at"]) == (110, 200, 700)
+    assert waits["steps_at_half"] == pytest.approx(420)  # from 200 to 610, each logged step for ten
+    assert waits["stalls"] == waits["falls_again"] == 1
+    assert waits["error_rises"] == 0
+    passes = told((0, 1), (1000, 0))
+    assert passes["share_of_the_fall"] == pytest.approx(1 / 9, abs=0.02)
+    assert passes["stalls"] == passes["falls_again"] == 0
+    stays = told((0, 1), (100, 1), (200, 0.5))
+    assert (stays["stalls"], stays["falls_again"]) == (1, 0)
+    none = told((0, 1))
+    assert none["stalls"] == 0
+    assert np.isnan(none["at_half_from"])
+    rises = told((0, 1), (200, 0.5), (400, 0.7), (600, 0))
+    assert rises["error_rises"] == rises["loss_rises"] == 1
+
+
+@pytest.mark.slow
 def test_batch_and_budget(tmp_path):
     tables, results = small("batch_and_budget", tmp_path)
     runs = tables["runs"]

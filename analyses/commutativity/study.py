@@ -105,7 +105,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
         history = interp.measure(run, "curves")
         kinds = by_kind(run)
         key = {"table": table, "decay": decay, "seed": run.config.seeds.model}
-        rows.append(key | of_kinds(run, kinds, history) | of_errors(run, history))
+        rows.append(key | of_kinds(run, kinds, history) | of_errors(history, unseen_share(run)))
         curves[tuple(key.values())] = kinds
     table = pd.DataFrame(rows)
     by, steps = ["table", "decay"], ("memorised", "generalised", "seen_learned", "unseen_learned")
@@ -151,15 +151,15 @@ def of_kinds(run: Run, kinds: pd.DataFrame, history: xr.Dataset) -> dict[str, An
     return found | {"first_stage": float(first.any()), "first_stage_at": first_step(steps, first)}
 
 
-def of_errors(run: Run, history: xr.Dataset) -> dict[str, float]:
-    """Whether test error falls, stalls and falls, where it stalls and for how long; and whether it or the loss ever rises."""
+def of_errors(history: xr.Dataset, half: float) -> dict[str, float]:
+    """Whether test error falls, stalls at the share `half` and falls, and for how long; and whether it or the loss ever rises."""
     steps, error = history["step"].to_numpy(), 1 - history["test_accuracy"].to_numpy()
-    half = unseen_share(run)
     within = np.abs(error - half) <= BAND
     at_half, down = first_step(steps, within), first_step(steps, error <= BAND)
     begin = float(steps[(error > 1 - BAND) & ~(steps >= at_half)][-1:].max(initial=0))
     spent = float(np.gradient(steps.astype(float))[within].sum())
-    share = spent / ((steps[-1] if math.isnan(down) else down) - begin)
+    lasted = (steps[-1] if math.isnan(down) else down) - begin
+    share = spent / lasted if spent else 0.0  # an error that never falls has no time of its fall
     found = {
         "share_not_seen": half,
         "falls_at": begin,
