@@ -187,7 +187,8 @@ def test_an_error_that_waits_at_the_share_not_seen_stalls_and_one_that_passes_do
 
     def told(*places):
         """What is said of a test error that is straight between these places, and a loss that is the same."""
-        error = np.interp(steps, *zip(*places, strict=True))
+        at, values = np.array(places).T
+        error = np.interp(steps, at, values)
         return of_errors(
             xr.Dataset({"test_accuracy": ("step", 1 - error), "test_loss": ("step", error)}, {"step": steps}), 0.5
         )

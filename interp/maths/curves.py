@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Num
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 IN_A_ROW = 3
 """Evaluations one after another at a level from which it counts as reached: one good batch is not understanding."""
@@ -176,7 +176,7 @@ def noise_of(times: Num[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> f
     left, right = (times[2:] - times[1:-1]) / between, (times[1:-1] - times[:-2]) / between
     off = left * values[:-2] + right * values[2:] - values[1:-1]
     variance = np.average(off**2 / (left**2 + right**2 + 1), weights=between)
-    return float(np.sqrt(variance * free / chi2.ppf(0.05, free)))
+    return float(np.sqrt(variance * free / chdtri(free, 0.95)))
 
 
 class Nulls(NamedTuple):
