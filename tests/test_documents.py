@@ -10,6 +10,7 @@ import interp
 from interp.cli.analyze import parse as parse_analyze
 from interp.cli.convert import parse as parse_convert
 from interp.cli.store import parse as parse_store
+from interp.cli.study import parse as parse_study
 from interp.cli.train import parse as parse_train
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +23,7 @@ PARSERS = {
     "interp.analyze": lambda words: parse_analyze(words[0], words[1:]),
     "interp.convert": parse_convert,
     "interp.store": parse_store,
+    "interp.study": parse_study,
 }
 MADE_BY_COMMANDS = ("checkpoints/", ".venv")
 

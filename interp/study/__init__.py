@@ -1,5 +1,6 @@
 """Many runs: `grid` makes configurations from one, `run_all` trains them in several processes of this machine, `tabulate`
-puts the runs into a table with what they differ in, and `spread` says how each fact varies within the cells of that table.
+puts the runs into a table with what they differ in, `spread` says how each fact varies within the cells of that table, and
+`compare` and `trend` say whether its settings differ, by exact permutation.
 What is finished is kept, what was stopped goes on, and a run that fails costs no other.
 
 Names are loaded when first used; `grid` and `plan` are those of their modules.
@@ -9,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from interp.study.comparison import compare, trend
     from interp.study.engine import Outcome, run_all
     from interp.study.plan import Plan
     from interp.study.table import spread, tabulate
@@ -17,11 +19,13 @@ _HOME = {
     "Outcome": "interp.study.engine",
     "run_all": "interp.study.engine",
     "Plan": "interp.study.plan",
+    "compare": "interp.study.comparison",
     "spread": "interp.study.table",
     "tabulate": "interp.study.table",
+    "trend": "interp.study.comparison",
 }
 
-__all__ = ["Outcome", "Plan", "run_all", "spread", "tabulate"]
+__all__ = ["Outcome", "Plan", "compare", "run_all", "spread", "tabulate", "trend"]
 
 
 def __getattr__(name: str) -> Any:

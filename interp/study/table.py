@@ -70,9 +70,7 @@ def spread(table: pd.DataFrame, by: Sequence[str] = (), steps: Sequence[str] = S
     Raises:
         UserError: the table has no such column.
     """
-    for name in (*by, *steps):
-        if name not in table:
-            raise UserError(f'the table has no column "{name}"{near_miss(name, map(str, table.columns))}')
+    having(table, (*by, *steps))
     others = [
         name
         for name in table.select_dtypes("number")
@@ -82,15 +80,40 @@ def spread(table: pd.DataFrame, by: Sequence[str] = (), steps: Sequence[str] = S
     found = {}
     for key, cell in cells:
         lost = list(cell[COLLAPSED].notna()) if COLLAPSED in cell else [False] * len(cell)
-        until = {name: cell[each if (each := f"{name}_until") in cell else LAST] for name in steps}
-        if COLLAPSED in cell:
-            until = {name: np.fmin(each, cell[COLLAPSED]) for name, each in until.items()}
-        rows = over_runs({name: (cell[name].tolist(), list(until[name])) for name in steps}, dict.fromkeys(steps, lost))
+        rows = over_runs(
+            {name: (cell[name].tolist(), watched(cell, name, steps)[1].tolist()) for name in steps},
+            dict.fromkeys(steps, lost),
+        )
         plain = pd.DataFrame({name: of_values(pd.Series(cell[name])) for name in others}, index=rows.columns).T
         found[key] = pd.concat([rows, plain])
     whole = pd.concat(found, names=[*by, "what"]) if by else found[()]
     counts = dict.fromkeys(("reached", "collapsed", "censored"), int)
     return whole.astype(counts).rename(columns={"reached": "runs", "censored": "missing"})
+
+
+def having(table: pd.DataFrame, names: Iterable[str]) -> None:
+    """UserError if a column is missing."""
+    for name in names:
+        if name not in table:
+            raise UserError(f'the table has no column "{name}"{near_miss(name, map(str, table.columns))}')
+
+
+def watched(table: pd.DataFrame, name: str, steps: Sequence[str] = STEPS) -> tuple[np.ndarray, np.ndarray]:
+    """A column, and of each run the step up to which it is known not to have arrived if it has no value there.
+
+    That is the step in the column `…_until` if the table has one, otherwise the last step of a column in `steps`, and in
+    each case the step at which the run collapsed if that is earlier; NaN if the table does not tell.
+    """
+    last = f"{name}_until" if f"{name}_until" in table else LAST if name in steps else None
+    until = np.full(len(table), np.nan) if last is None or last not in table else numbers(table, last)
+    if COLLAPSED in table:
+        until = np.where(np.isnan(until), np.nan, np.fmin(until, numbers(table, COLLAPSED)))
+    return numbers(table, name), until
+
+
+def numbers(table: pd.DataFrame, name: str) -> np.ndarray:
+    """A column of numbers as an array."""
+    return np.asarray(table[name], dtype=float)
 
 
 def of_values(values: pd.Series) -> dict[str, float]:

@@ -17,6 +17,15 @@ def test_a_grid_is_every_combination_by_name():
     assert last.train.lr == tiny_config().train.lr
 
 
+def test_seeds_are_fields_that_can_be_crossed():
+    found = grid(tiny_config(), vary={"seeds.split": ["0", "1"], "seeds.model": [0, 1, 2]})
+    assert list(found) == [f"split={split}+model={model}" for split in (0, 1) for model in (0, 1, 2)]
+    assert {(config.seeds.split, config.seeds.model) for config in found.values()} == {
+        (split, model) for split in (0, 1) for model in (0, 1, 2)
+    }
+    assert {config.seeds.order for config in found.values()} == {0}
+
+
 def test_names_of_a_grid_are_plain_and_tell_the_seed():
     base = tiny_config(seeds=Seeds(model=5))
     assert list(grid(base, seeds=2)) == ["seed=5", "seed=6"]

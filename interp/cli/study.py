@@ -1,0 +1,137 @@
+"""`python -m interp.study compare TABLE.csv --by COLUMN --of COLUMN…`: whether settings differ, by exact permutation."""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import tyro
+
+from interp.base import UserError, near_miss, one_sentence
+from interp.study.comparison import compare, trend
+from interp.study.table import STEPS
+
+USAGE = """usage: python -m interp.study compare TABLE.csv --by COLUMN --of COLUMN… [options]
+
+Compare every two settings in a column of a table of runs: p by exact permutation, Holm's correction, the number of runs,
+and the smallest p that so many runs can give. --trend asks for a trend over settings in their order.
+All options: python -m interp.study compare --help"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Options of `compare`: which columns of which table, and which comparisons."""
+
+    table: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TABLE.csv", help_behavior_hint="")]
+    """Table with a row for each run, such as a study's results/runs.csv."""
+    by: str
+    """Column of the settings that are compared."""
+    of: tuple[str, ...]
+    """Columns in which they are compared, such as generalised or final_test_accuracy."""
+    within: tuple[str, ...] = ()
+    """Runs are compared only where these columns agree (strata)."""
+    each: tuple[str, ...] = ()
+    """Cells of these columns are compared apart, and corrected together."""
+    where: tuple[str, ...] = ()
+    """COLUMN=VALUE: only runs with this value."""
+    control: str | None = None
+    """Setting that each other is compared with. By default every pair is."""
+    trend: bool = False
+    """Test for a trend over all settings in their order (Jonckheere and Terpstra) instead of every pair."""
+    order: tuple[str, ...] = ()
+    """Order of the settings for --trend, if they are no numbers."""
+    steps: tuple[str, ...] = STEPS
+    """Columns that are steps: a run without a value did not arrive by …_until, or by last_step, and counts as later."""
+    draws: int = 100_000
+    """Random permutations of --trend where there are more than 100,000."""
+    seed: int = 0
+    """Seed of these."""
+    out: Path | None = None
+    """File that the comparison is written to, as CSV."""
+
+
+def read(path: Path) -> pd.DataFrame:
+    """The table in a CSV file; UserError if there is none."""
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is no file") from None
+    except (OSError, ValueError) as error:  # a directory, or what pandas cannot parse or decode
+        raise UserError(f"{path} is no table in CSV: {str(error).splitlines()[0]}") from None
+
+
+def chosen(table: pd.DataFrame, where: tuple[str, ...]) -> pd.DataFrame:
+    """The rows that have the value of each COLUMN=VALUE."""
+    for condition in where:
+        name, equals, value = condition.partition("=")
+        if not equals:
+            raise UserError(f'--where is "{condition}"; it should be COLUMN=VALUE')
+        if name not in table:
+            raise UserError(f'the table has no column "{name}"{near_miss(name, map(str, table.columns))}')
+        table = table.loc[table[name] == setting(table, name, value)]
+    return table
+
+
+def setting(table: pd.DataFrame, name: str, word: str) -> object:
+    """The value of a column that a word of the command line stands for; UserError if no run has it."""
+    known = {str(value): value for value in table[name].dropna().unique()}
+    number = {f"{value:g}": value for value in known.values() if isinstance(value, int | float)}
+    if word not in known | number:
+        raise UserError(f'no run has {name} = "{word}"{near_miss(word, known)}')
+    return (number | known)[word]
+
+
+def run_compare(arguments: Arguments) -> int:
+    """Compare the settings and print the table; returns the exit code."""
+    table = chosen(read(arguments.table), arguments.where)
+    for name in (arguments.by,) if arguments.by not in table else ():
+        raise UserError(f'the table has no column "{name}"{near_miss(name, map(str, table.columns))}')
+    if not arguments.trend and arguments.order:
+        raise UserError("--order is of --trend only; leave it out, or add --trend")
+    if arguments.trend and arguments.control is not None:
+        raise UserError("--control is of pairs, and --trend compares all settings; leave one of them out")
+    if arguments.draws < 1:
+        raise UserError(f"--draws is {arguments.draws}; it should be at least 1")
+    found = trended(table, arguments) if arguments.trend else paired(table, arguments)
+    print(found.to_string(float_format=lambda value: f"{value:,.4g}", na_rep="–"))
+    hopeless = sum(least > 0.05 for least in found["least_p"])
+    if hopeless:
+        print(f"{hopeless} of {len(found)} have too few runs for p below .05, whatever these say", file=sys.stderr)
+    if arguments.out is not None:
+        try:
+            found.to_csv(arguments.out, float_format="%.6g")
+        except OSError as error:
+            raise UserError(f"{arguments.out} cannot be written: {error.strerror}") from None
+    return 0
+
+
+def paired(table: pd.DataFrame, given: Arguments) -> pd.DataFrame:
+    """Every pair of settings compared."""
+    control = None if given.control is None else setting(table, given.by, given.control)
+    return compare(table, given.by, given.of, given.within, each=given.each, control=control, steps=given.steps)
+
+
+def trended(table: pd.DataFrame, given: Arguments) -> pd.DataFrame:
+    """The trend over all settings."""
+    order = [setting(table, given.by, word) for word in given.order] or None
+    how = {"draws": given.draws, "seed": given.seed}
+    return trend(table, given.by, given.of, given.within, each=given.each, order=order, steps=given.steps, **how)
+
+
+def parse(words: list[str]) -> Arguments:
+    """Options from the words of a command line; UserError if the words are not those of `compare`."""
+    if words[0] != "compare":
+        raise UserError(f'no command "{words[0]}"{near_miss(words[0], ["compare"])}')
+    return tyro.cli(
+        Arguments, args=words[1:], prog="python -m interp.study compare", config=(tyro.conf.FlagCreatePairsOff,)
+    )
+
+
+def main(words: list[str]) -> int:
+    """Run `python -m interp.study` with these words; returns the exit code."""
+    if not words or words[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0 if words else 2
+    with one_sentence():
+        return run_compare(parse(words))
