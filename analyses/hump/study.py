@@ -19,7 +19,7 @@ from interp import figures
 from interp.analyze.features.double_descent import REGIMES, at_the_end
 from interp.config import RunConfig
 from interp.store import Run
-from interp.study import script
+from interp.study import compare, script
 from interp.tasks import SparseFeaturesTask
 
 EXAMPLES, DENSE_ENOUGH = "task.examples", "T · (1 − S)"
@@ -103,6 +103,8 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     sparse = table.loc[table["way"].str.startswith("S=")]
     tables = {
         "ways": humps(ways),
+        "comparisons": compared(ways),
+        "sizes": by_size(ways),
         "repeated": repeated({n: run for n, run in runs.items() if kinds[n].startswith("copies")}),
     }
     drawn = {"ways": draw_ways(ways)}
@@ -132,6 +134,26 @@ def humps(table: pd.DataFrame) -> pd.DataFrame:
             "onset · (1 − S)": columns["onset"].median() * (1 - runs["sparsity"].iloc[0]),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("way")
+
+
+def compared(table: pd.DataFrame) -> pd.DataFrame:
+    """Whether the highest test loss of each way differs from that of the base."""
+    rows = [{"way": way, **of_seed(runs)} for way, each in table.groupby("way") for _, runs in each.groupby("seed")]
+    return compare(pd.DataFrame(rows), "way", ["highest"], control="base")
+
+
+def by_size(table: pd.DataFrame) -> pd.DataFrame:
+    """Test loss by way and number of examples over the seeds, and how far any seed is at most from that with eps 1e-5."""
+    each = table.set_index(["way", "examples", "seed"])["test_relative"]
+    other = table.loc[table["way"] == "eps 1e-5"].set_index(["examples", "seed"])["test_relative"]
+    cells = pd.DataFrame(
+        {"test_relative": each, "away": (each - other.reindex(each.index.droplevel("way")).to_numpy()).abs()}
+    )
+    by = cells.groupby(level=["way", "examples"], sort=False)
+    loss = by["test_relative"]
+    return pd.DataFrame(
+        {"lowest": loss.min(), "median": loss.median(), "highest": loss.max(), "from eps 1e-5": by["away"].max()}
+    )
 
 
 def of_seed(rows: pd.DataFrame) -> dict[str, float]:

@@ -7,10 +7,12 @@ python analyses/precision/study.py --small    # one seed in each
 import sys
 from collections.abc import Mapping
 
+import pandas as pd
+
 import interp
 from interp.config import RunConfig
 from interp.store import Run
-from interp.study import script, spread, tabulate
+from interp.study import compare, script, spread, tabulate
 
 PRECISIONS = ("float32", "bfloat16_gradients", "bfloat16")
 FACTS = ["memorised", "generalised", "lowest_train_loss", "final_test_loss", "last_step"]
@@ -31,7 +33,13 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     )
     table = table.loc[:, ["precision", "seed", *FACTS]]
     cells = spread(table.drop(columns="seed"), by=["precision"])
-    return script.Report({"spread": cells, "seeds": table.set_index(["precision", "seed"])}, {})
+    tables = {"spread": cells, "comparisons": compared(table), "seeds": table.set_index(["precision", "seed"])}
+    return script.Report(tables, {})
+
+
+def compared(table: pd.DataFrame) -> pd.DataFrame:
+    """Whether each precision differs from float32."""
+    return compare(table, "precision", FACTS[:-1], control="float32")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ A table of when each memorises and generalises.
 import sys
 from collections.abc import Mapping
 
+import pandas as pd
+
 import interp
 from interp.config import RunConfig
 from interp.store import Run
@@ -29,7 +31,14 @@ def report(runs: Mapping[str, Run]) -> script.Report:
         seed=[run.config.seeds.model for run in runs.values()],
         between=[checkpoints_between(run) for run in runs.values()],
     )
-    return script.Report({"seeds": table.set_index("seed").loc[:, FACTS]}, {})
+    seeds = table.set_index("seed").loc[:, FACTS]
+    return script.Report({"seeds": seeds, "summary": summarised(seeds)}, {})
+
+
+def summarised(seeds: pd.DataFrame) -> pd.DataFrame:
+    """Fewest, median and most of each fact, and of the steps between memorising and generalising."""
+    table = seeds.assign(steps_between=seeds["generalised"] - seeds["memorised"])
+    return table.agg(["min", "median", "max"]).T.rename_axis("what")
 
 
 def checkpoints_between(run: Run) -> int:

@@ -23,7 +23,7 @@ from interp import figures
 from interp.config import RunConfig
 from interp.recipe import TrainConfig
 from interp.store import Run
-from interp.study import script, spread, tabulate
+from interp.study import compare, script, spread, tabulate
 from interp.tasks import ModularTask
 from interp.train.learner import Learner
 
@@ -137,11 +137,17 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     return script.Report(
         {
             "methods": summarise(chosen),
+            "comparisons": compared(chosen),
             "settings": spread(tuning.drop(columns="seed"), by=[*CELL, "setting"], steps=STEPS),
             "runs": table,
         },
         {"regularisers": draw(chosen)},
     )
+
+
+def compared(chosen: pd.DataFrame, reached: str = REACHED) -> pd.DataFrame:
+    """Whether each method differs from AdamW, over both shares, with the seeds that did not tune."""
+    return compare(chosen, "method", [reached], ["fraction"], control=METHODS[BASELINE].label, steps=[reached])
 
 
 def results(runs: Mapping[str, Run]) -> pd.DataFrame:

@@ -31,7 +31,7 @@ from interp.models import ToySpec, TransformerSpec
 from interp.models.toy.forward import ToyForward, activate_hidden
 from interp.recipe import TrainConfig
 from interp.store import Run
-from interp.study import script, spread, tabulate
+from interp.study import compare, script, spread, tabulate
 from interp.study.table import STEPS
 from interp.tasks import GroupTask, SparseFeaturesTask
 from interp.views.elements import Elements
@@ -96,11 +96,18 @@ def report(runs: Mapping[str, Run]) -> script.Report:
             "networks": medians(of_networks, by_network),
             "toys_spread": ranges(of_toys, by_toy),
             "networks_spread": spread(of_networks.drop(columns="seed"), by_network),
+            "toys_comparisons": compared(of_toys, ["share", "loss"], each=["density"]),
+            "networks_comparisons": compared(of_networks, ["share", "loss", "generalised"], within=["task"]),
             "toys_runs": of_toys.set_index([*by_toy, "seed"]),
             "networks_runs": of_networks.set_index([*by_network, "seed"]),
         },
         {"toys": draw(of_toys, "density", TOY_PANELS), "networks": draw(of_networks, "task", NETWORK_PANELS)},
     )
+
+
+def compared(table: pd.DataFrame, of: list[str], **cells: list[str]) -> pd.DataFrame:
+    """Whether each activation differs from ReLU, at the hook `post`."""
+    return compare(table.loc[table["hook"] == "post"], "activation", of, control="ReLU", **cells)
 
 
 def medians(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from interp.config import RunConfig
 from interp.maths import phases
 from interp.maths.superposition import dimension_shares, exp_entropy, feature_shares
 from interp.store import Run
-from interp.study import script, spread
+from interp.study import compare, script, spread
 from interp.train.null import Null
 from interp.views.directions import FeatureDirections
 
@@ -95,6 +95,15 @@ def of_kind(config: RunConfig, kind: str) -> RunConfig:
     return config if null is None else interp.null_twin(config, null)
 
 
+def compared(table: pd.DataFrame) -> pd.DataFrame:
+    """Whether the curves of the sum and of its null twins differ at the top of the ratio and at the end, over all cells."""
+    moments, parts = ["at_top", "at_end"], []
+    for kind, suffix in {SUM: "", "wrong labels": "_labels", "random answers": "_answers"}.items():
+        values = table[["p", "decay", "curve", *(moment + suffix for moment in moments)]].dropna()
+        parts.append(values.set_axis(["p", "decay", "curve", *moments], axis=1).assign(kind=kind))
+    return compare(pd.concat(parts), "kind", moments, ["p", "decay"], each=["curve"], control=SUM)
+
+
 Found = Mapping[tuple[Cell, int], xr.Dataset]
 
 
@@ -111,6 +120,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     return script.Report(
         {
             "summary": medians.assign(seeds=table.groupby(by, sort=False).size()),
+            "comparisons": compared(table),
             "spread": cells,
             "runs": table.set_index([*by, "seed"]),
             "bases": pd.DataFrame([row for key in found for row in basis_rows(key, found, by_key[key])]),

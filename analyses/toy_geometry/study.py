@@ -25,7 +25,7 @@ from interp.maths.losses import squared_error
 from interp.maths.polygons import FORMS, closed_forms
 from interp.maths.toy_losses import phases
 from interp.store import Run
-from interp.study import script
+from interp.study import script, trend
 
 SPARSITY, IMPORTANCE, SETS = "task.sparsity", "task.importance", "task.sets"
 LINES = {1: "1", 3 / 4: "3/4", 2 / 3: "2/3", 1 / 2: "1/2", 2 / 5: "2/5", 3 / 8: "3/8"}
@@ -89,6 +89,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     return script.Report(
         {
             "packing": packing.groupby("density").median().drop(columns="seed").sort_index(ascending=False),
+            "packing_trend": trend(packing, "density", ["vulnerability", "D*"]),
             "packing_runs": packing.set_index(["density", "seed"]),
             "plane": plane,
             "phase_agreement": agreement(phase),

@@ -21,7 +21,7 @@ from interp import figures
 from interp.config import RunConfig
 from interp.maths.curves import first_below
 from interp.store import Run
-from interp.study import script, spread
+from interp.study import script, spread, trend
 
 STEPS = {0.25: 25_000, 0.4: 4_500, 0.5: 2_000, 0.7: 800}
 """By share."""
@@ -63,11 +63,13 @@ def report(runs: Mapping[str, Run]) -> script.Report:
         table = pd.concat([of_preset(), table], ignore_index=True)
     steps = ("memorised", "generalised", "test_loss_below")
     cells = spread(table.drop(columns="seed"), by=[FRACTION], steps=steps)
-    theirs = published()
+    theirs = published() if "INTERP_REFERENCE_DIR" in os.environ else kept()
     return script.Report(
         {
             "spread": cells,
             "runs": table.set_index([FRACTION, "seed"]),
+            "trend": trend(table, FRACTION, steps[1:], steps=steps),
+            "ratios": ratios(table, cells, theirs),
             **({"published": theirs} if len(theirs) else {}),
         },
         {"train_fraction": draw(cells, table, theirs)},
@@ -95,12 +97,30 @@ def of_preset() -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def ratios(table: pd.DataFrame, cells: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
+    """By share: slowest ÷ fastest seed, published ÷ slowest, and medians here and there ÷ those of the largest share trained."""
+    here = cells.xs("test_loss_below", level="what")
+    there = theirs["test_loss_below"].reindex(here.index) if len(theirs) else pd.Series(np.nan, here.index)
+    most = here.index.max()
+    return pd.DataFrame(
+        {
+            "slowest ÷ fastest": here["highest"] / here["lowest"],
+            "published ÷ slowest": there / here["highest"],
+            "median ÷ that of the largest share": here["median"] / here.loc[most, "median"],
+            "published ÷ that of the largest share": there / there[most],
+        }
+    )
+
+
+def kept() -> pd.DataFrame:
+    """What was read of the released sweep before, for the full size; empty where it was not."""
+    file = Path(__file__).parent / "results/published.csv"
+    return pd.read_csv(file, index_col=0) if file.exists() else pd.DataFrame()
+
+
 def published() -> pd.DataFrame:
-    """Steps of the released sweep to the same marks; empty where its file is not at hand."""
-    folder = os.environ.get("INTERP_REFERENCE_DIR")
-    if folder is None:
-        return pd.DataFrame()
-    fractions, curves = torch.load(Path(folder) / PUBLISHED, weights_only=True)
+    """Steps of the released sweep to the same marks, and its largest test losses."""
+    fractions, curves = torch.load(Path(os.environ["INTERP_REFERENCE_DIR"]) / PUBLISHED, weights_only=True)
     rows = {}
     for fraction, *losses in zip(fractions, curves[::2], curves[1::2], strict=True):
         # Logged every epoch, from the weights before the first update on.
@@ -109,6 +129,7 @@ def published() -> pd.DataFrame:
         rows[fraction] = {
             name: first_below(np.arange(len(each)), each, LOSS) for name, each in zip(names, values, strict=True)
         }
+        rows[fraction]["largest_test_loss"] = values[1].max()
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(FRACTION)
 
 
