@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from quoted_numbers import Known, Stated, in_script, in_table, ranges, stated
+from study_scripts import load
 
 import interp
 from interp.config import flatten
@@ -72,6 +73,38 @@ def test_quotations_say_what_and_whose(study):
             assert any(Known([[[number]]]).has(each) and not each.small for each in used), f"{number} is not stated"
 
 
+COMPARISONS = {
+    ("precision", "comparisons"): lambda study, read: study.compared(read("seeds")),
+    ("quick_preset", "summary"): lambda study, read: study.summarised(read("seeds").set_index("seed")[study.FACTS]),
+    ("progress_measures", "signs"): lambda study, read: study.signs(read("leads").set_index("what")),
+    ("progress_measures", "differences"): lambda study, read: study.differences(read("seeds").set_index("seed")),
+    ("solu", "networks_comparisons"): lambda study, read: study.compared(
+        read("networks_runs"), ["share", "loss", "generalised"], within=["task"]
+    ),
+    ("solu", "toys_comparisons"): lambda study, read: study.compared(
+        read("toys_runs"), ["share", "loss"], each=["density"]
+    ),
+    ("hump", "comparisons"): lambda study, read: study.compared(ways(study, read("runs"))),
+    ("hump", "sizes"): lambda study, read: study.by_size(ways(study, read("runs"))),
+    ("superposition_across_grokking", "comparisons"): lambda study, read: study.compared(read("runs")),
+    ("batch_and_budget", "comparisons"): lambda study, read: study.compared(read("runs")),
+    ("operations", "comparisons"): lambda study, read: study.compared(read("runs")),
+    ("weight_decay", "trend"): lambda study, read: study.trended(read("runs")),
+}
+
+
+def ways(study, runs: pd.DataFrame) -> pd.DataFrame:
+    return runs.loc[runs["way"].isin(list(study.WAYS))]
+
+
+@pytest.mark.parametrize(("name", "table"), COMPARISONS)
+def test_a_comparison_in_results_is_that_of_the_runs_beside_it(name, table):
+    results, function = ROOT / "analyses" / name / "results", COMPARISONS[name, table]
+    found = function(load(name), lambda each: pd.read_csv(results / f"{each}.csv"))
+    kept = pd.read_csv(results / f"{table}.csv", index_col=list(range(found.index.nlevels)))
+    pd.testing.assert_frame_equal(found, kept, check_dtype=False, check_column_type=False, rtol=1e-4, atol=1e-12)
+
+
 def otherwise(number: Stated, draw: random.Random) -> Stated:
     """The number with other digits, as many as it has."""
     digits = str(int(number.value.copy_abs() / number.unit))
@@ -82,7 +115,7 @@ def otherwise(number: Stated, draw: random.Random) -> Stated:
 
 
 def test_nearly_all_numbers_that_are_changed_at_random_are_found():
-    """Of three digits and more 96 %, of two 63 %, as tables have many numbers; a median beside its range more."""
+    """Written with 952 of 975 that have three digits or more, and 625 of 962 that have two: tables have many of those."""
     tried, caught = Counter[bool](), Counter[bool]()
     for study in STUDIES:
         text, known, draw = (study / "README.md").read_text(), known_to(study), random.Random(study.name)
@@ -94,10 +127,9 @@ def test_nearly_all_numbers_that_are_changed_at_random_are_found():
                 row = [changed if each is number else each for each in beside.get(number, ())]
                 tried[number.digits > 2] += 1
                 caught[number.digits > 2] += not known.has(changed) or (bool(row) and not known.has_range(row))
-    print(tried, caught)
     assert tried[True] > 500
-    assert caught[True] > 0.95 * tried[True]
-    assert caught[False] > 0.6 * tried[False]
+    assert caught[True] > 0.96 * tried[True], (caught, tried)
+    assert caught[False] > 0.6 * tried[False], (caught, tried)
 
 
 def test_a_number_is_read_as_it_is_printed():

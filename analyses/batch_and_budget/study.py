@@ -22,7 +22,7 @@ from interp.config import RunConfig
 from interp.models import TransformerSpec
 from interp.recipe import TrainConfig
 from interp.store import Run
-from interp.study import script, spread, tabulate
+from interp.study import compare, script, spread, tabulate
 from interp.tasks import GroupTask, ModularTask, Task
 
 BATCH = "train.batch_size"
@@ -91,7 +91,12 @@ def report(runs: Mapping[str, Run]) -> script.Report:
         "last_step",
     ]
     cells = spread(table.loc[:, [*KEY, *facts]], by=KEY, steps=steps)
-    tables = {"spread": cells, "ratios": ratios(cells), "runs": table.set_index([*KEY, "seed"])[facts]}
+    tables = {
+        "spread": cells,
+        "ratios": ratios(cells),
+        "comparisons": compared(table),
+        "runs": table.set_index([*KEY, "seed"])[facts],
+    }
     long = to_the_end(runs)
     return script.Report(
         tables if long.empty else tables | {"to_the_end": long},
@@ -118,6 +123,16 @@ def to_the_end(runs: Mapping[str, Run]) -> pd.DataFrame:
                 for step, mean in means.items()
             }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(KEY if rows else None)
+
+
+def compared(table: pd.DataFrame) -> pd.DataFrame:
+    """Whether batch sizes differ in steps to generalise, and in prompts seen, over the operations that every run learns."""
+    each = [name for name in ("decay",) if name in table]
+    learned = table.groupby(["operation", *each])["generalised"].transform(lambda steps: steps.notna().all())
+    rows = table.loc[learned.to_numpy(dtype=bool)] if learned.to_numpy().any() else table
+    prompts = rows["generalised"] * rows["batch_size"]
+    rows = rows.assign(prompts=prompts, prompts_until=rows["last_step"] * rows["batch_size"])
+    return compare(rows, "batch_size", ["memorised", "generalised", "prompts"], ["operation"], each=each)
 
 
 def ratios(cells: pd.DataFrame) -> pd.DataFrame:

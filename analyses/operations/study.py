@@ -21,7 +21,7 @@ from interp import figures
 from interp.config import RunConfig
 from interp.recipe import TrainConfig
 from interp.store import Run
-from interp.study import script, spread, tabulate
+from interp.study import compare, script, spread, tabulate
 from interp.tasks import GroupTask, ModularTask
 from interp.tasks.group import GROUP_OPERATIONS
 from interp.tasks.modular import OPERATIONS
@@ -87,7 +87,12 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     asked = table.loc[table["formula"] != OPERATIONS["random"].formula, :]
     need = least_shares(asked)
     on_rings = rings(runs)
-    tables = {"least_share": need, "spread": cells, "runs": table.set_index([*OPERATION, "fraction", "seed"])}
+    tables = {
+        "least_share": need,
+        "spread": cells,
+        "comparisons": compared(asked),
+        "runs": table.set_index([*OPERATION, "fraction", "seed"]),
+    }
     return script.Report(
         tables | {"rings": of_seeds(on_rings), "rings_runs": on_rings.set_index([*RINGS, "seed"])},
         {"operations": draw(asked, need)},
@@ -124,6 +129,11 @@ def of_seeds(found: pd.DataFrame) -> pd.DataFrame:
             "beyond chance": cells["ring_p"].agg(lambda p: int((p <= 0.005).sum())),
         }
     )
+
+
+def compared(table: pd.DataFrame) -> pd.DataFrame:
+    """Whether operations differ in the step from which they are known, over the shares that both were trained at."""
+    return compare(table, "formula", ["generalised"], ["fraction"], each=["domain"])
 
 
 def named(run: Run) -> dict[str, Any]:

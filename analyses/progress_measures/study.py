@@ -122,7 +122,7 @@ def signs(leads: pd.DataFrame) -> pd.DataFrame:
     found = leads.loc[[what for what in leads.index if what.startswith("lead, ")]]
     alike = (found["lowest"] > 0) | (found["highest"] < 0)
     p = np.where(alike, 2.0 ** (1 - found["reached"]), 1.0)
-    return found[["reached", "median"]].assign(in_all=np.sign(found["median"]).where(alike), p=p, holm=holm(p))
+    return found[["reached", "median"]].assign(in_all=np.sign(found["median"]).where(alike), p_value=p, holm=holm(p))
 
 
 def final(found: dict[str, xr.Dataset]) -> dict[str, object]:

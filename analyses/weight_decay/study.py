@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -17,7 +18,7 @@ import interp
 from interp import figures
 from interp.config import RunConfig
 from interp.store import Run
-from interp.study import script, spread, tabulate
+from interp.study import script, spread, tabulate, trend
 
 DECAY = "train.weight_decay"
 STEPS = {
@@ -25,6 +26,10 @@ STEPS = {
     "p113": {0.3: 24_000, 3: 3_000},
 }
 """By size and decay: less decay takes longer."""
+RATE = 0.001
+"""Learning rate: a weight without gradient shrinks by rate × decay a step."""
+REPORTED = {0.1: 10_794, 0.3: 3_100, 1: 815, 3: 344}
+"""Steps of the independent report at p = 59, by decay."""
 PRESET = Path(__file__).parents[1] / "progress_measures/results/seeds.csv"
 """Steps of the nanda preset itself, p = 113 with decay 1, five seeds to step 25,000: not trained once more."""
 
@@ -58,7 +63,24 @@ def report(runs: Mapping[str, Run]) -> script.Report:
         preset.index = pd.Index([f"progress_measures, seed {seed}" for seed in preset["seed"]], name="run")
         table = pd.concat([table, preset.reindex(columns=table.columns)])
     cells = spread(table, by=["p", "decay"])
-    return script.Report({"spread": cells, "runs": table}, {"weight_decay": draw(cells, table)})
+    tables = {"spread": cells, "trend": trended(table), "products": products(cells), "runs": table}
+    return script.Report(tables, {"weight_decay": draw(cells, table)})
+
+
+def trended(table: pd.DataFrame) -> pd.DataFrame:
+    """Whether more decay generalises sooner, at each modulus."""
+    return trend(table, "decay", ["generalised"], each=["p"])
+
+
+def products(cells: pd.DataFrame) -> pd.DataFrame:
+    """By modulus and decay: decay × median steps, in e-foldings too, and the median over that of the largest decay up to 3
+    and over that of the independent report."""
+    median = cells.xs("generalised", level="what")["median"]
+    p, decay = (median.index.get_level_values(name).to_numpy(dtype=float) for name in ("p", "decay"))
+    found = pd.DataFrame({"median": median, "decay × steps": decay * median, "e-foldings": decay * median * RATE})
+    steady = pd.Series(median.to_numpy()[decay <= 3], p[decay <= 3]).groupby(level=0).last()
+    reported = [REPORTED.get(each, np.nan) if modulus == 59 else np.nan for modulus, each in zip(p, decay, strict=True)]
+    return found.assign(**{"÷ that of decay 3": median / steady.reindex(p).to_numpy(), "÷ reported": median / reported})
 
 
 def draw(cells: pd.DataFrame, table: pd.DataFrame) -> go.Figure:

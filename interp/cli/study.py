@@ -95,7 +95,7 @@ def run_compare(arguments: Arguments) -> int:
         raise UserError(f"--draws is {arguments.draws}; it should be at least 1")
     found = trended(table, arguments) if arguments.trend else paired(table, arguments)
     print(found.to_string(float_format=lambda value: f"{value:,.4g}", na_rep="–"))
-    hopeless = sum(least > 0.05 for least in found["least_p"])
+    hopeless = sum(least > 0.05 for least in found["least_p_value"])
     if hopeless:
         print(f"{hopeless} of {len(found)} have too few runs for p below .05, whatever these say", file=sys.stderr)
     if arguments.out is not None:

@@ -24,9 +24,9 @@ def compare(
 ) -> pd.DataFrame:
     """A table with a row for each pair of settings in column `by` and each column of `of`: do the settings differ?
 
-    `p` is the exact two-sided permutation p of the difference of mean ranks (Mann and Whitney). A run that did not arrive
-    comes after all that arrived by the step to which it was watched (Gehan). `holm` is p corrected for all rows of the
-    table. `least_p` is the smallest p that so many runs can give; where it is not small, the row can show nothing. `less`
+    `p_value` is the exact two-sided permutation p of the difference of mean ranks (Mann and Whitney). A run that did not arrive
+    comes after all that arrived by the step to which it was watched (Gehan). `holm` is it corrected for all rows of the
+    table. `least_p_value` is the smallest that so many runs can give; where it is not small, the row can show nothing. `less`
     is the share of pairs of runs, one of each setting, where that of `setting` is less; ties and unknown ones count half.
     `left_out` counts runs that have none of the other setting in their stratum.
 
@@ -70,8 +70,8 @@ def trend(
 ) -> pd.DataFrame:
     """A table with a row for each column of `of`: does it rise or fall with the ordered settings in column `by`?
 
-    The statistic is that of Jonckheere and Terpstra. `p` is two-sided and exact up to `limit` permutations of a stratum;
-    beyond, it is of `draws` random ones with `seed`, and `p_error` is its standard error (0: exact). `less` is the share of
+    The statistic is that of Jonckheere and Terpstra. `p_value` is two-sided and exact up to `limit` permutations of a stratum;
+    beyond, it is of `draws` random ones with `seed`, and `p_value_error` is its standard error (0: exact). `less` is the share of
     pairs of runs in different settings where that of the lower setting is less. Other columns are as in `compare`.
 
     Args:
@@ -105,9 +105,9 @@ def trend(
                 "settings": len(here),
                 "runs": len(cell) - left_out,
                 "less": share(found.statistic, found.pairs),
-                "p": found.p,
-                "p_error": found.p_error,
-                "least_p": found.least_p,
+                "p_value": found.p,
+                "p_value_error": found.p_error,
+                "least_p_value": found.least_p,
                 "left_out": left_out,
             }
     return corrected(rows, [*each, "what"], by)
@@ -132,8 +132,8 @@ def row_of_two(
         "median": median(*one),
         "median_against": median(*other),
         "less": share(found.statistic, found.pairs),
-        "p": found.p,
-        "least_p": found.least_p,
+        "p_value": found.p,
+        "least_p_value": found.least_p,
         "left_out": left_out,
     }
 
@@ -212,5 +212,5 @@ def corrected(rows: dict[tuple[object, ...], dict[str, float]], names: list[str]
         raise UserError(f'no cell has two settings of column "{by}"; there is nothing to compare')
     index = pd.MultiIndex.from_tuples(rows, names=names)
     found = pd.DataFrame(list(rows.values()), index if len(names) > 1 else index.get_level_values(0))
-    found.insert(list(found).index("p") + 1, "holm", holm(found["p"].to_numpy()))
+    found.insert(list(found).index("p_value") + 1, "holm", holm(found["p_value"].to_numpy()))
     return found

@@ -24,10 +24,10 @@ def test_each_pair_has_its_p_its_runs_and_its_medians():
     assert found.index.names == ["what", "setting", "against"]
     assert len(found) == 6
     row = found.loc[("generalised", 1, 2)]
-    assert (row["runs"], row["runs_against"], row["p"], row["least_p"]) == (3, 3, 0.1, 0.1)
+    assert (row["runs"], row["runs_against"], row["p_value"], row["least_p_value"]) == (3, 3, 0.1, 0.1)
     assert (row["median"], row["median_against"]) == (310, 210)  # of Kaplan and Meier: the third comes later
     assert row["less"] == 0
-    assert found.loc[("final", 1, 2), ["p", "less"]].tolist() == [1, 0.5]
+    assert found.loc[("final", 1, 2), ["p_value", "less"]].tolist() == [1, 0.5]
     assert found.loc[("final", 1, 3), "less"] == 0
     # Five rows of p = .1 and one of 1, as one family of six.
     assert found["holm"].tolist() == pytest.approx([0.6, 0.6, 0.6, 1, 0.6, 0.6])
@@ -52,9 +52,9 @@ def test_strata_keep_what_differs_between_them_out():
     # Within each modulus decay 2 is sooner by 1; between the moduli steps differ a thousandfold.
     table = pd.DataFrame({"p": [5] * 6 + [97] * 6, "decay": ([1] * 3 + [2] * 3) * 2, "step": [4, 5, 6, 1, 2, 3] * 2})
     table.loc[table["p"] == 97, "step"] *= 1000
-    assert compare(table, "decay", ["step"])["p"].item() > 0.1
+    assert compare(table, "decay", ["step"])["p_value"].item() > 0.1
     found = compare(table, "decay", ["step"], within=["p"])
-    assert found["p"].item() == found["least_p"].item() == 2 / 20**2
+    assert found["p_value"].item() == found["least_p_value"].item() == 2 / 20**2
     pd.testing.assert_frame_equal(
         found, compare(table.assign(step=table["step"] + 1e6 * (table["p"] == 97)), "decay", ["step"], within=["p"]).assign(
             median=found["median"], median_against=found["median_against"]
@@ -64,7 +64,7 @@ def test_strata_keep_what_differs_between_them_out():
 
 def test_with_the_seed_as_stratum_it_is_the_sign_test():
     found = compare(RUNS, "decay", ["generalised"], within=["seed"]).loc[("generalised", 1, 2)]
-    assert found["p"] == found["least_p"] == 2 / 2**3
+    assert found["p_value"] == found["least_p_value"] == 2 / 2**3
 
 
 def test_runs_that_have_nothing_to_be_compared_with_are_counted():
@@ -77,20 +77,20 @@ def test_cells_are_compared_apart_and_corrected_together():
     both = pd.concat([RUNS.assign(p=5), RUNS.assign(p=7)])
     alone, found = compare(RUNS, "decay", ["final"]), compare(both, "decay", ["final"], each=["p"])
     assert found.index.names == ["p", "what", "setting", "against"]
-    assert found.loc[5, "p"].tolist() == found.loc[7, "p"].tolist() == alone["p"].tolist()
+    assert found.loc[5, "p_value"].tolist() == found.loc[7, "p_value"].tolist() == alone["p_value"].tolist()
     assert found.loc[(5, "final", 1, 3), "holm"] == pytest.approx(0.6)
     assert alone.loc[("final", 1, 3), "holm"] == pytest.approx(0.3)
 
 
 def test_a_trend_is_one_test_over_all_settings():
     found = trend(RUNS, "decay", ["generalised", "final"])
-    assert found.loc["generalised", ["p", "less"]].tolist() == [2 / 1680, 0]
-    assert found.loc["generalised", "least_p"] == 2 / 1680
+    assert found.loc["generalised", ["p_value", "less"]].tolist() == [2 / 1680, 0]
+    assert found.loc["generalised", "least_p_value"] == 2 / 1680
     words = RUNS.assign(decay=np.repeat(["little", "some", "much"], 3))
     ordered = trend(words, "decay", ["generalised", "final"], order=["little", "some", "much"])
     pd.testing.assert_frame_equal(found, ordered)
     turned = trend(words, "decay", ["generalised"], order=["much", "some", "little"])
-    assert turned.loc["generalised", ["p", "less"]].tolist() == [2 / 1680, 1]
+    assert turned.loc["generalised", ["p_value", "less"]].tolist() == [2 / 1680, 1]
 
 
 def test_what_cannot_be_compared_is_said_in_a_sentence():
