@@ -18,7 +18,7 @@ NUMBER = re.compile(
     r"(?<![\w.,])[−-]?(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
     r"(?:e(?P<power>[−-]?\d+)|\s?[×·]\s?10(?P<raised>[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)|(?P<alone>[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?(?![\w⁻⁰¹²³⁴⁵⁶⁷⁸⁹])"
 )
-IN_CELL = re.compile(r"(?<![\w.])-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?(?![\w.])")
+IN_CELL = re.compile(r"(?<![\w.])(-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(?![\w.])(%?)")
 """A number in a cell of a CSV, or in the text of one."""
 
 NO_NUMBERS = re.compile(
@@ -139,9 +139,10 @@ def near(number: Stated, cells: np.ndarray) -> bool:
 
 
 def in_table(file: Path) -> list[list[float]]:
-    """Every number in a CSV by row: in its header and cells, those of text such as "6 27 28" too."""
+    """Every number in a CSV by row: in its header and cells, those of text such as "6 27 28" too; 5% is .05."""
     rows = pd.read_csv(file, header=None, dtype=str, keep_default_na=False).to_numpy().astype(str)
-    return [[float(word) for cell in row for word in IN_CELL.findall(cell)] for row in rows]
+    found = [[each for cell in row for each in IN_CELL.findall(cell)] for row in rows]
+    return [[float(word) / (100 if percent else 1) for word, percent in row] for row in found]
 
 
 def in_script(file: Path) -> list[float]:

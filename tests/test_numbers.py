@@ -47,8 +47,8 @@ def nowhere(text: str, known: Known) -> list[Stated]:
 
 def places(text: str, numbers: list[Stated]) -> str:
     """Where numbers stand in a document, a line each."""
-    return "\n".join(
-        f"{text[max(0, n.start - 50) : n.start]}⟦{text[n.start : n.end]}⟧{text[n.end : n.end + 30]}" for n in numbers
+    return "".join(
+        f"{text[max(0, n.start - 50) : n.start]}⟦{text[n.start : n.end]}⟧{text[n.end : n.end + 30]}\n" for n in numbers
     )
 
 
@@ -71,6 +71,42 @@ def test_quotations_say_what_and_whose(study):
         used = [number for number in stated(text) if quoted.has(number)]
         for number in table["number"]:
             assert any(Known([[[number]]]).has(each) and not each.small for each in used), f"{number} is not stated"
+
+
+def blocks(text: str) -> list[tuple[str, str]]:
+    """Paragraphs and rows of tables of a document, each with what its sources are named in: itself, and its table's header."""
+    found: list[tuple[str, str]] = []
+    for part in re.split(r"\n\s*\n", text):
+        lines = part.split("\n") if part.startswith("|") else [part]
+        found += [(line, f"{lines[0]}\n{line}") for line in lines]
+    return found
+
+
+def sources(named_in: str) -> Known | None:
+    """Numbers of the studies' READMEs, benchmarks and tables that are named; None if none is."""
+    studies = [ROOT / name for name in re.findall(r"\((analyses/\w+/README\.md)\)", named_in)]
+    benchmarks = [ROOT / f"benchmarks/results/{name}.md" for name in re.findall(r"`(\w+)\.py`", named_in)]
+    tables = [ROOT / name for name in re.findall(r"\((docs/[\w/]+\.csv)\)", named_in)]
+    texts = [file.read_text() for file in [*studies, *benchmarks] if file.exists()]
+    if not texts and not tables:
+        return None
+    rows = [[float(n.value) / (100 if n.percent else 1) for n in stated(text)] for text in texts]
+    in_commands = [float(word) for text in texts for word in re.findall(r"^    .*?(\d+) minutes", text, re.MULTILINE)]
+    return Known([rows, *map(in_table, tables)], in_commands)
+
+
+@pytest.mark.parametrize("section", ["What an ablation shows", "Studies", "Does it always grok?", "Speed"])
+def test_numbers_of_the_main_readme_are_those_of_the_studies_benchmarks_and_tables_that_it_names(section):
+    """Held are rows and paragraphs that name one; other sections have settings of presets, and captions."""
+    text = re.search(rf"^##+ {re.escape(section)}\n(.*?)(?=^##+ |\Z)", (ROOT / "README.md").read_text(), re.M | re.S)
+    assert text is not None
+    held, lost = 0, ""
+    for block, named_in in blocks(text[1]):
+        if (known := sources(named_in)) is not None:
+            held += len(stated(block))
+            lost += places(block, nowhere(block, known))
+    assert held > 5
+    assert not lost, lost
 
 
 COMPARISONS = {
