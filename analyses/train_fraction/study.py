@@ -59,11 +59,12 @@ def report(runs: Mapping[str, Run]) -> script.Report:
             }
         )
     table = pd.DataFrame(rows)
-    if all(run.config.model == interp.preset("nanda").config.model for run in runs.values()):
+    whole = all(run.config.model == interp.preset("nanda").config.model for run in runs.values())
+    if whole:
         table = pd.concat([of_preset(), table], ignore_index=True)
     steps = ("memorised", "generalised", "test_loss_below")
     cells = spread(table.drop(columns="seed"), by=[FRACTION], steps=steps)
-    theirs = published() if "INTERP_REFERENCE_DIR" in os.environ else kept()
+    theirs = published() if "INTERP_REFERENCE_DIR" in os.environ else kept() if whole else pd.DataFrame()
     return script.Report(
         {
             "spread": cells,
