@@ -9,7 +9,7 @@ import pandas as pd
 import tyro
 
 from interp.base import UserError, near_miss, one_sentence
-from interp.study.comparison import compare, trend
+from interp.study.comparison import compare, trend, watched_unlike
 from interp.study.table import STEPS
 
 USAGE = """usage: python -m interp.study compare TABLE.csv --by COLUMN --of COLUMN… [options]
@@ -98,6 +98,8 @@ def run_compare(arguments: Arguments) -> int:
     hopeless = sum(least > 0.05 for least in found["least_p_value"])
     if hopeless:
         print(f"{hopeless} of {len(found)} have too few runs for p below .05, whatever these say", file=sys.stderr)
+    for what in watched_unlike(table, arguments.by, arguments.of, arguments.steps):
+        print(f"{what}: settings were watched for unlike numbers of steps, so p is not exact", file=sys.stderr)
     if arguments.out is not None:
         try:
             found.to_csv(arguments.out, float_format="%.6g")

@@ -195,6 +195,18 @@ def dealt(
     return strata, left_out
 
 
+def watched_unlike(table: pd.DataFrame, by: str, of: Sequence[str], steps: Sequence[str] = STEPS) -> list[str]:
+    """Columns in which runs did not arrive though settings were watched for unlike numbers of steps: p is not exact there."""
+    found: list[str] = []
+    for what in of:
+        values, until = watched(table, what, steps)
+        of_setting = np.asarray(entries(table, by), dtype=object)
+        longest = {float(until[of_setting == setting].max()) for setting in dict.fromkeys(of_setting)}
+        if np.isnan(values).any() and len(longest) > 1:
+            found.append(what)
+    return found
+
+
 def median(values: np.ndarray, until: np.ndarray) -> float:
     """Median of runs as `spread` has it: that of Kaplan and Meier for steps, the ordinary one otherwise."""
     arrived = ~np.isnan(values)

@@ -133,6 +133,15 @@ def test_the_command_prints_and_writes_what_the_functions_return(table, tmp_path
     pd.testing.assert_frame_equal(written, trend(RUNS, "decay", ["generalised", "final"]), rtol=1e-5, check_dtype=False)
 
 
+def test_settings_that_were_watched_for_unlike_numbers_of_steps_are_named(table, tmp_path, capsys):
+    words = ["--by", "decay", "--of", "generalised", "final"]
+    assert main(["compare", table, *words]) == 0
+    assert "unlike" not in capsys.readouterr().err
+    RUNS.assign(last_step=[2000] * 3 + [1000] * 6).to_csv(tmp_path / "unlike.csv")
+    assert main(["compare", str(tmp_path / "unlike.csv"), *words]) == 0
+    assert "generalised: settings were watched for unlike numbers of steps" in capsys.readouterr().err
+
+
 def test_the_command_takes_only_some_runs(table, tmp_path):
     words = ["compare", table, "--by", "decay", "--of", "final", "--out", str(tmp_path / "some.csv")]
     assert main([*words, "--where", "seed=0"]) == 0
