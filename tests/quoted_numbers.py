@@ -39,8 +39,8 @@ NO_NUMBERS = re.compile(
 )
 """What has digits and states no number."""
 
-PERCENT = re.compile(r"(?:[\s\d.,–/]|to|and|or)*%")
-"""What stands between a number and the sign of percent that belongs to it."""
+PERCENT = re.compile(r"(?:[\s\d.,–/]|to|and|or)*(?:%|points?\b)")
+"""What stands between a number and the sign of percent, or the points, that belong to it."""
 
 
 @dataclass(frozen=True)
