@@ -84,5 +84,7 @@ def test_what_makes_no_joint_task_is_one_sentence(fields, words):
 
 def test_pairs_are_mirrored_under_their_own_operation_where_it_is_symmetric():
     task = JointTask(operations=("subtract", "add"), p=3, train_fraction=0.5)
-    assert task.mirrored().tolist() == [-1] * 9 + [9, 12, 15, 10, 13, 16, 11, 14, 17]
+    mirrored = task.mirrored()
+    assert mirrored is not None
+    assert mirrored.tolist() == [-1] * 9 + [9, 12, 15, 10, 13, 16, 11, 14, 17]
     assert JointTask(operations=("subtract", "divide"), p=5, train_fraction=0.5).mirrored() is None

@@ -290,13 +290,14 @@ def test_a_pair_is_mirrored_where_the_operation_is_symmetric_and_nowhere_else(op
     symmetric = all(answers[pair] == answers[pair[::-1]] for pair in pairs if pair[::-1] in answers)
     assert symmetric == (operation in ("add", "multiply", "x2_y2", "x2_xy_y2", "add_mod_p_minus_1"))
     mirrored = task.mirrored()
-    if symmetric:
+    assert (mirrored is not None) == symmetric
+    if mirrored is not None:
         assert [pairs[row] for row in mirrored] == [(y, x) for x, y in pairs]
-    else:
-        assert mirrored is None
 
 
 def test_a_pair_whose_mirror_has_no_answer_has_no_mirror():
     task = ModularTask(p=3, operation="0 1 -; 1 - -; 2 0 1")  # no answer to (0, 2), (1, 1) and (1, 2)
-    assert task.mirrored().tolist() == [0, 2, 1, -1, -1, 5]
+    mirrored = task.mirrored()
+    assert mirrored is not None
+    assert mirrored.tolist() == [0, 2, 1, -1, -1, 5]
     assert ModularTask(p=3, operation="0 1 -; 2 - -; 2 0 1").mirrored() is None
