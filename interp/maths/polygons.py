@@ -110,3 +110,26 @@ def gaps(V: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
     ascending, order = angles.sort()
     following = torch.cat([ascending[1:], ascending[:1] + 360])
     return torch.empty_like(angles).scatter_(0, order, following - ascending)
+
+
+def fold_order(V: Float[Tensor, "n 2"], folds: Int[Tensor, " m"], by_length: bool = False) -> Float[Tensor, " m"]:
+    """m-fold order |Σ_j w_j e^{imθ_j}| / Σ_j w_j of n directions θ_j in the plane, for each m: 0 to 1; NaN without any.
+
+    w is 1, or by length ‖v_j‖; vectors that are 0 do not count. The n corners of a regular n-gon have order 1 at m = n and its
+    multiples, and 0 at every other m. For m = 2 to 6 it is the bond order of two-dimensional crystals (Nelson & Halperin 1979).
+    """
+    V = V.double()
+    lengths = V.norm(dim=-1)
+    weights = lengths if by_length else (lengths > 0).double()
+    phases = torch.atan2(V[:, 1], V[:, 0]) * folds[:, None]
+    return torch.polar(weights.expand_as(phases), phases).sum(dim=-1).abs() / weights.sum()
+
+
+def random_fold_order(V: Float[Tensor, "n 2"], by_length: bool = False) -> Float[Tensor, ""]:
+    """Mean m-fold order of as many directions drawn at random, √(π/4n): the same for every m; NaN without any.
+
+    By length it is √(π·Σ‖v‖²/4) / Σ‖v‖. Both are of a walk of many steps; of two to nine equal ones they are up to 3 % too low.
+    """
+    lengths = V.double().norm(dim=-1)
+    weights = lengths if by_length else (lengths > 0).double()
+    return (math.pi / 4 * weights.square().sum()).sqrt() / weights.sum()

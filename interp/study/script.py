@@ -60,7 +60,7 @@ def main(
     *,
     further: Callable[[Runs], Configs] | None = None,
 ) -> int:
-    """The command `python analyses/NAME/study.py`; returns its exit code.
+    """The command `python analyses/NAME/study.py`, or of another script there; returns its exit code.
 
     Args:
         file: path of the script.
@@ -102,7 +102,7 @@ def main(
                 report(runs),
                 work if arguments.small else home / "results",
                 work,
-                f"python analyses/{home.name}/study.py",
+                f"python analyses/{home.name}/{Path(file).name}",
             )
         return 1 if failed else 0
 

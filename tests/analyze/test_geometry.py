@@ -10,11 +10,12 @@ import torch
 import xarray as xr
 
 from interp import analyze
+from interp.analyze.features import geometry
 from interp.base import DoesNotApply, UserError
 from interp.config import RunConfig
 from interp.maths.polygons import FORMS
 from interp.models import ToySpec
-from interp.recipe import TrainConfig
+from interp.recipe import Seeds, TrainConfig
 from interp.report import files as _export
 from interp.store import RunWriter, open_run
 from interp.tasks import SparseFeaturesTask
@@ -26,12 +27,13 @@ VERTICES = {form.name: form.vertices.float() for form in FORMS}
 def plant(tmp_path):
     """Write a run of a toy model with these weights W [features, hidden numbers] at its checkpoints."""
 
-    def plant(*features, examples=4, name="planted"):
+    def plant(*features, examples=4, name="planted", seed=0):
         n, m = features[0].shape
         config = RunConfig(
             task=SparseFeaturesTask(n_features=n, sparsity=0.5, examples=examples, test_examples=5),
             model=ToySpec(d_hidden=m),
             train=TrainConfig(steps=len(features) - 1),
+            seeds=Seeds(split=seed, model=seed),
         )
         with RunWriter(tmp_path / name, config) as writer:
             for step, each in enumerate(features):
@@ -119,6 +121,62 @@ def test_a_figure_of_steps_has_a_frame_for_each_and_one_of_runs_a_frame_for_each
     assert list(table["digon"]) == [1, 1]
     with pytest.raises(UserError, match="differ in seeds alone; a figure over runs needs one field"):
         analyze.draw_runs(found[:1])
+
+
+def test_a_pentagon_is_five_fold_and_examples_have_the_order_of_their_angles(plant):
+    run = plant(with_a_short_one(torch.eye(5, 2)), with_a_short_one(VERTICES["pentagon"]), examples=6)
+    found = analyze.measure(run, "geometry", folds=10, examples=2)
+    last = found.sel(step=1)
+    np.testing.assert_allclose(last["feature_fold_order"], [0, 0, 0, 0, 1, 0, 0, 0, 0, 1], atol=1e-5)
+    np.testing.assert_allclose(found["feature_fold_order"].sel(step=0, fold=4), 1)  # two at right angles
+    assert float(last["feature_fold_order_null"]) == pytest.approx(math.sqrt(math.pi / 20))
+    x, y = (run.split.train.inputs @ with_a_short_one(VERTICES["pentagon"]).numpy()).astype(float).T
+    turns = (x + 1j * y) ** 3
+    lengths = np.hypot(x, y)
+    assert float(last["example_fold_order"].sel(fold=3)) == pytest.approx(abs((turns / lengths**3).mean()), abs=1e-5)
+    assert float(last["example_fold_order_by_length"].sel(fold=3)) == pytest.approx(
+        abs((turns / lengths**2).sum()) / lengths.sum(), abs=1e-5
+    )
+    assert float(last["example_fold_order_null"]) == pytest.approx(math.sqrt(math.pi / 24))
+    assert list(analyze.summarise(found)["feature order"]) == ["4-fold 1.00 (random 0.63)", "5-fold 1.00 (random 0.40)"]
+    assert "feature_fold_order" not in analyze.measure(plant(VERTICES["tetrahedron"], name="solid"), "geometry")
+
+
+def test_runs_of_other_seeds_are_alike_if_only_order_and_orientation_differ(plant):
+    """Three seeds of one setting: a pentagon, the same turned and reordered, and another; and a run of another setting."""
+    pentagon, square = with_a_short_one(VERTICES["pentagon"]), with_a_short_one(torch.eye(5, 2))
+    turn = torch.tensor([[0.6, 0.8], [0.8, -0.6]])
+    planted = [pentagon, pentagon.flip(0) @ turn, square]
+    runs = [plant(V, name=str(seed), seed=seed) for seed, V in enumerate(planted)]
+    found = [analyze.measure(run, "geometry") for run in (*runs, plant(square, examples=3, name="other"))]
+    pairs = geometry.between_seeds(found).set_index(["run", "other"])
+    assert list(pairs.index) == [(0, 1), (0, 2), (1, 2)]
+    assert pairs.loc[(0, 1), "feature"] < 1e-5
+    assert pairs.loc[(0, 2), "feature"] == pytest.approx(pairs.loc[(1, 2), "feature"], rel=1e-5)
+    assert pairs.loc[(0, 2), "feature distance"] > 0.3
+    assert pairs.loc[(0, 1), "represented"] < 1e-5
+    assert pairs.loc[(0, 2), "represented distance"] != pytest.approx(pairs.loc[(0, 2), "feature distance"], rel=1e-9)
+    table = analyze.compare(found)
+    expected = [pairs.loc[(0, 2), "feature"] / 2] * 2 + [pairs.loc[(0, 2), "feature"], math.nan]
+    assert list(table["features, of other seeds"]) == pytest.approx(expected, rel=1e-4, nan_ok=True)
+    assert table["examples, of other seeds"].notna().tolist() == [True, True, True, False]
+
+
+def test_of_many_examples_those_are_matched_that_are_evenly_spaced_in_length(plant):
+    found = analyze.measure(plant(VERTICES["pentagon"], examples=130), "geometry")
+    lengths = geometry.chosen(found, "example").norm(dim=1)
+    every = np.sort(np.linalg.norm(found["example_plane"].isel(step=0), axis=1))[::-1]
+    assert len(lengths) == geometry.MATCHED_UP_TO == 64
+    assert lengths[0] == pytest.approx(every[0])
+    assert lengths[-1] == pytest.approx(every[-1])
+    assert lengths[1] == pytest.approx(every[2])  # 129 / 63 places on
+
+
+def test_runs_of_more_dimensions_than_the_plane_shows_are_not_compared(plant):
+    V = VERTICES["tetrahedron"]
+    table = analyze.compare([analyze.measure(plant(V, name=str(seed), seed=seed), "geometry") for seed in (0, 1)])
+    assert "features, of other seeds" not in table
+    assert list(table["tetrahedron"]) == [1, 1]
 
 
 def test_an_endless_stream_has_features_alone(plant, tmp_path):

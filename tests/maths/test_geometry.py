@@ -1,4 +1,5 @@
-from math import pi
+from itertools import permutations
+from math import pi, sqrt
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interp.maths.geometry import aligned, circle, principal_components
+from interp.maths.geometry import aligned, circle, matched, orientations, principal_components, variability
 
 ROUNDING = 1e-10  # float64 through a singular value decomposition
 examples = settings(max_examples=30, deadline=None, derandomize=True)
@@ -128,3 +129,76 @@ def test_turning_the_dimensions_turns_no_circle(p, seed):
     matrix = random_matrix(p, 4, seed=seed)
     turned = circle(matrix @ turn(4, seed + 1, reflects=False), 2)
     torch.testing.assert_close(turned, circle(matrix, 2), rtol=0, atol=ROUNDING)
+
+
+def polygon(k, radius=1.0):
+    angles = 2 * pi / k * torch.arange(k, dtype=torch.float64)
+    return radius * torch.stack([angles.cos(), angles.sin()], dim=-1)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 5])
+@pytest.mark.parametrize("n", [1, 5, 30])
+def test_vectors_in_another_order_turned_or_mirrored_are_matched_with_distance_0(n, d):
+    A = random_matrix(n, d, seed=n)
+    for number, each in enumerate((*orientations(d, 3, seed=7)[::2], turn(d, seed=1, reflects=True))):
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(number))
+        found = matched(A, A[order] @ each)
+        assert found.distance < ROUNDING
+        torch.testing.assert_close((A[order] @ each)[found.order] @ found.turn, A, rtol=0, atol=ROUNDING)
+
+
+def test_a_matched_distance_is_that_of_the_best_permutation_of_all():
+    for seed in range(10):
+        A, B = random_matrix(5, 2, seed=seed), random_matrix(5, 2, seed=100 + seed)
+        mass = A.square().sum() + B.square().sum()
+        overlaps = [torch.linalg.svdvals(A.mT @ B[list(order)]).sum() for order in permutations(range(5))]
+        assert matched(A, B).distance == pytest.approx(((mass - 2 * max(overlaps)) / mass).sqrt().item(), abs=1e-9)
+
+
+def test_a_matched_distance_has_the_closed_forms_of_scales_and_of_nothing():
+    V = random_matrix(12, 2)
+    assert matched(V, 2 * V).distance == pytest.approx(1 / sqrt(5))  # |1 − 2| / √(1 + 4)
+    assert matched(V, 0 * V).distance == pytest.approx(1)
+    assert np.isnan(matched(0 * V, 0 * V).distance)
+    # A square and a digon: two corners lie on its ends, the others on 0: √(2 / (4 + 2)).
+    digon = torch.nn.functional.pad(polygon(2), (0, 0, 0, 2))
+    assert matched(polygon(4), digon).distance == pytest.approx(sqrt(1 / 3))
+
+
+def test_a_matched_distance_does_not_depend_on_order_orientation_or_side():
+    A, B = random_matrix(9, 2, seed=1), random_matrix(9, 2, seed=2)
+    expected = matched(A, B).distance
+    order = torch.randperm(9, generator=torch.Generator().manual_seed(3))
+    assert matched(
+        A @ turn(2, seed=4, reflects=True), B[order] @ turn(2, seed=5, reflects=False)
+    ).distance == pytest.approx(expected)
+    assert matched(B, A).distance == pytest.approx(expected)
+    assert matched(3 * A, 3 * B).distance == pytest.approx(expected)
+
+
+def test_orientations_are_orthogonal_and_half_of_them_mirror():
+    for d in (1, 2, 4):
+        each = torch.stack(orientations(d, 10))
+        torch.testing.assert_close(
+            each @ each.mT, torch.eye(d, dtype=torch.float64).expand_as(each), rtol=0, atol=ROUNDING
+        )
+        assert torch.linalg.det(each).sign().tolist() == [1] * 10 + [-1] * 10
+
+
+def test_two_pentagons_have_variability_0_and_random_directions_about_1():
+    assert variability(polygon(5), polygon(5) @ turn(2, seed=0, reflects=True)).relative < ROUNDING
+    found = [
+        variability(random_matrix(20, 2, seed=2 * i), random_matrix(20, 2, seed=2 * i + 1), seed=i) for i in range(40)
+    ]
+    relative = torch.tensor([each.relative for each in found])
+    # Gaussian vectors are random directions of their lengths, so distance and null are drawn alike.
+    assert abs(float(relative.mean()) - 1) < 4 * float(relative.std()) / sqrt(40)
+    assert 0.05 < float(relative.std()) < 0.4
+    assert all(each.null_deviation < each.null for each in found)
+
+
+def test_a_smaller_set_is_filled_up_with_zeros():
+    V = random_matrix(6, 2)
+    found = variability(V, torch.cat([V, torch.zeros(3, 2)]))
+    assert found.distance < ROUNDING
+    assert variability(V, V, seed=1) == variability(V, V, seed=1)

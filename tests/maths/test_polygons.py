@@ -1,10 +1,10 @@
-from math import acos, degrees
+from math import acos, degrees, pi, sqrt
 
 import pytest
 import torch
 
 from interp.maths import superposition
-from interp.maths.polygons import FORMS, Form, closed_forms, gaps, name, polygons
+from interp.maths.polygons import FORMS, Form, closed_forms, fold_order, gaps, name, polygons, random_fold_order
 
 ROUNDING = 1e-12
 forms = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
@@ -123,3 +123,47 @@ def test_gaps_are_those_that_were_planted_in_the_order_of_the_features():
     assert gaps(V[:0]).shape == (0,)
     pentagon = gaps(turned(FORMS[4].vertices, 2))
     torch.testing.assert_close(pentagon, torch.full_like(pentagon, 72), rtol=0, atol=1e-9)
+
+
+FOLDS = torch.arange(1, 25)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 12])
+def test_a_regular_polygon_has_order_1_at_its_corners_and_their_multiples_and_0_elsewhere(n):
+    V = 3 * turned(Form("polygon", n, 2).vertices, 2, seed=n)
+    for by_length in (False, True):
+        order = fold_order(V, FOLDS, by_length)
+        torch.testing.assert_close(order, (FOLDS % n == 0).double(), rtol=0, atol=1e-10)
+
+
+def test_orders_do_not_depend_on_orientation_or_order_and_zeros_do_not_count():
+    V = random(9, 2)
+    expected = fold_order(V, FOLDS)
+    torch.testing.assert_close(fold_order(turned(V, 2, seed=3).flip(0), FOLDS), expected)
+    torch.testing.assert_close(fold_order(torch.cat([V, torch.zeros(4, 2)]), FOLDS), expected)
+    assert random_fold_order(torch.cat([V, torch.zeros(4, 2)])) == random_fold_order(V)
+    torch.testing.assert_close(fold_order(torch.rand(9, 1) * V / V.norm(dim=1, keepdim=True), FOLDS), expected)
+    assert fold_order(torch.zeros(0, 2), FOLDS).isnan().all()
+    assert random_fold_order(torch.zeros(3, 2)).isnan()
+
+
+def test_an_order_by_length_is_that_of_as_many_copies():
+    V = turned(torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 1.0]], dtype=torch.float64), 2)
+    V = V / V.norm(dim=1, keepdim=True) * torch.tensor([[3.0], [1.0], [2.0]])
+    copies = V.repeat_interleave(torch.tensor([3, 1, 2]), dim=0)
+    torch.testing.assert_close(fold_order(V, FOLDS, by_length=True), fold_order(copies, FOLDS))
+    # Two at right angles of lengths 3 and 4: |3 + 4i| / 7 at m = 1, |3 − 4| / 7 at 2, 1 at 4.
+    two = torch.tensor([[3.0, 0.0], [0.0, 4.0]])
+    assert fold_order(two, FOLDS[:4], by_length=True).tolist() == pytest.approx([5 / 7, 1 / 7, 5 / 7, 1], abs=1e-7)
+
+
+@pytest.mark.parametrize("n", [3, 10, 100])
+def test_the_order_of_random_directions_has_the_mean_of_its_closed_form(n):
+    draws = [random(n, 2, seed=seed) for seed in range(1500)]
+    for by_length in (False, True):
+        order = torch.stack([fold_order(V, FOLDS[:6], by_length).mean() for V in draws])
+        expected = torch.stack([random_fold_order(V, by_length) for V in draws]).mean()
+        off = (order.mean() - expected) / expected
+        # Of n = 3 the exact mean is .5249 and √(π/12) is .5117; by length there are fewer of weight.
+        assert (0.0 if n > 3 else 0.01) - 0.02 < float(off) < (0.02 if n > 3 else 0.06)
+    assert random_fold_order(draws[0]).item() == pytest.approx(sqrt(pi / (4 * n)))
