@@ -1,10 +1,15 @@
 """Studies of toy models at their small size, and the closed forms that they lay beside it."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image, ImageSequence
-from study_scripts import load, small
+from study_scripts import ROOT, load, small
 
 import interp
 from interp import SparseFeaturesTask
@@ -24,8 +29,43 @@ def test_toy_double_descent(tmp_path):
     assert (sweep["total_dimensionality"] <= 2 + 1e-9).all()
     assert sweep["collapsed"].sum() == 0
     assert (coupled["collapsed"] == 2).all()  # both seeds
-    for name in ("sweep", "coupled", "planes"):
+    shape = tables["geometry"].set_index("task.examples")
+    assert shape.loc[5, "order at T"] == pytest.approx(1, abs=0.05)
+    assert shape.loc[600, "features at 5"] == pytest.approx(1, abs=0.05)
+    assert shape.loc[600, "features apart"] < 0.5 < shape.loc[100, "features apart"]
+    ways = tables["ways"].set_index(["way", "task.examples"])
+    again = ways.loc["mini-batches of 100, mean divided by T once more"]
+    np.testing.assert_allclose(again["‖b‖"], again["‖b‖ at rest"], rtol=0.05)
+    for name in ("sweep", "coupled", "planes", "geometry", "ways"):
         assert (directory / f"{name}.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_paper_s_size_is_a_script_of_its_own(tmp_path):
+    script = ROOT / "analyses" / "toy_double_descent" / "paper.py"
+    command = [sys.executable, str(script), "--small", "--work", str(tmp_path), "--processes", "1"]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert list(pd.read_csv(tmp_path / "small" / "paper.csv")["replication"]) == [1.133, 1.047]
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_a_bias_at_rest_is_where_loss_and_decay_have_no_slope(tmp_path, reduction):
+    study = load("toy_double_descent")
+    base = interp.preset("toy-double-descent").config
+    train = base.train.but(steps=0, optimizer="adam", weight_decay=0.3, loss_reduction=reduction)
+    config = base.but(task=base.task.but(n_features=50, sparsity=0.8, examples=7, test_examples=2), train=train)
+    with RunWriter(tmp_path / "run", config) as writer:
+        writer.checkpoint(0, {"W": torch.zeros(2, 50), "b": torch.zeros(50)})
+    run = interp.open_run(tmp_path / "run")
+    x = torch.from_numpy(run.split.train.inputs).double()
+    b = (x.mean(dim=0) * study.resting_bias(run) / x.mean(dim=0).norm()).requires_grad_()
+    squares = (x - b.relu()).square().mean(dim=0)
+    loss = squares.sum() if reduction == "sum" else squares.mean()
+    (loss + 0.3 / 2 * b.square().sum()).backward()
+    assert b.grad is not None
+    seen = x.mean(dim=0) > 0  # where a feature was never there, b is 0, and so is its slope from above
+    torch.testing.assert_close(b.grad[seen], torch.zeros_like(b.grad[seen]), rtol=0, atol=1e-12)
+    assert seen.sum() > 20
 
 
 @pytest.mark.slow
