@@ -1,6 +1,8 @@
 """Every study at its small size: it trains, measures, tabulates and draws."""
 
+import sys
 from collections import Counter
+from subprocess import run
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from PIL import Image, ImageSequence
-from study_scripts import load, small
+from study_scripts import ROOT, load, small
 
 import interp
 from interp import GroupTask, ModularTask
@@ -344,6 +346,20 @@ def test_embeddings_tsne(tmp_path):
     # Cosets of a normal subgroup are the same on both sides, and V4 is normal in S4.
     left, right = (rows.xs(f"claimed, {side}", level="what")["value"] for side in ("left", "right"))
     assert left.tolist() == right.tolist()
+
+
+@pytest.mark.slow
+def test_outliers_more_closely(tmp_path):
+    """Two seeds with and without wrong labels: the rise that is told is the one by which the rule decides."""
+    script = ROOT / "analyses" / "outliers" / "closely.py"
+    run([sys.executable, str(script), "--small", "--work", str(tmp_path)], check=True)
+    tables = {file.stem: pd.read_csv(file) for file in (tmp_path / "small").glob("*.csv")}
+    runs = tables["closely_runs"]
+    assert list(runs["labels"]) == [0, 0, 60, 60]
+    assert ((runs["error_rise"] >= 0.05) == (runs["error_rises"] == 1)).all()
+    assert tables["closely"]["error falls, rises, falls"].sum() == runs["error_rises"].sum()
+    assert set(tables["closely_comparisons"]["what"]) == {"error_rise", "error_rises"}
+    assert (tmp_path / "small" / "closely.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow

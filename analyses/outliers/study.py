@@ -1,7 +1,9 @@
 """What do wrong labels do to understanding: is each memorised, and does test error fall, rise and fall again?
 
-    python analyses/outliers/study.py            # x + y mod 97, 0 to 3,000 of 4,704 labels wrong, three ways, 3 to 8 seeds
+    python analyses/outliers/study.py            # x + y mod 97, 0 to 3,000 of 4,704 labels wrong, three ways, three seeds
     python analyses/outliers/study.py --small    # x + y mod 31, none and 60 wrong of 672, two ways, one seed
+
+closely.py looks with more seeds at the counts of SGD at which test error may rise.
 
 Power et al. (2022, figure 6) train with so many wrong labels.
 """
@@ -28,9 +30,6 @@ from interp.tasks import ModularTask
 
 LABELS = "corruption.labels"
 COUNTS: tuple[int, ...] = (0, 10, 100, 1000, 2000, 3000)
-"""Wrong labels, three seeds each."""
-CLOSELY: tuple[int, ...] = (0, 200, 300, 500, 1000)
-"""Wrong labels of SGD with eight seeds each: about those with which test error rises, and the control without any."""
 SHOWN = (1000, 60)
 """The count whose three kinds of training example are drawn: the first that there is."""
 WAYS = {
@@ -48,29 +47,31 @@ ACCURACY = 0.99
 
 def configs(small: bool) -> Mapping[str, RunConfig]:
     """Every way to train with every count of wrong labels, which are more of the same as the count rises."""
+    ways, counts, seeds = WAYS, COUNTS, 3
     if small:
-        quick = interp.preset("quick").config
-        base = quick.but(
-            task=quick.task.but(p=31, train_fraction=0.7), train=quick.train.but(steps=1000, checkpoint_every=100)
-        )
         ways = {"AdamW": WAYS["AdamW"] | {"lr": 3e-3, "steps": 1000}, "SGD": WAYS["SGD"]}
-        seeds = {way: dict.fromkeys((0, 60), 1) for way in ways}
-    else:
-        base = RunConfig(
-            name="outliers",
-            task=ModularTask(p=97, train_fraction=0.5),
-            model=TransformerSpec(),
-            train=TrainConfig(steps=6_000, batch_size=512, log_every=50, checkpoint_every=500),
-        )
-        ways = WAYS
-        seeds = {way: dict.fromkeys(COUNTS, 3) for way in ways}
-        seeds["SGD"] |= dict.fromkeys(CLOSELY, 8)
+        counts, seeds = (0, 60), 1
+    start = base(small)
     return {
         f"{way}+{name}".replace(", ", "_").replace(" ", "_"): config
         for way, how in ways.items()
-        for count, n in seeds[way].items()
-        for name, config in interp.grid(base.but(train=base.train.but(**how)), n, {LABELS: [count]}).items()
+        for name, config in interp.grid(start.but(train=start.train.but(**how)), seeds, {LABELS: counts}).items()
     }
+
+
+def base(small: bool) -> RunConfig:
+    """x + y mod 97 from half of the table, and mod 31 from 70 % for the small size."""
+    if small:
+        quick = interp.preset("quick").config
+        return quick.but(
+            task=quick.task.but(p=31, train_fraction=0.7), train=quick.train.but(steps=1000, checkpoint_every=100)
+        )
+    return RunConfig(
+        name="outliers",
+        task=ModularTask(p=97, train_fraction=0.5),
+        model=TransformerSpec(),
+        train=TrainConfig(steps=6_000, batch_size=512, log_every=50, checkpoint_every=500),
+    )
 
 
 def report(runs: Mapping[str, Run]) -> script.Report:
