@@ -83,7 +83,7 @@ def measure(seen: Points, options: Options) -> xr.Dataset:
         random = [project(each, None, options) for each in noise]
     found = {name: np.stack([one[name] for one in planes], axis=1) for name in planes[0]}
     if seen.namings:
-        found |= rings(seen, {"all": torch.stack([*clouds.values()], dim=1), **of_planes(found)}, options.seed)
+        found |= rings(seen, {"all": list(clouds.values()), **of_planes(found)}, options.seed)
     return dataset(
         run,
         options,
@@ -108,20 +108,20 @@ def measure(seen: Points, options: Options) -> xr.Dataset:
     )
 
 
-def of_planes(found: dict[str, np.ndarray]) -> dict[str, Float[Tensor, "step matrix n axis"]]:
-    """The planes in which neighbours are looked for, by name."""
-    return {space: torch.from_numpy(found[space]) for space in SPACES[1:]}
+def of_planes(found: dict[str, np.ndarray]) -> dict[str, list[Float[Tensor, "step n axis"]]]:
+    """The planes in which neighbours are looked for, by name, one for each matrix."""
+    return {space: list(torch.from_numpy(found[space]).unbind(dim=1)) for space in SPACES[1:]}
 
 
-def rings(seen: Points, clouds: dict[str, Float[Tensor, "step matrix n d"]], seed: int) -> dict[str, np.ndarray]:
+def rings(seen: Points, clouds: dict[str, list[Float[Tensor, "step n d"]]], seed: int) -> dict[str, np.ndarray]:
     """The share of neighbours at the best stride, the stride, and what chance gives, [step, matrix, naming, space]."""
-    steps, matrices = clouds["all"].shape[:2]
-    shape = (steps, matrices, len(seen.namings), len(SPACES))
+    matrices = clouds["all"]  # which may differ in width
+    shape = (len(matrices[0]), len(matrices), len(seen.namings), len(SPACES))
     found = {name: np.full(shape, np.nan) for name in ("ring", "ring_stride", "ring_by_chance", "ring_p")}
     for where in np.ndindex(shape):
         step, matrix, naming, space = where
         points, places, period = list(seen.namings.values())[naming]
-        near = nearest(clouds[SPACES[space]][step, matrix, points])
+        near = nearest(clouds[SPACES[space]][matrix][step, points])
         best = best_of(
             lambda names, of=near, at=places, n=period: ring_shares(of, at[names], n), len(points), seed=seed
         )
