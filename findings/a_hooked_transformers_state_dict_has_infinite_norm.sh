@@ -31,7 +31,7 @@ print("sum of squares of the state dict:", sum(part.float().square().sum() for p
 difference = sum((part.float() - part.float()).square().sum() for part in state.values()).item()
 print("squared distance of the state dict to itself:", difference)
 PYTHON
-seen=$("$work/venv/bin/python" "$work/norm.py" 2>/dev/null)
+seen=$("$work/venv/bin/python" "$work/norm.py")
 echo "$seen"
 expected="transformer-lens 3.9.0
 in the state dict and no parameter: ['blocks.0.attn.IGNORE', 'blocks.0.attn.mask']

@@ -23,11 +23,11 @@ import torch
 from transformer_lens import HookedTransformerConfig
 
 
-def drawn(seed, **more):
+def drawn(process_seed, **more):
     """What each generator gives after the process was seeded and a config was written down."""
-    torch.manual_seed(seed)
-    np.random.seed(seed)
-    random.seed(seed)
+    torch.manual_seed(process_seed)
+    np.random.seed(process_seed)
+    random.seed(process_seed)
     HookedTransformerConfig(n_layers=1, d_model=8, n_ctx=3, d_head=4, d_vocab=5, act_fn="relu", **more)
     return torch.rand(1).item(), np.random.rand(), random.random()
 
@@ -37,7 +37,7 @@ for name, more in (("without a seed", {}), ("with seed=0", {"seed": 0})):
     same = [one == other for one, other in zip(drawn(1, **more), drawn(2, **more))]
     print(f"a config {name}: torch, numpy, random draw the same after seeds 1 and 2: {same}")
 PYTHON
-seen=$("$work/venv/bin/python" "$work/seeds.py" 2>/dev/null)
+seen=$("$work/venv/bin/python" "$work/seeds.py")
 echo "$seen"
 expected='transformer-lens 3.9.0
 a config without a seed: torch, numpy, random draw the same after seeds 1 and 2: [False, False, False]
