@@ -221,7 +221,10 @@ def test_batch_and_budget(tmp_path):
     sums = runs.loc[runs["operation"] == "x + y mod 23"]
     assert (sums["memorised"] < sums["generalised"].fillna(np.inf)).all()
     assert runs.loc[runs["batch_size"] == 128, "memorised"].notna().all()
-    assert tables["ratios"]["memorised"].median() > 1, "half the batch costs steps in most operations"
+    ratios = tables["ratios"].set_index("operation")["memorised"]
+    sums = ratios.index.str.endswith("mod 23")
+    assert (ratios[sums] > 1).all(), "half the batch costs steps"
+    assert ratios[~sums].mean() > 1, "on S4, whose two seeds lie further apart, on average"
     full = load("batch_and_budget").configs(False)
     steps = Counter((config.train.weight_decay, config.task.kind, config.train.steps) for config in full.values())
     assert steps == {

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
-from study import FORGOTTEN, LABELS, WAYS, base, of_curves, over_steps
+from study import LABELS, WAYS, base, of_curves, over_steps, without_jumps
 
 import interp
 from interp import figures
@@ -71,9 +71,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
 
 def rise(found: xr.Dataset) -> dict[str, float]:
     """By how much test error rises between two falls: the smaller side of its largest rise, whatever the bound."""
-    train = found["train_accuracy"].to_numpy()
-    steady = np.maximum.accumulate(train) - train < FORGOTTEN
-    error = 1 - found["test_accuracy"].to_numpy()[steady]
+    error = 1 - found["test_accuracy"].to_numpy()[without_jumps(found)]
     stages = fall_rise_fall(error, np.finfo(float).eps)
     if stages is None:
         return {"error_rise": 0.0}

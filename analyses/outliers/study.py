@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
+from jaxtyping import Bool
 
 import interp
 from interp import figures
@@ -107,8 +108,7 @@ def way_of(run: Run) -> str:
 def of_curves(found: xr.Dataset) -> dict[str, float]:
     """When it memorised and generalised, how good it was, and the three stages in test error and in test loss."""
     step, accuracy = found["step"].to_numpy(), found["test_accuracy"].to_numpy()
-    train = found["train_accuracy"].to_numpy()
-    steady = np.maximum.accumulate(train) - train < FORGOTTEN
+    train, steady = found["train_accuracy"].to_numpy(), without_jumps(found)
     row = {
         "memorised": found.attrs["memorised"],
         "generalised": found.attrs["generalised"],
@@ -128,6 +128,12 @@ def of_curves(found: xr.Dataset) -> dict[str, float]:
             row[f"{what}_{name}"] = math.nan if place is None else float(values[steady][place])
             row[f"{what}_{name}_step"] = math.nan if place is None else int(step[steady][place])
     return row
+
+
+def without_jumps(found: xr.Dataset) -> Bool[np.ndarray, " step"]:
+    """Logged steps at which what is trained on has not been forgotten."""
+    train = found["train_accuracy"].to_numpy()
+    return np.maximum.accumulate(train) - train < FORGOTTEN
 
 
 def of_kinds(accuracy: xr.DataArray) -> dict[str, float]:
