@@ -7,11 +7,14 @@
     run.measure("fourier")              # an xarray.Dataset; run.measure.<tab> lists the analyses that fit
     run.plot("fourier")                 # a plotly figure
 
-Names are loaded when first used: `import interp` itself costs nothing.
+Names are loaded when first used: `import interp` itself costs nothing. It does one thing: torch's idle threads sleep soon
+(interp/threads.py), unless torch is imported already.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from interp.threads import share_the_processor
 
 if TYPE_CHECKING:
     from interp.analyze import analyses, applies, compare, draw, draw_runs, measure, summarise
@@ -47,6 +50,8 @@ __all__ = [
     "draw_runs", "grid", "measure", "null_twin", "open_run", "open_runs", "preset", "run_all", "spread", "start_from",
     "summarise", "tabulate", "train_run", "train_runs",
 ]  # fmt: skip
+
+share_the_processor()
 
 
 def _kinds() -> dict[str, type]:

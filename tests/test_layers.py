@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROWS = [
     {"base"},
-    {"machine", "shape", "plugins"},
+    {"machine", "threads", "shape", "plugins"},
     {"recipe"},
     {"maths", "figures"},
     {"tasks", "models"},

@@ -1,7 +1,6 @@
 """`python -m interp.train PRESET [options]`: train a model with checkpoint saving."""
 
 import dataclasses
-import os
 import shlex
 import sys
 from itertools import pairwise
@@ -162,16 +161,6 @@ def with_start(arguments: Arguments) -> Arguments:
     return dataclasses.replace(arguments, config=arguments.config.but(start=start_from(arguments.start)))
 
 
-def share_the_processor() -> None:
-    """Let idle threads sleep if the machine is busy. Must come before torch is imported. Changes no result.
-
-    By default a thread that is done spins until the others are done. If no other process computes, spinning is a third
-    faster than sleeping. Beside another process that computes, it was ten times slower.
-    """
-    if os.getloadavg()[0] > (os.cpu_count() or 1) / 2:
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
 def run(arguments: Arguments) -> int:
     """Train what the options ask for; returns the exit code."""
     import torch
@@ -279,5 +268,4 @@ def main(words: list[str]) -> int:
         print(overview())
         return 0 if words else 2
     with one_sentence():
-        share_the_processor()
         return run(with_start(parse(words)))

@@ -1,7 +1,5 @@
 """interp/cli/train.py: what the words on the command line do."""
 
-import os
-
 import pexpect
 import pytest
 import torch
@@ -129,15 +127,6 @@ def test_several_runs_do_not_go_into_the_directory_of_one(tmp_path, capsys):
     with pytest.raises(SystemExit):
         command.main(["quick", *TINY, "--out", str(tmp_path / "x"), "--n-seeds", "2"])
     assert "is a run itself; choose another --out for several runs" in capsys.readouterr().err
-
-
-def test_idle_threads_sleep_on_a_busy_machine_only(monkeypatch):
-    for load, expected in ((0.0, None), (1000.0, "PASSIVE")):
-        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
-        command.share_the_processor()
-        assert os.environ.get("OMP_WAIT_POLICY") == expected
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
 
 
 @pytest.mark.parametrize("width", [80, 120])
