@@ -79,6 +79,7 @@ class RunConfig(Frozen):
             )
         self.model.fits(self.task.shape, self.train)
         self.train.fits(self.task.shape.outputs)
+        self._can_be_constrained()
         if self.task.endless and self.corruption.labels:
             raise ValueError(
                 f"corruption.labels is {self.corruption.labels:,}, and this task draws new examples for each update; take "
@@ -89,6 +90,26 @@ class RunConfig(Frozen):
                 raise ValueError("corruption is of answers, and vectors have none; leave it out")
             self.split()  # says itself what is wrong, before anything is written
         return self
+
+    def _can_be_constrained(self) -> None:
+        """Raise ValueError for a constraint on a part that the model lacks, and for a sphere of weights that are not its kind."""
+        train, tensors = self.train, self.model.tensors(self.task.shape)
+        parts = list(dict.fromkeys(tensor.part for tensor in tensors.values() if tensor.learns))
+        if odd := [part for part in train.constraint_parts if part not in parts]:
+            raise ValueError(f'train.constraint_parts has "{odd[0]}"; of this model learn {", ".join(parts)}')
+        if train.constraint != "sphere":
+            return
+        under = {
+            name: each
+            for name, each in tensors.items()
+            if each.part in (train.constraint_parts or parts) and each.learns
+        }
+        if odd := [name for name, tensor in under.items() if not tensor.invariant]:
+            raise ValueError(
+                f'train.constraint is "sphere", and the network is not invariant to the scale of {odd[0]} (part '
+                f'"{under[odd[0]].part}"); take "clamp", or a model that is: kind mlp with normalization LNPre, frozen_readout '
+                "10 and no biases"
+            )
 
     @property
     def loss_units(self) -> str:

@@ -11,6 +11,12 @@ Precision = Literal["float64", "float32", "bfloat16_gradients", "bfloat16"]
 """Precision of the computation. `float64` or `float32`: everything. Others: the large matrix products of the gradients, or of
 both passes, are in bfloat16, all else in float32."""
 
+LOGGED = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy")
+"""Columns of every history: losses in nats per prompt (or squared error), accuracies as shares."""
+
+NORMS = ("norm", "effective_rate", "effective_gradient")
+"""Further columns: norm ‖w‖ of all that learns, lr/‖w‖² of the next update, and ‖g‖·‖w‖ of the last one."""
+
 
 class TrainConfig(Frozen):
     """Configuration of training: optimiser, schedule, regularisers, precision, and when to save."""
@@ -76,6 +82,9 @@ class TrainConfig(Frozen):
     it too."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Label smoothing: share of the target probability that is spread evenly over all answers (Szegedy et al. 2016)."""
+    output_temperature: float = Field(default=1.0, gt=0)
+    """Temperature τ: the loss is that of outputs divided by it, in training, history and analyses. Multiplying every weight
+    before a softmax scales the logits as well; this alone scales them at a constant norm."""
     loss_precision: Literal["float64", "float32", "bfloat16", "float16"] = "float64"
     """Precision of the loss that is minimised and of its gradient by the logits. Less than float64 ends in softmax collapse
     (Prieto et al. 2025). The history's loss is always in float64."""
@@ -96,6 +105,23 @@ class TrainConfig(Frozen):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout probability p of each number that attention and MLP add to the residual stream. Drawn for every prompt, position
     and update. Kept numbers are multiplied by 1/(1 − p). Losses, accuracies and analyses are without dropout."""
+    constraint: Literal["none", "clamp", "ceiling", "sphere"] = "none"
+    """Constraint on the norm ‖w‖ of weights, kept by scaling the initial ones, and all after every update. clamp: the norm is
+    always train.constraint-scale times that of the initial weights (Omnigrok, Liu et al. 2023, arXiv 2210.01117). ceiling: it is
+    brought down to that where it is above. sphere: a clamp of scale-invariant weights under plain SGD, where the norm does
+    nothing but set the effective rate lr/‖w‖² (Kodryan et al. 2022, arXiv 2209.03695)."""
+    constraint_over: Literal["joint", "tensor"] = "joint"
+    """Weights that share a norm. joint: all that learn. tensor: each tensor of weights has its own; biases and the scales of a
+    LayerNorm are free."""
+    constraint_parts: tuple[str, ...] = ()
+    """Parts of the model under the constraint, such as embed mlp. Empty: all."""
+    constraint_scale: float = Field(default=1.0, gt=0)
+    """Norm at which weights are kept, as a multiple of that of the initial ones (Omnigrok's α)."""
+    constraint_radius: float = Field(default=0.0, ge=0)
+    """Norm at which weights are kept, in place of a multiple of that of the initial ones. 0: a multiple."""
+    log_norms: bool = False
+    """Log the norm of all that learns, the effective rate lr/‖w‖², and the effective gradient ‖g‖·‖w‖ of the last update. A run
+    with a constraint always does."""
     log_every: int = Field(default=10, ge=1)
     """Number of steps between rows of the history. Steps with a checkpoint also get a row."""
     checkpoint_every: int = Field(default=100, ge=1)
@@ -132,7 +158,25 @@ class TrainConfig(Frozen):
                 f'train.lr_end is {self.lr_end:g} with train.schedule "{self.schedule}" and train.lr {self.lr:g}; it is for '
                 "cosine, and at most train.lr"
             )
+        self._keeps_its_norm()
         return self
+
+    def _keeps_its_norm(self) -> None:
+        """Raise ValueError for options of a constraint that there is not, and for a sphere on which more acts than SGD."""
+        plain = TrainConfig.model_fields
+        odd = [name for name in plain if name.startswith("constraint_") and getattr(self, name) != plain[name].default]
+        if self.constraint == "none" and odd:
+            raise ValueError(f'train.{odd[0]} is for a constraint; take train.constraint "clamp", or leave it out')
+        if self.constraint_radius and self.constraint_scale != 1:
+            raise ValueError(
+                f"train.constraint_radius is {self.constraint_radius:g} and train.constraint_scale {self.constraint_scale:g}; "
+                "give the one or the other"
+            )
+        if self.constraint == "sphere" and (self.optimizer != "sgd" or self.momentum or self.weight_decay):
+            raise ValueError(
+                f'train.constraint is "sphere" with train.optimizer "{self.optimizer}", train.momentum {self.momentum:g} and '
+                f"train.weight_decay {self.weight_decay:g}; an effective rate is plain SGD's: take sgd, 0 and 0, or clamp"
+            )
 
     def fits(self, outputs: Classes | Values) -> None:
         """Raise ValueError if the output of the task has no such loss, or a checkpoint would lie outside of the steps."""
@@ -144,7 +188,7 @@ class TrainConfig(Frozen):
         classes, squared = outputs.kind == "classes", self.loss == "squared_error"
         plain = TrainConfig()
         if not classes:
-            for field in ("loss", "label_smoothing", "loss_precision"):
+            for field in ("loss", "label_smoothing", "loss_precision", "output_temperature"):
                 if getattr(self, field) != getattr(plain, field):
                     raise ValueError(
                         f"train.{field} is {getattr(self, field)!r}; it is for tokens, leave it out for vectors"
@@ -163,6 +207,11 @@ class TrainConfig(Frozen):
     def loss_units(self, outputs: Classes | Values) -> str:
         """Units of the losses in the history: nats, or squared error."""
         return "squared error" if self.loss == "squared_error" else outputs.units
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the history: losses and accuracies, and norms if they are logged."""
+        return (*LOGGED, *NORMS) if self.log_norms or self.constraint != "none" else LOGGED
 
     @property
     def kept(self) -> int:

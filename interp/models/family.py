@@ -29,6 +29,10 @@ class TensorSpec(NamedTuple):
     """Standard deviation of the initial weights, which are normal. Biases start at 0 and scales at 1."""
     factor: float = 1.0
     """Factor on the initial values, whatever they are."""
+    norm: float = 0.0
+    """Norm to which the initial values are scaled, before the factor; 0: they stay as drawn."""
+    invariant: bool = False
+    """Whether the network stays the same function if this tensor alone is multiplied by a positive number."""
     rows: tuple[int, ...] | None = None
     """Axes that are the rows of the tensor as one matrix, the others its columns; None: all but the last."""
 

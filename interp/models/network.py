@@ -294,7 +294,8 @@ def initial_weights(spec: Family, shape: Shape, seed: int) -> dict[str, Tensor]:
 def initial_tensor(tensor: TensorSpec, generator: torch.Generator) -> Float[Tensor, "..."]:
     """Initial value of one parameter: 0 for a bias, 1 for a LayerNorm's scale, normal for a weight; times its factor."""
     if tensor.role == "weight":
-        return tensor.factor * torch.empty(tensor.size).normal_(std=tensor.std, generator=generator)
+        drawn = torch.empty(tensor.size).normal_(std=tensor.std, generator=generator)
+        return tensor.factor * (tensor.norm * drawn / drawn.norm() if tensor.norm else drawn)
     return tensor.factor * torch.full(tensor.size, float(tensor.role == "scale"))
 
 

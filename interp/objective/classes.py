@@ -72,6 +72,8 @@ class Answers:
     forward: Forward
     train: TrainConfig
     """Training configuration of one of the runs, for what all runs have in common."""
+    temperatures: Float[Tensor, "runs 1 1"] | None = None
+    """Temperature of each run's outputs; None if all are 1."""
 
     @staticmethod
     def of(
@@ -85,7 +87,7 @@ class Answers:
         targets[np.stack([row >= len(each) for each in examples])] = IGNORED
         tokens = torch.from_numpy(inputs).to(device)
         forward = over(config.model, config.task.shape, tokens, config.train.precision, apart)
-        return Answers(torch.from_numpy(targets).to(device), forward, config.train)
+        return Answers(torch.from_numpy(targets).to(device), forward, config.train, temperatures(configs, device))
 
     @cached_property
     def counted(self) -> Int[Tensor, " runs"]:
@@ -110,10 +112,22 @@ class Answers:
     def minimised(self, weights: Weights, factors: Tensor | None = None) -> Float[Tensor, " runs"]:
         """Objective that each run minimises: mean over its answers. `factors` are those of dropout."""
         loss, _ = LOSSES[self.train.loss]
-        return loss(self.forward(weights, factors).flatten(1, -2), self.targets.flatten(1), self.train)
+        return loss(self.outputs(weights, factors), self.targets.flatten(1), self.train)
+
+    def outputs(self, weights: Weights, factors: Tensor | None = None) -> Float[Tensor, "runs n answer"]:
+        """Outputs wherever an answer is read, divided by each run's temperature."""
+        outputs = self.forward(weights, factors).flatten(1, -2)
+        return outputs if self.temperatures is None else outputs / self.temperatures
 
     def logged(self, weights: Weights) -> Float[Tensor, "2 runs"]:
         """Mean loss and accuracy of each run."""
         _, loss = LOSSES[self.train.loss]
-        outputs, targets = self.forward(weights).flatten(1, -2), self.targets.flatten(1)
+        outputs, targets = self.outputs(weights), self.targets.flatten(1)
         return torch.stack([loss(outputs, targets), accuracy(outputs, targets)])
+
+
+def temperatures(configs: Sequence[RunConfig], device: torch.device) -> Float[Tensor, "runs 1 1"] | None:
+    """Temperature of each run's outputs; None if all are 1."""
+    each = [config.train.output_temperature for config in configs]
+    precision = torch.float64 if configs[0].train.precision == "float64" else torch.float32
+    return None if set(each) == {1.0} else torch.tensor(each, dtype=precision, device=device)[:, None, None]

@@ -11,19 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from interp.recipe import LOGGED
 from interp.store.files import CheckpointError, read_bytes, told_in_a_sentence, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy")
-"""Columns: losses in nats per prompt (for toy models squared error), accuracies as shares; empty if there is no value."""
-
 CHECK = "check"
 """Name of the last column, a checksum of eight hexadecimal digits."""
 
-LONGEST_LINE = 160
-"""Most bytes of a line: five numbers of at most 25, commas and the checksum."""
+LONGEST_NUMBER = 26
+"""Most bytes of a number and its comma."""
 
 MAX_BYTES = 1 << 27
 """Most bytes of a history that is read: a million rows."""
@@ -41,37 +39,41 @@ class Position(NamedTuple):
     """Checksum of the last row, or of the header if there are no rows."""
 
 
-HEADER = ",".join((*COLUMNS, CHECK)) + "\n"
-"""First line of a history."""
+def header(columns: tuple[str, ...] = LOGGED) -> str:
+    """First line of a history with these columns."""
+    return ",".join((*columns, CHECK)) + "\n"
 
-START = Position(0, crc32(HEADER.encode()))
-"""Position of a history without rows."""
 
-HEADER_1 = ",".join(COLUMNS) + "\n"
+def start(columns: tuple[str, ...] = LOGGED) -> Position:
+    """Position of a history without rows."""
+    return Position(0, crc32(header(columns).encode()))
+
+
+HEADER_1 = ",".join(LOGGED) + "\n"
 """First line of a history of format 1, which has no checksums."""
 
 
-def line(row: Row, before: Position) -> tuple[str, Position]:
+def line(row: Row, before: Position, columns: tuple[str, ...]) -> tuple[str, Position]:
     """One row as text, in the fewest digits that read back exactly, and the position after it."""
-    values = [row[column] for column in COLUMNS]
+    values = [row[column] for column in columns]
     text = ",".join("" if value != value else repr(value) for value in values)
     position = Position(before.rows + 1, crc32(text.encode(), before.check))
     return f"{text},{position.check:08x}\n", position
 
 
-def write_history(path: Path, rows: Iterator[Row] | list[Row]) -> Position:
+def write_history(path: Path, rows: Iterator[Row] | list[Row], columns: tuple[str, ...] = LOGGED) -> Position:
     """Write a whole history; returns the position where it ends."""
-    lines, position = [HEADER], START
+    lines, position = [header(columns)], start(columns)
     for row in rows:
-        text, position = line(row, position)
+        text, position = line(row, position, columns)
         lines.append(text)
     write_whole(path, "".join(lines).encode())
     return position
 
 
-def append(path: Path, row: Row, before: Position) -> Position:
+def append(path: Path, row: Row, before: Position, columns: tuple[str, ...] = LOGGED) -> Position:
     """Append one row to the history; returns the position where it ends then."""
-    text, position = line(row, before)
+    text, position = line(row, before, columns)
     with told_in_a_sentence(path), path.open("a") as file:
         file.write(text)
     return position
@@ -84,7 +86,12 @@ def flush(path: Path) -> None:
 
 
 def read_history(
-    path: Path, most_rows: int, reaches: Position | None, checked: bool = True, beyond: bool = True
+    path: Path,
+    most_rows: int,
+    reaches: Position | None,
+    checked: bool = True,
+    beyond: bool = True,
+    columns: tuple[str, ...] = LOGGED,
 ) -> "pd.DataFrame":
     """The history as a table with one row per logged step, indexed by step; a torn last line is left out.
 
@@ -94,16 +101,17 @@ def read_history(
         reaches: position up to which the history is known to be whole, if any is.
         checked: whether every row must have its checksum; rows of format 1 have none.
         beyond: whether to read rows after `reaches`.
+        columns: names of the columns.
 
     Raises:
         CheckpointError: the file is missing, altered, or ends before `reaches`.
     """
     import pandas as pd
 
-    rows = whole_rows(path, most_rows, reaches, checked, beyond)
+    rows = whole_rows(path, most_rows, reaches, checked, beyond, columns)
     try:
-        table = pd.read_csv(io.StringIO("\n".join([",".join(COLUMNS), *rows])), float_precision="round_trip")
-        table = table.astype({column: "int64" if column == "step" else "float64" for column in COLUMNS})
+        table = pd.read_csv(io.StringIO("\n".join([",".join(columns), *rows])), float_precision="round_trip")
+        table = table.astype({column: "int64" if column == "step" else "float64" for column in columns})
         if not table["step"].is_monotonic_increasing or table["step"].duplicated().any():
             raise ValueError("its steps do not ascend")
     except (pd.errors.ParserError, ValueError, OverflowError) as error:
@@ -111,9 +119,12 @@ def read_history(
     return table.set_index("step")
 
 
-def whole_rows(path: Path, most_rows: int, reaches: Position | None, checked: bool, beyond: bool) -> list[str]:
+def whole_rows(
+    path: Path, most_rows: int, reaches: Position | None, checked: bool, beyond: bool, columns: tuple[str, ...]
+) -> list[str]:
     """Text of every row without its checksum, after it was verified; a torn last line is left out."""
-    content = read_bytes(path, min(LONGEST_LINE * (most_rows + 2), MAX_BYTES), REMEDY)
+    longest = LONGEST_NUMBER * (len(columns) + 1)
+    content = read_bytes(path, min(longest * (most_rows + 2), MAX_BYTES), REMEDY)
     whole = content.split(b"\n")[:-1]  # the last is empty, or torn
     if reaches is not None and not beyond:
         whole = whole[: reaches.rows + 1]
@@ -123,9 +134,9 @@ def whole_rows(path: Path, most_rows: int, reaches: Position | None, checked: bo
         raise CheckpointError(f"{path} is damaged: {error}; {REMEDY}") from error
     if lines and not checked and lines[0] + "\n" == HEADER_1:
         return lines[1:]
-    if lines and lines[0] + "\n" != HEADER:
+    if lines and lines[0] + "\n" != header(columns):
         raise CheckpointError(f"{path} is damaged: its columns are {lines[0]:.80}; {REMEDY}")
-    rows, position = [], START
+    rows, position = [], start(columns)
     for number, each in enumerate(lines[1:], start=2):
         row, _, check = each.rpartition(",")
         position = Position(position.rows + 1, crc32(row.encode(), position.check))
@@ -141,13 +152,14 @@ def whole_rows(path: Path, most_rows: int, reaches: Position | None, checked: bo
     return rows
 
 
-def cut_history(path: Path, last_step: int, most_rows: int, reaches: Position | None, checked: bool) -> Position:
+def cut_history(
+    path: Path, last_step: int, most_rows: int, reaches: Position | None, checked: bool, columns: tuple[str, ...]
+) -> Position:
     """Drop every row after `last_step`, torn rows included; returns the position where the history ends then.
 
     A resumed run writes the dropped rows again. Nothing beyond `reaches` is read: a power cut may have left anything there.
     """
-    table = read_history(path, most_rows, reaches, checked, beyond=False)
+    table = read_history(path, most_rows, reaches, checked, beyond=False, columns=columns)
     kept = table.loc[:last_step].reset_index().to_dict(orient="records")
-    return write_history(
-        path, [{name: int(value) if name == "step" else value for name, value in row.items()} for row in kept]
-    )
+    rows: list[Row] = [{name: int(value) if name == "step" else value for name, value in row.items()} for row in kept]
+    return write_history(path, rows, columns)

@@ -214,13 +214,14 @@ class Run:
 
     @property
     def history(self) -> "pd.DataFrame":
-        """Train and test loss and accuracy at every logged step, indexed by step."""
+        """Train and test loss and accuracy at every logged step, indexed by step; with norms, if they were logged."""
         record = self.record
         origin, checked = record.origin, record.format_version >= 2
         reaches = origin.history if origin else None
         if origin is None:
             reaches = known_position(self.path, record.config_sha256, self.config, self.found_whole)
-        return read_history(self.path / HISTORY, self.config.train.steps + 1, reaches, checked)
+        train = self.config.train
+        return read_history(self.path / HISTORY, train.steps + 1, reaches, checked, columns=train.columns)
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:

@@ -4,14 +4,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from interp.config import RunConfig
-from interp.store.history import HEADER
+from interp.store.history import header
 from interp.store.layout import checkpoint_header, resume_header
 from interp.store.record import Record, Session
 from interp.store.resume import KEPT
 from interp.store.tensors import Tensors, packed
 
-ROW = 100
-"""Bytes of a row of the history, about: five numbers in the fewest digits that read back exactly, and the checksum."""
+NUMBER, CHECK = 18, 10
+"""Bytes of a number of the history with its comma, about: in the fewest digits that read back exactly; and of the checksum."""
 
 
 def run_bytes(config: RunConfig, state: Tensors, checkpoints: int, rows: int, session: Session, block: int) -> int:
@@ -30,11 +30,12 @@ def run_bytes(config: RunConfig, state: Tensors, checkpoints: int, rows: int, se
         name.removeprefix("model/"): tensor.float() for name, tensor in state.items() if name.startswith("model/")
     }
     at_end = {"step": config.train.steps, "history": [rows, 2**32 - 1], "checkpoints": checkpoints}
+    columns = config.train.columns
     record = Record(config=config, config_sha256=config.digest, sessions=(session,))
     sizes = [
         *[len(packed(weights, checkpoint_header(config.digest, config.train.steps)))] * checkpoints,
         *[len(packed(state, resume_header(config.digest) | at_end))] * KEPT,
-        len(HEADER) + ROW * rows,
+        len(header(columns)) + (NUMBER * len(columns) + CHECK) * rows,
         len(record.to_json()),
     ]
     return in_blocks(sizes, block)

@@ -44,7 +44,7 @@ class RunWriter:
         """
         self.path, self.config = path, config
         self._resume, self._overwrite = resume, overwrite
-        self._history = path / HISTORY
+        self._history, self._columns = path / HISTORY, config.train.columns
         self._saved: Saved | None = None
         self._position: history.Position | None = None
         self._committed = 0
@@ -82,6 +82,7 @@ class RunWriter:
                     most_rows=self.record.config.train.steps + 1,
                     reaches=saved.history,
                     checked=self.record.format_version >= 2,
+                    columns=self._columns,
                 )
                 self._leave_out(faults, saved.step)
                 self.record = self.record.but(config=self.config)
@@ -93,7 +94,7 @@ class RunWriter:
             sessions, digest = self.record.sessions, self.record.config_sha256
         self.record = Record(config=self.config, config_sha256=digest, sessions=sessions)
         write_whole(self.path / RECORD, self.record.to_json())
-        self._position = history.write_history(self._history, [])
+        self._position = history.write_history(self._history, [], self._columns)
         return None
 
     def _leave_out(self, faults: list[CheckpointError], step: int) -> None:
@@ -112,7 +113,7 @@ class RunWriter:
     def log(self, row: history.Row) -> None:
         """Append one row to the history."""
         assert self._position is not None, "a finished run has no more rows"
-        self._position = history.append(self._history, row, self._position)
+        self._position = history.append(self._history, row, self._position, self._columns)
 
     def checkpoint(self, step: int, weights: Mapping[str, Tensor]) -> Path:
         """Write the weights after `step` updates; returns the path once they, and every row so far, are on the disk."""
@@ -181,7 +182,8 @@ def step_without_state(path: Path, record: Record, config: RunConfig) -> int:
     logged = []
     if is_there(file):
         checked = record.format_version >= 2
-        logged = history.read_history(file, record.config.train.steps + 1, None, checked).index.tolist()
+        steps, columns = record.config.train.steps, record.config.train.columns
+        logged = history.read_history(file, steps + 1, None, checked, columns=columns).index.tolist()
     step = max([0, *saved, *logged])
     if step == 0:
         return 0

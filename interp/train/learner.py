@@ -5,17 +5,19 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from interp.config import RunConfig
 from interp.models.network import initial_weights
 from interp.objective import Objective, evaluate, in_parts, objective
+from interp.recipe import LOGGED, NORMS
 from interp.store.history import Row
 from interp.store.tensors import Tensors
 from interp.tasks import Examples
 from interp.train.capture import captured
 from interp.train.methods import METHODS, Method, Side, asked
-from interp.train.methods.method import NOTHING, Stacks
+from interp.train.methods.method import NOTHING, Stacks, norms
 from interp.train.optimise import make_optimizer, optimizer_tensors, restore_optimizer, set_learning_rate
 from interp.train.schedule import batch_rows, learning_rate
 
@@ -27,7 +29,13 @@ def together(config: RunConfig) -> str:
     optimiser. They may differ in how much noise, dropout or another method they have, if all have it.
     """
     task, model, train = config.task, config.model.unstarted, config.train
-    events = (train.log_every, train.checkpoint_every, train.checkpoints_per_decade, train.checkpoint_steps)
+    events = (
+        train.log_every,
+        train.checkpoint_every,
+        train.checkpoints_per_decade,
+        train.checkpoint_steps,
+        train.columns,
+    )
     methods = [method.shared(train) for method in METHODS]
     loss = (train.loss, train.label_smoothing, train.loss_precision, train.loss_reduction, train.precision)
     # Shorter sets of vectors are filled up with nothing, to twice their size at most.
@@ -82,7 +90,8 @@ class Learner:
         side = Side(
             configs, {name: weights[name].detach() for name in learned}, torch.zeros(len(configs)).to(device, dtype)
         )
-        methods = [method(side) for method in asked(configs[0].train)]
+        # The last first: a constraint scales the initial weights, to which another may decay.
+        methods = [method(side) for method in reversed(asked(configs[0].train))][::-1]
         apart, full = configs[0].train.dropout > 0, configs[0].train.batch_size == "full"
         whole = None
         if full:
@@ -137,6 +146,8 @@ class Learner:
         factors = next((each for each in drawn if each is not None), None)
         moved = {name: added for method in self.methods for name, added in method.moved().items()}
         self.differentiate(examples, factors, moved)
+        if self.logs_norms:
+            self.effective_gradients.copy_(norms(gradients) * norms(self.side.weights))
         for method in self.methods:
             further = method.again(gradients)
             if further is not None:
@@ -150,6 +161,16 @@ class Learner:
             optimizer.step()
         for method in self.methods:
             method.after()
+
+    @property
+    def logs_norms(self) -> bool:
+        """Whether norms are logged beside losses."""
+        return len(self.configs[0].train.columns) > len(LOGGED)
+
+    @cached_property
+    def effective_gradients(self) -> Float[Tensor, " runs"]:
+        """Norm of each run's last gradient, times that of the weights at which it was taken; NaN before the first update."""
+        return torch.full_like(self.side.rates, torch.nan)
 
     def differentiate(self, examples: Objective, factors: Tensor | None, moved: Stacks) -> None:
         """Set the gradients of every run's mean loss, at the weights plus `added`."""
@@ -186,16 +207,18 @@ class Learner:
         (train_loss, train_accuracy), (test_loss, test_accuracy) = (
             evaluate(parts, self.weights) for parts in (self.train, self.test)
         )
-        return [
-            {
-                "step": step,
-                "train_loss": train_loss[run],
-                "test_loss": test_loss[run],
-                "train_accuracy": train_accuracy[run],
-                "test_accuracy": test_accuracy[run],
-            }
-            for run in range(len(self.configs))
-        ]
+        losses = train_loss, test_loss, train_accuracy, test_accuracy
+        rows: list[Row] = [dict(zip(LOGGED, (step, *each), strict=True)) for each in zip(*losses, strict=True)]
+        return [row | norms_of for row, norms_of in zip(rows, self.norms(step), strict=True)]
+
+    def norms(self, step: int) -> list[Row]:
+        """Norm of what learns, effective rate of the next update and effective gradient of the last, of each run; if logged."""
+        if not self.logs_norms:
+            return [{} for _ in self.configs]
+        lengths = norms(self.side.weights).double()
+        rates = lengths.new_tensor([learning_rate(step, config.train) for config in self.configs])
+        each = torch.stack([lengths, rates / lengths.square(), self.effective_gradients.double()])
+        return [dict(zip(NORMS, values, strict=True)) for values in each.T.tolist()]
 
     def state(self, run: int) -> dict[str, Tensor]:
         """State of one run that its next step depends on: copies of its parameters, and of the optimiser's tensors for each."""

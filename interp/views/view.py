@@ -58,7 +58,8 @@ class View:
         self, outputs: Float[Tensor, "*sets n answer"], targets: Int[Tensor, " n"]
     ) -> tuple[Float[Tensor, "*sets n"], Float[Tensor, "*sets n"]]:
         """Loss of every prompt in the unit of the run's history; and 1 where it is answered rightly, 0 where not."""
-        return EACH[self.run.config.loss_units](outputs, targets)
+        temperature = self.run.config.train.output_temperature
+        return EACH[self.run.config.loss_units](outputs if temperature == 1 else outputs / temperature, targets)
 
     @once
     def known_roles(self) -> Roles:

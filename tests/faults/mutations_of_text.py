@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from faults.scene import Mutation, Scene
 
-from interp.store.history import HEADER, START, write_history
+from interp.store.history import header, start, write_history
 from interp.store.record import seal
 
 
@@ -122,12 +122,12 @@ def forged_rows(scene: Scene) -> None:
         for i in range(len(scene.content.splitlines()) - 1)
     ]
     scene.path.unlink()
-    assert write_history(scene.path, rows) != START
+    assert write_history(scene.path, rows) != start()
 
 
 ROWS: dict[str, Mutation] = {
     "rows missing, doubled, exchanged": moved_rows,
     "other cells": other_cells,
     "other rows with right checks": forged_rows,
-    "no rows": lambda scene: scene.put(HEADER.encode()),
+    "no rows": lambda scene: scene.put(header().encode()),
 }

@@ -31,7 +31,10 @@ ON_ITS_FIRST_DAY = [
 
 specs = st.builds(
     MlpSpec,
-    inputs=st.sampled_from(["one_hot", "embedded"]),
+    inputs=st.sampled_from(["one_hot", "embedded", "summed"]),
+    normalization=st.sampled_from(["none", "LNPre"]),
+    norm_eps=st.sampled_from([1e-5, 1e-3]),
+    frozen_readout=st.sampled_from([0.0, 10.0]),
     d_model=st.sampled_from([3, 6]),
     width=st.sampled_from([5, 8]),
     n_hidden=st.integers(1, 3),

@@ -3,7 +3,7 @@
 import pytest
 
 from interp.store.files import CheckpointError
-from interp.store.history import HEADER, HEADER_1, START, append, read_history, write_history
+from interp.store.history import HEADER_1, append, header, read_history, start, write_history
 
 ROWS = [
     {"step": 5 * i, "train_loss": 4.0 / (i + 1), "test_loss": 0.1 + i, "train_accuracy": i / 7, "test_accuracy": 1 / 3}
@@ -25,8 +25,8 @@ def test_rows_read_back_exactly(history):
 
 def test_appended_rows_are_those_written_at_once(history, tmp_path):
     path, end = history
-    other, position = tmp_path / "other.csv", START
-    other.write_text(HEADER)
+    other, position = tmp_path / "other.csv", start()
+    other.write_text(header())
     for row in ROWS:
         position = append(other, row, position)
     assert position == end
@@ -43,7 +43,7 @@ def test_a_value_that_is_not_known_is_left_empty_and_reads_as_nan(tmp_path):
 def test_every_truncation_gives_the_rows_that_are_whole(history):
     path, _ = history
     content = path.read_bytes()
-    for kept in range(len(HEADER), len(content)):
+    for kept in range(len(header()), len(content)):
         path.write_bytes(content[:kept])
         found = read_history(path, 100, None).reset_index().to_dict(orient="records")
         assert found == ROWS[: content[:kept].count(b"\n") - 1]

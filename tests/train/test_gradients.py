@@ -258,7 +258,9 @@ MENU = {
     "nesterov": {"optimizer": "sgd", "nesterov": True},
     "stablemax": {"loss": "stablemax"}, "smoothing": {"label_smoothing": 0.1}, "float32": {"loss_precision": "float32"},
     "float16": {"loss_precision": "float16"}, "cosine": {"schedule": "cosine", "lr_end": 1e-4},
-    "float64": {"precision": "float64"},
+    "float64": {"precision": "float64"}, "temperature": {"output_temperature": 3.0},
+    "clamp": {"constraint": "clamp", "constraint_scale": 0.8}, "radius": {"constraint": "clamp", "constraint_radius": 2.0},
+    "ceiling": {"constraint": "ceiling", "constraint_over": "tensor"},
 }  # fmt: skip
 """Every entry changes what is learned."""
 
@@ -309,6 +311,11 @@ def test_float64_is_float64_throughout():
         ({"label_smoothing": 1.0}, "train.label_smoothing is 1.0"),
         ({"grokfast": "slow"}, "train.grokfast is 'slow'"),
         ({"sam": -0.1}, "train.sam is -0.1"),
+        ({"output_temperature": 0.0}, "train.output_temperature is 0.0"),
+        ({"constraint": "clamp", "constraint_scale": 0.0}, "train.constraint_scale is 0.0"),
+        ({"constraint_scale": 0.8}, 'take train.constraint "clamp"'),
+        ({"constraint": "clamp", "constraint_scale": 0.8, "constraint_radius": 1.0}, "give the one or the other"),
+        ({"constraint": "sphere"}, 'train.optimizer "adamw"'),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(given, sentence):

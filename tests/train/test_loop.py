@@ -34,6 +34,10 @@ HOW = {
     "decay to the initial weights, cosine": SHORT.but(decay_to="initial", schedule="cosine"),
     "float64, orthogonal gradients": SHORT.but(precision="float64", orthogonal_gradients=True),
     "clipped, sgd": SHORT.but(optimizer="sgd", lr=0.1, max_gradient_norm=0.05, weight_decay=0.0),
+    "clamped": SHORT.but(constraint="clamp", constraint_scale=0.8, weight_decay=0.0),
+    "a ceiling for each tensor, mini-batch, at a temperature": SHORT.but(
+        constraint="ceiling", constraint_over="tensor", batch_size=16, output_temperature=0.5),
+    "norms logged, sgd": SHORT.but(log_norms=True, optimizer="sgd", lr=0.1),
     "sam, noise on the weights, l1": SHORT.but(sam=0.1, l1=1e-4, noise="weights", noise_scale=0.01),
 }  # fmt: skip
 SEQUENCES = {

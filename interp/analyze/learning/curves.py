@@ -32,7 +32,13 @@ GAPS: Variables = {
     "loss_gap": Var("step", "generalisation gap: test loss − train loss", "{loss_units}"),
     "accuracy_gap": Var("step", "generalisation gap: train accuracy − test accuracy", "1"),
 }
-VARIABLES: Variables = {**LEARNING, **GAPS}
+NORMS_OF: Variables = {
+    "norm": Var("step", "norm ‖w‖ of all that learns"),
+    "effective_rate": Var("step", "effective rate lr/‖w‖² of the next update"),
+    "effective_gradient": Var("step", "effective gradient ‖g‖·‖w‖ of the last update"),
+}
+"""Norms, of runs that log them."""
+VARIABLES: Variables = {**LEARNING, **GAPS, **NORMS_OF}
 
 
 def measure(seen: History, options: Options) -> xr.Dataset:
@@ -52,7 +58,8 @@ def measure(seen: History, options: Options) -> xr.Dataset:
         "loss_gap": (history["test_loss"] - history["train_loss"]).to_numpy(),
         "accuracy_gap": (history["train_accuracy"] - history["test_accuracy"]).to_numpy(),
     }
-    whole = history_of(run, history).assign(labelled(run, gaps, GAPS))
+    norms = {name: history[name].to_numpy() for name in NORMS_OF if name in history}
+    whole = history_of(run, history).assign(labelled(run, gaps | norms, VARIABLES))
     return whole.assign_attrs(
         provenance(run, options),
         definition=f"first of {options.in_a_row} logged steps in a row with an accuracy of {options.threshold:.4g} or more; NaN: "
@@ -68,11 +75,17 @@ def measure(seen: History, options: Options) -> xr.Dataset:
 
 
 def draw(found: xr.Dataset) -> go.Figure:
-    """Losses, below them accuracies, where those were logged, and the generalisation gap of each."""
+    """Losses, below them accuracies, where those were logged, the generalisation gap of each, and norms."""
     known = ["loss", "accuracy"] if logged(found, "train_accuracy", "test_accuracy") else ["loss"]
     gaps = [name for name in known if logged(found, f"{name}_gap")]
-    titles = [*known, *(f"generalisation gap, {name}" for name in gaps)]
-    figure = figures.panels(titles, heights=[4] * len(known) + [2.4] * len(gaps), title="Learning curves")
+    norms = [name for name in NORMS_OF if name in found and changes(found[name])]
+    titles = [
+        *known,
+        *(f"generalisation gap, {name}" for name in gaps),
+        *(found[name].attrs["long_name"] for name in norms),
+    ]
+    small = [2.4] * (len(gaps) + len(norms))
+    figure = figures.panels(titles, heights=[4] * len(known) + small, title="Learning curves")
     figures.losses(figure, found, row=1)
     if len(known) == 2:
         figures.accuracies(figure, found, row=2)
@@ -82,6 +95,11 @@ def draw(found: xr.Dataset) -> go.Figure:
         figures.level(figure, 0, row)
         axis = {"loss": {"title_text": f"gap ({units})"}, "accuracy": {"title_text": "gap", "tickformat": ".0%"}}[name]
         figure.update_yaxes(axis, row=row, col=1)
+    for row, name in enumerate(norms, start=len(known) + len(gaps) + 1):
+        figures.line(figure, found[name], name.replace("_", " "), figures.INK, row)
+        figure.update_yaxes(title_text=name.replace("_", " "), row=row, col=1)
+        if name != "norm":
+            figure.update_yaxes(type="log", dtick=1, exponentformat="power", row=row, col=1)
     return figures.mark_transition(figure, found)
 
 
@@ -104,7 +122,7 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
     }
     if not math.isnan(found.attrs["collapsed"]):
         row["collapsed at step"] = f"{found.attrs['collapsed']:,.0f}"
-    row |= {f"final {name.replace('_', ' ')}": last[name].item() for name in LEARNING}
+    row |= {f"final {name.replace('_', ' ')}": last[name].item() for name in (*LEARNING, *NORMS_OF) if name in last}
     return pd.DataFrame([row], index=pd.Index([int(last["step"])], name="step"))
 
 
@@ -155,6 +173,11 @@ def threshold(found: xr.Dataset) -> str:
 def logged(found: xr.Dataset, *names: str) -> bool:
     """Whether each of these was logged at any step."""
     return all(bool(found[name].notnull().any()) for name in names)
+
+
+def changes(values: xr.DataArray) -> bool:
+    """Whether a curve changes by more than rounding: a norm that is kept is told, not drawn."""
+    return float(values.max() - values.min()) > 1e-5 * float(abs(values).max())
 
 
 def in_words(found: xr.Dataset, name: str) -> int | str:

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import layer_norm
 
 from interp.models.activations import ACTIVATIONS
 from interp.models.mlp.spec import MlpSpec
@@ -39,11 +40,11 @@ class MlpForward(Forward):
         post = None
         for layer in range(self.spec.n_hidden):
             pre = self.first(weights, tokens) if post is None else self.times(post, weights[f"layers.{layer}.W"])
-            pre = self.plus(pre, weights, f"layers.{layer}.b")
+            pre = normalise(self.plus(pre, weights, f"layers.{layer}.b"), self.spec)
             post = ACTIVATIONS[self.spec.act_fn](pre)
             found |= {f"layers.{layer}.hook_pre": pre, f"layers.{layer}.hook_post": post}
         if names("unembed.hook_out") and post is not None:
-            outputs = self.times(post, weights["unembed.W_U"])
+            outputs = self.times(normalise(post, self.spec), weights["unembed.W_U"])
             found["unembed.hook_out"] = self.plus(outputs, weights, "unembed.b_U")
         return {name: value[0] if single else value for name, value in found.items() if names(name)}
 
@@ -55,15 +56,19 @@ class MlpForward(Forward):
 
     def first(self, weights: Weights, tokens: Int[Tensor, "runs n n_ctx"]) -> Float[Tensor, "runs n neuron"]:
         """What the first hidden layer receives, its bias apart."""
-        W = weights["layers.0.W"]
-        runs, n_ctx, size, _ = W.shape
+        W, (runs, _, n_ctx) = weights["layers.0.W"], tokens.shape
         of_run = torch.arange(runs, device=tokens.device)[:, None]
-        if self.spec.inputs == "embedded":
-            W_E = weights["embed.W_E"]
-            embedded = select(W_E, (tokens + of_run[..., None] * W_E.shape[1]).flatten(1))
-            return self.times(embedded.view(runs, -1, n_ctx * size), W.flatten(1, 2))
-        rows = [select(W[:, place], tokens[..., place] + of_run * size) for place in range(n_ctx)]
-        return torch.stack(rows).sum(dim=0) if len(rows) > 2 else sum(rows[1:], rows[0])
+        if self.spec.inputs == "one_hot":
+            size = W.shape[2]
+            return added([select(W[:, place], tokens[..., place] + of_run * size) for place in range(n_ctx)])
+        W_E = weights["embed.W_E"]
+        if self.spec.inputs == "summed":
+            size = W_E.shape[1]
+            x = added([select(W_E, tokens[..., place] + of_run * size) for place in range(n_ctx)])
+            return self.times(normalise(x, self.spec), W)
+        embedded = select(W_E, (tokens + of_run[..., None] * W_E.shape[1]).flatten(1))
+        x = embedded.view(runs, -1, n_ctx * W_E.shape[2])
+        return self.times(normalise(x, self.spec), W.flatten(1, 2))
 
     def times(self, x: Float[Tensor, "runs n k"], W: Float[Tensor, "runs k m"]) -> Float[Tensor, "runs n m"]:
         """x @ W for each run."""
@@ -72,6 +77,16 @@ class MlpForward(Forward):
     def plus(self, x: Tensor, weights: Weights, bias: str) -> Tensor:
         """x with the bias of that name, where there is one."""
         return x + weights[bias][:, None] if self.spec.biases else x
+
+
+def added(rows: list[Float[Tensor, "runs n d"]]) -> Float[Tensor, "runs n d"]:
+    """Sum of rows that each position of a prompt picks."""
+    return torch.stack(rows).sum(dim=0) if len(rows) > 2 else sum(rows[1:], rows[0])
+
+
+def normalise(x: Float[Tensor, "*n d"], spec: MlpSpec) -> Float[Tensor, "*n d"]:
+    """x centred and scaled over its width, if the specification says so."""
+    return x if spec.normalization == "none" else layer_norm(x, x.shape[-1:], eps=spec.norm_eps)
 
 
 def over(
@@ -99,6 +114,7 @@ def roles(spec: MlpSpec) -> Roles:
         unembedding=W_U,
         neurons=Hook(f"layers.{spec.n_hidden - 1}.hook_post", spec.width),
         readout=W_U,
+        linear=spec.normalization == "none",
     )
 
 

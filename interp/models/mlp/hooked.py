@@ -27,16 +27,27 @@ class HookedMlp(HookedRootModule):
     def forward(self, tokens: Int[Tensor, "batch n_ctx"]) -> Float[Tensor, "batch answer"]:
         """The outputs, one for each answer."""
         weights, hooks = dict(self.named_parameters()), self.hook_dict
-        if self.spec.inputs == "embedded":
-            x = weights["embed.W_E"][tokens]
-        else:
+        if self.spec.inputs == "one_hot":
             x = nn.functional.one_hot(tokens, self.d_vocab).to(weights["unembed.W_U"])
-        x = hooks["embed.hook_embed"](x).flatten(1)
+        else:
+            x = weights["embed.W_E"][tokens]
+        x = hooks["embed.hook_embed"](x)
+        x = x.sum(dim=1) if self.spec.inputs == "summed" else x.flatten(1)
+        x = x if self.spec.inputs == "one_hot" else self.normalised(x)
         for layer in range(self.spec.n_hidden):
             name = f"layers.{layer}"
-            pre = hooks[f"{name}.hook_pre"](x @ weights[f"{name}.W"].flatten(0, -2) + weights.get(f"{name}.b", 0))
-            x = hooks[f"{name}.hook_post"](ACTIVATIONS[self.spec.act_fn](pre))
-        return hooks["unembed.hook_out"](x @ weights["unembed.W_U"] + weights.get("unembed.b_U", 0))
+            received = x @ weights[f"{name}.W"].flatten(0, -2) + weights.get(f"{name}.b", 0)
+            x = hooks[f"{name}.hook_post"](
+                ACTIVATIONS[self.spec.act_fn](hooks[f"{name}.hook_pre"](self.normalised(received)))
+            )
+        return hooks["unembed.hook_out"](self.normalised(x) @ weights["unembed.W_U"] + weights.get("unembed.b_U", 0))
+
+    def normalised(self, x: Float[Tensor, "batch d"]) -> Float[Tensor, "batch d"]:
+        """x centred and of variance 1 (with ε) if the specification has LNPre; x itself if it has none."""
+        if self.spec.normalization == "none":
+            return x
+        centred = x - x.mean(dim=-1, keepdim=True)
+        return centred * (centred.square().mean(dim=-1, keepdim=True) + self.spec.norm_eps).rsqrt()
 
 
 def part(**hooks: HookPoint) -> nn.Module:

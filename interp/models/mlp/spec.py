@@ -18,10 +18,11 @@ class MlpSpec(Family):
     computes: ClassVar[tuple[str, ...]] = ("act_fn",)
 
     kind: tyro.conf.Suppress[Literal["mlp"]] = "mlp"
-    inputs: Literal["one_hot", "embedded"] = "one_hot"
-    """What x is: the one-hot vectors of the prompt's tokens, one after the other, or their embeddings W_E."""
+    inputs: Literal["one_hot", "embedded", "summed"] = "one_hot"
+    """What x is: the one-hot vectors of the prompt's tokens, one after the other, or their embeddings W_E; or the sum of these
+    embeddings, which does not tell positions apart unless the task gives the operands tokens of their own."""
     d_model: int = Field(default=128, ge=1, le=16384)
-    """Width of an embedding, dimensions; of embedded inputs only."""
+    """Width of an embedding, dimensions; not of one-hot inputs."""
     width: int = Field(default=500, ge=1, le=65536)
     """Neurons of a hidden layer."""
     n_hidden: int = Field(default=1, ge=1, le=64)
@@ -30,6 +31,13 @@ class MlpSpec(Family):
     """Activation φ of the neurons; quadratic is x² (Gromov 2023)."""
     biases: bool = False
     """Whether neurons and answers have biases that learn; without, there are none."""
+    normalization: Literal["none", "LNPre"] = "none"
+    """LNPre: x (if embedded or summed), what every neuron's φ receives, and what W_U reads are centred and scaled over their
+    width. Without biases the network is then the same function whatever the scale of each weight matrix before W_U."""
+    norm_eps: float = Field(default=1e-20, gt=0, le=1)
+    """ε that LNPre adds to the variance. One that is not small against the variance breaks the invariance to scale."""
+    frozen_readout: float = Field(default=0.0, ge=0)
+    """Norm of W_U, which then does not learn (Kodryan et al. 2022 take 10); nor does b_U. 0: it learns."""
     init: Literal["mean_field", "default"] = "default"
     """Initial weights, normal: of variance 1/fan-in (default); or that, and of standard deviation 1/width before the answers, so
     that these begin near 0 and features move (mean_field: Gromov 2023)."""
@@ -45,15 +53,23 @@ class MlpSpec(Family):
     def about(self) -> str:
         """The widths, and what is applied to them."""
         layers = f"{self.n_hidden} hidden layer{'s' * (self.n_hidden > 1)} of {self.width:,}"
-        what = "one-hot inputs" if self.inputs == "one_hot" else f"embeddings of {self.d_model}"
-        return f"MLP, {layers}, {self.act_fn}, {what}, {'with' if self.biases else 'without'} biases"
+        summed = " summed" if self.inputs == "summed" else ""
+        what = "one-hot inputs" if self.inputs == "one_hot" else f"embeddings of {self.d_model}{summed}"
+        biases = f"{'with' if self.biases else 'without'} biases"
+        normal = ", LNPre" if self.normalization == "LNPre" else ""
+        frozen = f", W_U frozen at norm {self.frozen_readout:g}" if self.frozen_readout else ""
+        return f"MLP, {layers}, {self.act_fn}, {what}, {biases}{normal}{frozen}"
 
     def fits(self, shape: Shape, train: TrainConfig) -> None:
-        """Nothing; ValueError for a task without tokens or of several answers, for dropout, and for bfloat16."""
+        """Nothing; ValueError for a task without tokens or of several answers, dropout, bfloat16, or an ε of nothing."""
         self.needs_inputs("tokens", shape, "an MLP is for prompts of tokens")
         if shape.classes.positions != (-1,):
             raise ValueError(
                 'model.kind is "mlp" and the task has several answers a prompt; take model.kind "transformer"'
+            )
+        if self.normalization == "none" and self.norm_eps != MlpSpec.model_fields["norm_eps"].default:
+            raise ValueError(
+                f'model.norm_eps is {self.norm_eps:g} and model.normalization "none"; leave it out, or take "LNPre"'
             )
         if train.dropout:
             raise ValueError(
@@ -67,23 +83,31 @@ class MlpSpec(Family):
         tokens, answers = shape.tokens, shape.outputs.n
         each = tokens.d_vocab if self.inputs == "one_hot" else self.d_model
         found = {} if self.inputs == "one_hot" else {"embed.W_E": self._weight((tokens.d_vocab, each), "embed", each)}
+        first = (each, self.width) if self.inputs == "summed" else (tokens.n_ctx, each, self.width)
         for layer in range(self.n_hidden):
-            size = (self.width, self.width) if layer else (tokens.n_ctx, each, self.width)
+            size = (self.width, self.width) if layer else first
             found[f"layers.{layer}.W"] = self._weight(size, "mlp", math.prod(size[:-1]))
             found |= self._bias(f"layers.{layer}.b", (self.width,), "mlp")
         fan_in = self.width**2 if self.init == "mean_field" else self.width
-        found["unembed.W_U"] = self._weight((self.width, answers), "unembed", fan_in)
+        W_U = self._weight((self.width, answers), "unembed", fan_in)
+        frozen = {"norm": self.frozen_readout, "learns": False, "factor": 1.0} if self.frozen_readout else {}
+        found["unembed.W_U"] = W_U._replace(invariant=False, **frozen)
         return found | self._bias("unembed.b_U", (answers,), "unembed")
 
     def _weight(self, size: tuple[int, ...], part: str, fan_in: int) -> TensorSpec:
         """A tensor of weights, normal of variance 1/fan_in."""
-        return TensorSpec(size, part, std=1 / math.sqrt(max(1, fan_in)), factor=self.init_scale)
+        invariant = self.normalization == "LNPre" and not self.biases
+        return TensorSpec(size, part, std=1 / math.sqrt(max(1, fan_in)), factor=self.init_scale, invariant=invariant)
 
     def _bias(self, name: str, size: tuple[int, ...], part: str) -> dict[str, TensorSpec]:
         """A tensor that is added, where there are biases."""
-        return {name: TensorSpec(size, part, "bias", factor=self.init_scale)} if self.biases else {}
+        learns = not (self.frozen_readout and part == "unembed")
+        return {name: TensorSpec(size, part, "bias", learns, factor=self.init_scale)} if self.biases else {}
 
     def cost(self, shape: Shape) -> Cost:
         """Memory of one prompt: what its neurons receive and send, and its outputs; beside it the indices of its tokens."""
-        each = self.d_model if self.inputs == "embedded" else self.width
-        return Cost(shape.tokens.n_ctx * each + 4 * self.width + 2 * shape.outputs.n, plan=4 * shape.tokens.n_ctx)
+        each = self.width if self.inputs == "one_hot" else self.d_model
+        normal = 2 * self.width * (self.normalization == "LNPre")
+        return Cost(
+            shape.tokens.n_ctx * each + 4 * self.width + normal + 2 * shape.outputs.n, plan=4 * shape.tokens.n_ctx
+        )

@@ -14,13 +14,14 @@ from jaxtyping import Int
 from interp.base import UserError
 from interp.config import RunConfig, Seeds, TrainConfig
 from interp.models import Family, ToySpec, TransformerSpec
+from interp.recipe import LOGGED
 from interp.store.files import CheckpointError
 from interp.store.foreign import families, toys
 from interp.store.foreign.contents import Contents, listed
 from interp.store.foreign.given import OURS, refuse_what_is_not_used
 from interp.store.foreign.numbering import OWN, Numbering, in_each_numbering, renumbered
 from interp.store.foreign.trial import OPTIONS, Logged, Trial, best, group_tasks_of, tasks_of, trials
-from interp.store.history import COLUMNS, Row
+from interp.store.history import Row
 from interp.store.tensors import Tensors
 from interp.tasks import GroupTask, ModularTask, Task, UnknownTask
 
@@ -93,7 +94,7 @@ def describe(contents: Contents, given: Mapping[str, Mapping[str, Any]]) -> Fore
         seeds=Seeds(),
     )
     rows = [
-        {"step": step, **{name: contents.rows[step].get(name, float("nan")) for name in COLUMNS[1:]}}
+        {"step": step, **{name: contents.rows[step].get(name, float("nan")) for name in LOGGED[1:]}}
         for step in sorted(contents.rows)
     ]
     refuse_what_is_not_used(given, config, bool(contents.states), why_no_task(contents, task, told["task"]))

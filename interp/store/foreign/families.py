@@ -124,7 +124,7 @@ def shape_of(spec: Family, weights: dict[str, Tensor]) -> UnknownTask:
     """The task as far as weights tell it: numbers of tokens, positions and answers."""
     if isinstance(spec, MlpSpec):
         n_ctx, each, _ = weights["layers.0.W"].shape
-        d_vocab = len(weights["embed.W_E"]) if spec.inputs == "embedded" else each
+        d_vocab = len(weights["embed.W_E"]) if spec.inputs != "one_hot" else each
     else:
         n_ctx, d_vocab = len(weights["pos_embed.W_pos"]), len(weights["embed.W_E"])
     return UnknownTask(n_ctx=n_ctx, d_vocab=d_vocab, d_vocab_out=weights["unembed.W_U"].shape[1])

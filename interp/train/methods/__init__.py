@@ -5,6 +5,7 @@ The order is that of decision 0009. A new one is a file here, a line below, and 
 
 from interp.recipe import TrainConfig
 from interp.train.methods.clipping import Clipping
+from interp.train.methods.constraint import Constraint
 from interp.train.methods.decay import DecayToInitial
 from interp.train.methods.dropout import Dropout
 from interp.train.methods.grokfast import Grokfast
@@ -14,7 +15,17 @@ from interp.train.methods.noise import Noise
 from interp.train.methods.orthogonal import OrthogonalGradients
 from interp.train.methods.sam import Sam
 
-METHODS: tuple[type[Method], ...] = (Dropout, Sam, L1, DecayToInitial, OrthogonalGradients, Grokfast, Noise, Clipping)
+METHODS: tuple[type[Method], ...] = (
+    Dropout,
+    Sam,
+    L1,
+    DecayToInitial,
+    OrthogonalGradients,
+    Grokfast,
+    Noise,
+    Clipping,
+    Constraint,
+)
 
 
 def asked(train: TrainConfig) -> list[type[Method]]:

@@ -103,7 +103,7 @@ def of_each(numbers: Numbers, stack: Float[Tensor, "runs ..."]) -> Float[Tensor,
     return numbers.view(-1, *[1] * (stack.ndim - 1))
 
 
-def norms(gradients: Stacks) -> Numbers:
-    """Norm ‖g‖ of the gradient of each run, over all its parameters."""
-    squares = torch.stack([gradient.flatten(1).square().sum(dim=1) for gradient in gradients.values()])
+def norms(stacks: Stacks) -> Numbers:
+    """Norm of each run, over all these parameters or their gradients together."""
+    squares = torch.stack([stack.flatten(1).square().sum(dim=1) for stack in stacks.values()])
     return squares.sum(dim=0).sqrt()
