@@ -366,6 +366,20 @@ def test_outliers_more_closely(tmp_path):
 
 
 @pytest.mark.slow
+def test_dataset_size(tmp_path):
+    tables, _ = small("dataset_size", tmp_path)
+    runs = tables["runs"]
+    assert set(runs["examples"][runs["share"] * runs["p"] ** 2 == 370]) == {370}
+    nothing: Any = runs[runs["formula"] == "a random table"]
+    assert nothing["generalised"].isna().all()
+    assert (nothing["best_test_accuracy"] < 0.15).all()
+    shares = tables["equal_shares"].set_index("share")
+    assert list(shares.index) == [0.5, 0.7]
+    assert shares.loc[0.7, ["p = 23, runs", "p = 31, runs"]].sum() >= 2, "most of the table suffices for most seeds"
+    assert tables["equal_examples"]["examples"].tolist() == [370]
+
+
+@pytest.mark.slow
 def test_train_fraction(tmp_path, monkeypatch):
     monkeypatch.delenv("INTERP_REFERENCE_DIR", raising=False)
     tables, _ = small("train_fraction", tmp_path)
