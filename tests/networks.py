@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from interp.maths.losses import cross_entropy
 from interp.models import TransformerSpec
 from interp.models.network import initial_weights, load
+from interp.models.transformer.spec import PLACES
 
 SMALL = TransformerSpec(n_heads=2, d_model=8, d_head=4, d_mlp=12)
 examples = settings(max_examples=50, deadline=None, derandomize=True)
@@ -22,6 +23,7 @@ specs = st.builds(
     d_mlp=st.sampled_from([12, 20]),
     act_fn=st.sampled_from(["relu", "gelu", "silu", "solu", "solu_ln"]),
     normalization=st.sampled_from(["none", "LN", "LNPre"]),
+    norm_before=st.sampled_from([PLACES, PLACES, ("attention",), ("mlp",), ("unembedding",), ("attention", "mlp")]),
     attention=st.sampled_from(["causal", "bidirectional"]),
     attention_rate=st.sampled_from([1.0, 1.0, 0.3, 0.0]),
     attn_only=st.sampled_from([False, False, True]),

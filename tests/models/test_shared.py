@@ -41,7 +41,9 @@ def way(mixes, folds):
     with pytest.MonkeyPatch.context() as patch:
         if mixes is not None:
             patch.setattr(Block, "mixes", mixes)
-            can_fold = property(lambda block: folds and block.spec.normalization == "none" and not block.spec.attn_only)
+            can_fold = property(
+                lambda block: folds and block.spec.norm_at("unembedding") == "none" and not block.spec.attn_only
+            )
             patch.setattr(Block, "folds", can_fold)
         yield
 

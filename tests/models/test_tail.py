@@ -17,6 +17,8 @@ ORDER = torch.tensor([0, 2, 4, 1, 3])
     params=[
         {},
         {"normalization": "LN"},
+        {"normalization": "LN", "norm_before": ("mlp",)},
+        {"normalization": "LNPre", "norm_before": ("attention", "unembedding")},
         {"normalization": "LNPre", "act_fn": "gelu"},
         {"act_fn": "solu_ln", "normalization": "LN"},
         {"n_layers": 2, "act_fn": "silu", "attention_rate": 0.4},

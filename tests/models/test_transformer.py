@@ -18,11 +18,14 @@ GRID = [
     for n_layers, n_heads, act_fn, normalization in product(
         [1, 2], [1, 3], ["relu", "gelu", "silu", "solu", "solu_ln"], ["none", "LN", "LNPre"]
     )
+] + [
+    SMALL.but(n_layers=2, normalization="LN", norm_before=places)
+    for places in [("attention",), ("mlp",), ("unembedding",), ("attention", "mlp")]
 ]
 
 
 def in_words(spec):
-    return f"{spec.n_layers}-{spec.n_heads}-{spec.act_fn}-{spec.normalization}"
+    return f"{spec.n_layers}-{spec.n_heads}-{spec.act_fn}-{spec.normalization}-{'-'.join(spec.norm_before)}"
 
 
 @pytest.mark.parametrize("spec", GRID, ids=in_words)

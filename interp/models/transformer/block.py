@@ -13,7 +13,7 @@ from interp.models.activations import ACTIVATIONS, LAYER_NORM_EPS
 from interp.models.network import Weights
 from interp.models.products import dots, product, select, weighted_sum
 from interp.models.transformer.prefixes import Reads
-from interp.models.transformer.spec import TransformerSpec
+from interp.models.transformer.spec import Place, TransformerSpec
 from interp.recipe import Precision
 
 SPARSE_COST = 3
@@ -63,7 +63,7 @@ class Block:
     @once
     def normal(self) -> Float[Tensor, "runs rows d_model"]:
         """States of all input rows after LayerNorm, as attention reads them."""
-        return self.normalise(self.states, f"blocks.{self.layer}.ln1")
+        return self.normalise(self.states, "attention")
 
     def heads(self, kind: str, states: Tensor) -> Float[Tensor, "runs rows head d_head"]:
         """Queries, keys or values (`kind`) of these states."""
@@ -147,7 +147,7 @@ class Block:
         if self.factors is not None or not self.groups:
             return False
         spec, out = self.spec, self.out
-        into_mlp = spec.d_mlp if spec.normalization == "none" and not spec.attn_only else 0
+        into_mlp = spec.d_mlp if spec.norm_at("mlp") == "none" and not spec.attn_only else 0
         width = spec.d_model + into_mlp
         dense = spec.d_model * (spec.n_heads * spec.d_head + width - spec.d_model)
         sparse = SPARSE_COST * width * max(group.keys.shape[2] * spec.n_heads + 1 for group in self.groups)
@@ -191,13 +191,13 @@ class Block:
     @once
     def pre(self) -> Float[Tensor, "runs out d_mlp"]:
         """Pre-activations of the neurons (hook_pre)."""
-        if self.spec.normalization == "none":
+        if self.spec.norm_at("mlp") == "none":
             return self.through(self["mlp.W_in"], self["mlp.b_in"])
         return self.received(self.resid_mid)
 
     def received(self, resid_mid: Float[Tensor, "runs rows d_model"]) -> Float[Tensor, "runs rows d_mlp"]:
         """Pre-activations of the neurons, for rows of the residual stream after attention."""
-        normal = self.normalise(resid_mid, f"blocks.{self.layer}.ln2")
+        normal = self.normalise(resid_mid, "mlp")
         return self.times(normal, self["mlp.W_in"]) + self["mlp.b_in"][:, None]
 
     @once
@@ -221,7 +221,7 @@ class Block:
 
     def pres(self, size: int) -> Iterator[Float[Tensor, "runs part d_mlp"]]:
         """`pre` in parts of `size` rows of the only group; what all rows need is computed once."""
-        if not self.mixes or self.spec.normalization != "none":
+        if not self.mixes or self.spec.norm_at("mlp") != "none":
             yield from map(self.received, self.resid_mid.split(size, dim=1))
             return
         (pattern,), (group,), runs = self.patterns, self.groups, len(self.states)
@@ -248,19 +248,20 @@ class Block:
     def unembedded(self, resid_post: Float[Tensor, "runs rows d_model"]) -> Float[Tensor, "runs rows d_vocab_out"]:
         """Logits of rows of the residual stream after the last layer."""
         W_U, b_U = self.weights["unembed.W_U"], self.weights["unembed.b_U"]
-        return self.times(self.normalise(resid_post, "ln_final"), W_U) + b_U[:, None]
+        return self.times(self.normalise(resid_post, "unembedding"), W_U) + b_U[:, None]
 
     @property
     def folds(self) -> bool:
         """Whether it is less work to multiply W_out·W_U first; never with dropout between them."""
         spec, out, answers = self.spec, self.out, self.weights["unembed.W_U"].shape[-1]
         apart = out * spec.d_model * (spec.d_mlp + (answers if self.mixes else 0))
-        plain = spec.normalization == "none" and self.factors is None and not spec.attn_only
+        plain = spec.norm_at("unembedding") == "none" and self.factors is None and not spec.attn_only
         return plain and (out + spec.d_model) * spec.d_mlp * answers < apart
 
-    def normalise(self, states: Tensor, name: str) -> Tensor:
-        """States after LayerNorm, or unchanged if the specification has none."""
-        return states if self.spec.normalization == "none" else self.layer_norm(states, name)
+    def normalise(self, states: Tensor, place: Place) -> Tensor:
+        """States after the LayerNorm before that place, or unchanged if the specification has none there."""
+        names = {"attention": f"blocks.{self.layer}.ln1", "mlp": f"blocks.{self.layer}.ln2", "unembedding": "ln_final"}
+        return states if self.spec.norm_at(place) == "none" else self.layer_norm(states, names[place])
 
     def layer_norm(self, states: Tensor, name: str) -> Tensor:
         """States centred and scaled over the last axis; with `LN` also times w, plus b."""

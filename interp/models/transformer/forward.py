@@ -42,11 +42,11 @@ def roles(spec: TransformerSpec) -> Roles:
         embedding=Matrix(("embed.W_E",), lambda weights: weights["embed.W_E"], spec.d_model, with_W_E),
         unembedding=Matrix(("unembed.W_U",), lambda weights: weights["unembed.W_U"], spec.d_model),
         attention=Hook(f"{last}.attn.hook_pattern", spec.n_heads),
-        linear=spec.normalization == "none",
+        linear=spec.norm_at("unembedding") == "none",
     )
     if spec.attn_only:
         return found
-    reads = (f"{last}.mlp.W_out", "unembed.W_U", *(("ln_final.w",) if spec.normalization == "LN" else ()))
+    reads = (f"{last}.mlp.W_out", "unembed.W_U", *(("ln_final.w",) if spec.norm_at("unembedding") == "LN" else ()))
     return replace(
         found,
         neurons=Hook(f"{last}.mlp.hook_post", spec.d_mlp),
@@ -71,8 +71,8 @@ def written(spec: TransformerSpec, weights: Weights) -> Float[Tensor, "*step d_m
     Of a LayerNorm between the two, the centring and the weights are part of it; its scale, which differs by prompt, is not.
     """
     W_out = weights[f"blocks.{spec.n_layers - 1}.mlp.W_out"]
-    if spec.normalization != "none":
+    if spec.norm_at("unembedding") != "none":
         W_out = W_out - W_out.mean(dim=-1, keepdim=True)
-    if spec.normalization == "LN":
+    if spec.norm_at("unembedding") == "LN":
         W_out = W_out * weights["ln_final.w"][..., None, :]
     return W_out @ weights["unembed.W_U"]

@@ -4,10 +4,10 @@ import warnings
 from functools import partial
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from interp.models.lens import HookedTransformer, HookedTransformerConfig
-from interp.models.transformer.spec import TransformerSpec
+from interp.models.transformer.spec import PLACES, TransformerSpec
 from interp.shape import Shape
 
 
@@ -35,10 +35,24 @@ def empty(spec: TransformerSpec, shape: Shape) -> HookedTransformer:
         # docs/decisions/0001: 3.9 is the last release that has HookedTransformer, and says so at every construction.
         warnings.simplefilter("ignore", DeprecationWarning)
         model = HookedTransformer(config, move_to_device=False)
+    leave_out_norms(model, spec)
     if spec.attention_rate != 1:
         rate = partial(mixed_with_ones, rate=spec.attention_rate, causal=spec.attention == "causal")
         model.add_hook(lambda name: name.endswith("attn.hook_pattern"), rate, is_permanent=True)
     return model
+
+
+def leave_out_norms(model: HookedTransformer, spec: TransformerSpec) -> None:
+    """Put the identity where the specification has no LayerNorm; HookedTransformer itself has all of them or none."""
+    if spec.norm_before == PLACES:
+        return
+    owners = {"attention": [(block, "ln1") for block in model.blocks], "unembedding": [(model, "ln_final")]}
+    owners["mlp"] = [] if spec.attn_only else [(block, "ln2") for block in model.blocks]
+    for place in PLACES:
+        if spec.norm_at(place) == "none":
+            for owner, name in owners[place]:
+                setattr(owner, name, nn.Identity())
+    model.setup()  # its tables of modules and hooks
 
 
 def mixed_with_ones(tensor: Tensor, *, hook: Any, rate: float, causal: bool) -> Tensor:

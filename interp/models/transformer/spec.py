@@ -4,11 +4,15 @@ import math
 from typing import ClassVar, Literal
 
 import tyro
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from interp.models.family import Cost, Family, TensorSpec
 from interp.recipe import TrainConfig
 from interp.shape import Shape
+
+Place = Literal["attention", "mlp", "unembedding"]
+PLACES: tuple[Place, ...] = ("attention", "mlp", "unembedding")
+"""Places before which a LayerNorm may stand, in the order of a forward pass."""
 
 
 class TransformerSpec(Family):
@@ -34,6 +38,8 @@ class TransformerSpec(Family):
     """Activation of the neurons. solu_ln is x·softmax(x) followed by a LayerNorm (Elhage et al. 2022)."""
     normalization: Literal["none", "LN", "LNPre"] = "none"
     """LayerNorm before each sublayer and the unembedding. LN: with weights. LNPre: only centres and scales. none: absent."""
+    norm_before: tuple[Place, ...] = PLACES
+    """Places before which a LayerNorm stands, if there are any."""
     attention: Literal["causal", "bidirectional"] = "causal"
     """Direction of attention. causal: a token sees itself and those before it. bidirectional: all tokens."""
     attention_rate: float = Field(default=1.0, ge=0, le=1)
@@ -47,6 +53,15 @@ class TransformerSpec(Family):
     default, standard deviation 0.8/√d_model."""
     init_scale: float = Field(default=1.0, gt=0)
     """Factor on every initial parameter (α of Omnigrok, Liu et al. 2023)."""
+
+    @field_validator("norm_before")
+    @classmethod
+    def _in_order(cls, places: tuple[Place, ...]) -> tuple[Place, ...]:
+        return tuple(place for place in PLACES if place in places)
+
+    def norm_at(self, place: Place) -> Literal["none", "LN", "LNPre"]:
+        """LayerNorm before that place."""
+        return self.normalization if place in self.norm_before else "none"
 
     @property
     def unstarted(self) -> "TransformerSpec":
@@ -62,6 +77,12 @@ class TransformerSpec(Family):
     def fits(self, shape: Shape, train: TrainConfig) -> None:
         """Raise ValueError for a task that does not answer prompts of tokens, or whose answers the network would see."""
         self.needs_inputs("tokens", shape, "those are for a toy model")
+        odd = "mlp" if self.attn_only and self.norm_before != PLACES and "mlp" in self.norm_before else ""
+        if (self.normalization == "none") > (self.norm_before == PLACES) or not self.norm_before or odd:
+            raise ValueError(
+                f'model.norm_before is "{" ".join(self.norm_before)}", with model.normalization "{self.normalization}" and '
+                f"{'no MLP' if self.attn_only else 'an MLP'}; give places that there are, and LN or LNPre, or leave it out"
+            )
         if len(shape.classes.positions) > 1 and self.attention != "causal":
             raise ValueError(
                 f'model.attention is "{self.attention}" and the task has its answers in the sequence, where they would be '
@@ -88,8 +109,8 @@ class TransformerSpec(Family):
         }
         for layer in range(self.n_layers):
             block = {
-                **self._norm("ln1", d),
-                **({} if self.attn_only else self._norm("ln2", d)),
+                **self._norm("ln1", d, "attention"),
+                **({} if self.attn_only else self._norm("ln2", d, "mlp")),
                 "attn.W_Q": self._weight(head, "attn QK", rows=(1,)),
                 "attn.W_O": self._weight((heads, self.d_head, d), "attn OV"),
                 "attn.b_Q": self._bias((heads, self.d_head), "attn QK"),
@@ -112,7 +133,7 @@ class TransformerSpec(Family):
         std = None if self.init == "hooked" else 1 / math.sqrt(shape.tokens.d_vocab or 1)
         return {
             **found,
-            **self._norm("ln_final", d),
+            **self._norm("ln_final", d, "unembedding"),
             "unembed.W_U": self._weight((d, answers), "unembed", std),
             "unembed.b_U": self._bias((answers,), "unembed"),
         }
@@ -129,9 +150,9 @@ class TransformerSpec(Family):
         learns = self.biases == "trained" or (self.biases == "mlp" and part == "mlp")
         return TensorSpec(size, part, "bias", learns, factor=self.init_scale)
 
-    def _norm(self, name: str, width: int) -> dict[str, TensorSpec]:
-        """Scale and bias of a LayerNorm; empty if it has none. Its bias learns as those of its part do."""
-        if self.normalization != "LN":
+    def _norm(self, name: str, width: int, place: Place | None = None) -> dict[str, TensorSpec]:
+        """Scale and bias of a LayerNorm, before that place or in the activation; empty if there are none."""
+        if (self.norm_at(place) if place else self.normalization) != "LN":
             return {}
         learns = self.biases == "trained"
         return {

@@ -104,7 +104,7 @@ class TransformerTail(Tail):
     @property
     def linear(self) -> bool:
         """Whether the sum is one of logits."""
-        return self.folds and self.spec.normalization == "none"
+        return self.folds and self.spec.norm_at("unembedding") == "none"
 
     @once
     def written(self) -> Float[Tensor, "d_mlp width"]:
@@ -139,7 +139,7 @@ class TransformerTail(Tail):
         """The logits, of all that reaches the unembedding."""
         if self.linear:
             return total
-        return product(self.block.normalise(total[None], "ln_final"), self.W_U[None])[0] + self.b_U
+        return product(self.block.normalise(total[None], "unembedding"), self.W_U[None])[0] + self.b_U
 
     def logits(self, resid_mid: Float[Tensor, "rows d_model"]) -> Float[Tensor, "rows answer"]:
         """The logits, of the residual stream after the last attention."""

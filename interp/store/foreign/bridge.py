@@ -20,6 +20,7 @@ import torch
 
 from interp.base import UserError
 from interp.models import TransformerSpec
+from interp.models.transformer.spec import PLACES
 from interp.shape import Shape
 from interp.store.files import told_in_a_sentence, write_whole
 from interp.store.layout import checkpoint_file
@@ -60,6 +61,11 @@ def refuse_what_has_no_bridge(run: Path, spec: TransformerSpec) -> None:
         raise UserError(
             f"{run} has layers of attention alone, which are not exported to TransformerLens 4; probe it here, or export a "
             "run whose layers have an MLP"
+        )
+    if spec.norm_before != PLACES:
+        raise UserError(
+            f"{run} has a LayerNorm before {' and '.join(spec.norm_before)} only, and TransformerLens 4 has all or none; "
+            "probe it here, or export another run"
         )
     if spec.attention_rate != 1:
         raise UserError(

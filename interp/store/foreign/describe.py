@@ -222,7 +222,7 @@ def read_weights(
             f"is not {what} with any prompt; give other --task options, or none"
         )
     if isinstance(spec, TransformerSpec) and spec.normalization == "LN":
-        model["normalization"] = "LN"
+        model |= {"normalization": "LN", "norm_before": spec.norm_before}
     if isinstance(spec, TransformerSpec) and spec.act_fn == "solu_ln":
         model["act_fn"] = "solu_ln"
     readings = list(trials(spec, last, candidates, model, last_losses(contents, max(checkpoints))))

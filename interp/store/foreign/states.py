@@ -9,6 +9,7 @@ from torch import Tensor
 
 from interp.base import UserError
 from interp.models import TransformerSpec
+from interp.models.transformer.spec import PLACES
 from interp.shape import Shape
 from interp.store.files import CheckpointError
 from interp.store.tensors import Tensors
@@ -82,8 +83,11 @@ def spec_of(state: State, model: dict[str, Any]) -> TransformerSpec:
     n_layers = 1 + max(layers, default=0)
     n_heads, d_model, d_head = state["blocks.0.attn.W_Q"].shape
     told: dict[str, Any] = {}
-    if "blocks.0.ln1.w" in state:
+    norms = {"attention": "blocks.0.ln1.w", "mlp": "blocks.0.ln2.w", "unembedding": "ln_final.w"}
+    if places := tuple(place for place, name in norms.items() if name in state):
         told["normalization"] = "LN"
+        whole = "blocks.0.mlp.W_in" not in state and places == ("attention", "unembedding")
+        told["norm_before"] = PLACES if whole else places
     if "blocks.0.mlp.ln.w" in state:
         told["act_fn"] = "solu_ln"
     if "blocks.0.mlp.W_in" in state:
