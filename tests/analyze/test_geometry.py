@@ -10,7 +10,6 @@ import torch
 import xarray as xr
 
 from interp import analyze
-from interp.analyze.features import geometry
 from interp.base import DoesNotApply, UserError
 from interp.config import RunConfig
 from interp.maths.polygons import FORMS
@@ -19,6 +18,7 @@ from interp.recipe import Seeds, TrainConfig
 from interp.report import files as _export
 from interp.store import RunWriter, open_run
 from interp.tasks import SparseFeaturesTask
+from interp.views.seeds import MATCHED_UP_TO, between_seeds, chosen
 
 VERTICES = {form.name: form.vertices.float() for form in FORMS}
 
@@ -149,7 +149,7 @@ def test_runs_of_other_seeds_are_alike_if_only_order_and_orientation_differ(plan
     planted = [pentagon, pentagon.flip(0) @ turn, square]
     runs = [plant(V, name=str(seed), seed=seed) for seed, V in enumerate(planted)]
     found = [analyze.measure(run, "geometry") for run in (*runs, plant(square, examples=3, name="other"))]
-    pairs = geometry.between_seeds(found).set_index(["run", "other"])
+    pairs = between_seeds(found).set_index(["run", "other"])
     assert list(pairs.index) == [(0, 1), (0, 2), (1, 2)]
     assert pairs.loc[(0, 1), "feature"] < 1e-5
     assert pairs.loc[(0, 2), "feature"] == pytest.approx(pairs.loc[(1, 2), "feature"], rel=1e-5)
@@ -164,9 +164,9 @@ def test_runs_of_other_seeds_are_alike_if_only_order_and_orientation_differ(plan
 
 def test_of_many_examples_those_are_matched_that_are_evenly_spaced_in_length(plant):
     found = analyze.measure(plant(VERTICES["pentagon"], examples=130), "geometry")
-    lengths = geometry.chosen(found, "example").norm(dim=1)
+    lengths = chosen(found, "example").norm(dim=1)
     every = np.sort(np.linalg.norm(found["example_plane"].isel(step=0), axis=1))[::-1]
-    assert len(lengths) == geometry.MATCHED_UP_TO == 64
+    assert len(lengths) == MATCHED_UP_TO == 64
     assert lengths[0] == pytest.approx(every[0])
     assert lengths[-1] == pytest.approx(every[-1])
     assert lengths[1] == pytest.approx(every[2])  # 129 / 63 places on
