@@ -10,7 +10,7 @@ from helpers import tiny_config
 from interp import analyze
 from interp.base import DoesNotApply
 from interp.maths import groups
-from interp.maths.cosets import Cosets
+from interp.maths.irrep_power import content_shares, logit_similarity
 from interp.maths.irreps import real_irreps
 from interp.maths.losses import cross_entropy
 from interp.models import TransformerSpec
@@ -152,13 +152,6 @@ def test_neurons_behind_a_layernorm_have_no_losses_alone(tmp_path):
     assert not [name for name in analyze.measure(run, "groups").data_vars if "alone" in str(name)]
 
 
-def test_the_standard_error_of_random_cosets_is_their_spread_over_seeds():
-    """64 Gaussian functions on S4, by 40 seeds: the error that each tells is the spread of their means."""
-    cosets = Cosets(groups.symmetric(4))
-    means, errors = np.array([cosets.of_random(seed) for seed in range(40)]).T
-    assert errors.mean() == pytest.approx(means.std(ddof=1), rel=0.4)  # three and a half deviations of 1/√80
-
-
 def test_key_irreps_are_those_of_the_last_step_in_view(tmp_path):
     signs = [lambda task: multiplier({"sign": 9.0}, task), lambda task: multiplier({"standard": 9.0}, task)]
     run = multiplying(tmp_path, *signs)
@@ -219,17 +212,15 @@ def test_what_is_no_composition_does_not_apply(tmp_path):
 
 
 def test_similarity_and_contents_are_those_of_hooked_transformers_activations(tiny):
-    from interp.maths import irreps
-
     found, group = analyze.measure(tiny, "groups"), real_irreps(groups.cyclic(11), "C11")
     for checkpoint in tiny:
         cache = checkpoint.cache(["blocks.0.mlp.hook_post"])
         logits = checkpoint.model(torch.from_numpy(tiny.task.table().inputs))[:, -1].detach()
         post = cache["blocks.0.mlp.hook_post"][:, -1].unflatten(0, (11, 11))
         here = found.sel(step=checkpoint.step)
-        slow = irreps.logit_similarity(logits.unflatten(0, (11, 11)), group)
+        slow = logit_similarity(logits.unflatten(0, (11, 11)), group)
         np.testing.assert_allclose(here["similarity"], slow, atol=ROUNDING)
-        np.testing.assert_allclose(here["hidden"], irreps.content_shares(post, group), atol=ROUNDING)
+        np.testing.assert_allclose(here["hidden"], content_shares(post, group), atol=ROUNDING)
 
 
 def test_losses_without_key_irreps_or_with_none_but_their_rest_are_those_of_a_hook(tiny):

@@ -9,7 +9,9 @@ from helpers import needs_published, published, tiny_config
 from sympy.combinatorics import SymmetricGroup
 
 from interp import analyze
-from interp.maths import groups, irreps
+from interp.maths import groups
+from interp.maths.irrep_power import irrep_shares
+from interp.maths.irreps import real_irreps
 from interp.maths.losses import cross_entropy
 from interp.models import MlpSpec, TransformerSpec
 from interp.models.network import over
@@ -22,7 +24,7 @@ from interp.tasks import GroupTask
 
 pytestmark = needs_published
 
-S5 = irreps.real_irreps(groups.symmetric(5), "S5")
+S5 = real_irreps(groups.symmetric(5), "S5")
 
 SIGNED = next(name for name in S5.names if {*name.split("⊗")} == {"sign", "standard"})
 """Name of sign ⊗ standard."""
@@ -96,10 +98,10 @@ def test_the_embedding_has_as_much_of_each_irrep(measured):
     all power, those here of what is not constant.
     """
     run, found, figures = measured
-    group, weights = irreps.real_irreps(run.task.products(), run.task.group), run.final.weights
+    group, weights = real_irreps(run.task.products(), run.task.group), run.final.weights
     if run.config.model.kind == "mlp":
         embedded = weights["embed.W_E"][:120] @ weights["layers.0.W"][0]
-        shares = dict(zip(group.names[1:], irreps.irrep_shares(embedded, group).tolist(), strict=True))
+        shares = dict(zip(group.names[1:], irrep_shares(embedded, group).tolist(), strict=True))
     else:
         shares = {name: found["share"].sel(matrix="W_E", irrep=name).item() for name in IRREPS.values()}
     varying = 1 - figures["percent_x_embed_trivial_rep"]
@@ -110,12 +112,12 @@ def test_the_embedding_has_as_much_of_each_irrep(measured):
 def test_the_unembedding_has_as_much_of_each_irrep(measured):
     """Of a transformer theirs is W_L = W_out·W_U; `share` of W_U is of W_U itself."""
     run, found, figures = measured
-    group, weights = irreps.real_irreps(run.task.products(), run.task.group), run.final.weights
+    group, weights = real_irreps(run.task.products(), run.task.group), run.final.weights
     if run.config.model.kind == "mlp":
         shares = {name: found["share"].sel(matrix="W_U", irrep=name).item() for name in IRREPS.values()}
     else:
         W_L = weights["blocks.0.mlp.W_out"] @ weights["unembed.W_U"]
-        shares = dict(zip(group.names[1:], irreps.irrep_shares(W_L.T, group).tolist(), strict=True))
+        shares = dict(zip(group.names[1:], irrep_shares(W_L.T, group).tolist(), strict=True))
     varying = 1 - figures["percent_unembed_trivial_rep"]
     for theirs, ours in IRREPS.items():
         assert varying * shares[ours] == close(figures[f"percent_unembed_{theirs}_rep"])
@@ -203,7 +205,7 @@ def chughtais(path, name):
 def received_of_a(weights):
     """Shares of W_E·W of the first operand, by irrep, where the network is an MLP."""
     W = weights.get("layers.0.W")
-    return None if W is None else irreps.irrep_shares(weights["embed.W_E"][:120] @ W[0], S5)
+    return None if W is None else irrep_shares(weights["embed.W_E"][:120] @ W[0], S5)
 
 
 THEIR_NAMES = {"sign": "sign", "standard": "standard", "sign⊗standard": "standard_sign"}
