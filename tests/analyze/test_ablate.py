@@ -1,6 +1,7 @@
 """Every ablation against HookedTransformer with hooks, and runs to which only some apply."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -296,7 +297,8 @@ def test_a_network_without_heads_and_skips_has_the_other_ablations_alone(of_weig
         same = whole[name].sel(ablation=found["ablation"]) if "ablation" in found[name].dims else whole[name]
         np.testing.assert_allclose(found[name], same, rtol=1e-3, err_msg=name)  # what is beside is a difference
     assert "head" not in found.attrs["definition"]
-    titles = " ".join(note.text for note in analyze.draw(found).layout.annotations)
+    figure: Any = analyze.draw(found)
+    titles = " ".join(note.text for note in figure.layout.annotations)
     assert "neurons: test loss" in titles
     assert "ways through" not in titles
     assert "one head" not in titles

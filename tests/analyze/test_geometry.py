@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -93,7 +94,8 @@ def test_forms_of_one_model_are_counted_and_seen_in_one_plane_of_many(plant):
     np.testing.assert_allclose(2 * found["feature_plane"].sel(step=0), found["feature_plane"].sel(step=1), atol=1e-5)
     np.testing.assert_allclose(found["plane_share"], 2 * (8 / 3) / 17, rtol=1e-5)
     assert "feature_gap" not in found
-    assert "axes of 7" in analyze.draw(found).layout.title.text
+    figure: Any = analyze.draw(found)
+    assert "axes of 7" in figure.layout.title.text
 
 
 def test_a_represented_feature_is_shown_before_a_longer_one_that_is_not(plant):
@@ -107,15 +109,15 @@ def test_a_represented_feature_is_shown_before_a_longer_one_that_is_not(plant):
 def test_a_figure_of_steps_has_a_frame_for_each_and_one_of_runs_a_frame_for_each_run(plant):
     runs = [plant(VERTICES["digon"], VERTICES["digon"], examples=n, name=str(n)) for n in (3, 2)]
     found = [analyze.measure(run, "geometry") for run in runs]
-    figure = analyze.draw(found[0])
+    figure: Any = analyze.draw(found[0])
     assert [step.label.split(" · ")[0] for step in figure.layout.sliders[0].steps] == ["step 0", "step 1"]
     assert "1 × digon" in figure.layout.sliders[0].steps[1].label
-    over = analyze.draw_runs(found)
-    assert isinstance(over, go.Figure)
+    over: Any = analyze.draw_runs(found)
     labels = [step.label.split(" · ")[0] for step in over.layout.sliders[0].steps]
     assert labels == ["training examples T = 2", "training examples T = 3"]
     dots = [len(frame.data[3].x) for frame in over.frames]
     assert dots == [2, 3]
+    assert isinstance(over, go.Figure)
     table = analyze.compare(found)
     assert list(table["task.examples"]) == [3, 2]
     assert list(table["digon"]) == [1, 1]

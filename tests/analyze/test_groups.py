@@ -1,6 +1,7 @@
 """The analysis finds planted irreps, products and cosets: weights written as a run, read back, measured."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -326,7 +327,8 @@ def test_a_group_by_its_table_is_measured_as_by_its_name(tmp_path):
     assert list(written["irrep"].values) == list(named["irrep"].values) == ["sign", "sign r", "sign r⊗sign", "k=1"]
     for name, values in named.data_vars.items():
         np.testing.assert_array_equal(written[name].values, values.values, name)
-    titles = [note.text for note in analyze.draw(written).layout.annotations]
+    figure: Any = analyze.draw(written)
+    titles = [note.text for note in figure.layout.annotations]
     assert any("key irreps of a group of 8 elements, table given (excluded)" in title for title in titles)
 
 
