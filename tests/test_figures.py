@@ -1,4 +1,4 @@
-"""interp/figures.py: curves that grow, a frame at a time."""
+"""interp/figures: curves that grow, a frame at a time."""
 
 from typing import Any
 

@@ -24,7 +24,7 @@ from interp import figures
 from interp.analyze.mechanism.groups import Network, Options
 from interp.config import RunConfig
 from interp.maths import superposition
-from interp.maths.irreps import CONTENTS, content_shares
+from interp.maths.irrep_power import CONTENTS, content_shares
 from interp.maths.neurons import cluster_sizes
 from interp.maths.selectivity import main_effects
 from interp.models import ToySpec, TransformerSpec

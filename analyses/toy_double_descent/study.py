@@ -19,13 +19,14 @@ from jaxtyping import Bool, Float
 
 import interp
 from interp import figures
-from interp.analyze.features import geometry
 from interp.analyze.features.double_descent import REGIMES, at_the_end, over_field
 from interp.config import RunConfig
 from interp.maths import polygons
 from interp.maths.superposition import feature_dimensionality
 from interp.store import Run
 from interp.study import script
+from interp.views.seeds import MATCHED
+from interp.views.seeds import between_seeds as pairs_of_seeds
 
 SIZES = (3, 5, 6, 8, 10, 15, 30, 50, 100, 200, 300, 500, 700, 1000, 2000)
 LARGE_SIZES = (5000, 10_000)
@@ -200,7 +201,7 @@ def bands(last: pd.DataFrame) -> pd.DataFrame:
 def between_seeds(runs: Mapping[str, Run]) -> pd.DataFrame:
     """A row for each two seeds of a size: distance ÷ null of their features and of what is kept of their examples."""
     found = [interp.measure(run.select(last=1), "geometry", examples=size_of(run)) for run in runs.values()]
-    pairs = geometry.between_seeds(found)
+    pairs = pairs_of_seeds(found)
     sizes = [size_of(run) for run in runs.values()]
     return pairs.assign(**{EXAMPLES: [sizes[run] for run in pairs["run"]]})
 
@@ -236,7 +237,7 @@ def geometry_table(apart: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame:
     lowest and highest of the seeds, by number of examples."""
     pairs, seeds = apart.groupby(EXAMPLES), orders.groupby(EXAMPLES)
     columns: dict[str, Any] = {"seeds": seeds.size(), "pairs": pairs.size()}
-    for kind, label in geometry.MATCHED.items():
+    for kind, label in MATCHED.items():
         columns |= spread(pairs[kind], f"{label} apart")
         columns |= {f"{kind} {of}": pairs[f"{kind} {of}"].median() for of in ("distance", "null")}
     for name in orders.columns.drop(EXAMPLES):

@@ -20,9 +20,10 @@ import xarray as xr
 
 import interp
 from interp import RunConfig, SparseFeaturesTask, ToySpec, figures
-from interp.analyze.features import geometry
+from interp.analyze.features.geometry import in_words
+from interp.figures.rays import traces
 from interp.maths.losses import squared_error
-from interp.maths.polygons import FORMS, closed_forms
+from interp.maths.polygons import FORMS, NONE, closed_forms
 from interp.maths.toy_losses import phases
 from interp.store import Run
 from interp.study import script, trend
@@ -190,13 +191,13 @@ def in_the_plane(runs: list[Run]) -> tuple[pd.DataFrame, dict[str, xr.Dataset]]:
         run = best(here)
         scene = found[here.index(run)]
         last = scene.isel(step=-1)
-        words = [geometry.in_words(each["polygons"].isel(step=-1)) for each in found]
-        represented = last["feature_polygon"].values != geometry.NONE
+        words = [in_words(each["polygons"].isel(step=-1)) for each in found]
+        represented = last["feature_polygon"].values != NONE
         lengths = run.final.weights["W"].norm(dim=0).numpy()
         D = at_the_end(run, "superposition")["feature_dimensionality"].values[-1]
         rows[chance] = {
-            "polygons": geometry.in_words(last["polygons"]),
-            "seeds with these": f"{Counter(words)[geometry.in_words(last['polygons'])]} of {len(here)}",
+            "polygons": in_words(last["polygons"]),
+            "seeds with these": f"{Counter(words)[in_words(last['polygons'])]} of {len(here)}",
             "gaps from": float(last["feature_gap"].min()),
             "gaps to": float(last["feature_gap"].max()),
             "D": D[represented].mean(),
@@ -220,7 +221,7 @@ def draw_planes(
     reach = 1.25 * max(float(abs(scene["feature_plane"]).max()) for scene in scenes.values())
     for number, scene in enumerate(scenes.values()):
         where: dict[str, Any] = {"row": number // columns + 1, "col": number % columns + 1}
-        rays, dots = geometry.traces(scene.isel(step=-1), "feature")
+        rays, dots = traces(scene.isel(step=-1), "feature")
         if colours:
             dots.update(marker={"color": colours})
         figure.add_trace(rays, **where).add_trace(dots, **where)
@@ -342,7 +343,7 @@ def partners(runs: list[Run]) -> tuple[pd.DataFrame, dict[tuple[str, float], xr.
         other = np.kron(np.eye(len(W) // 2), np.ones((2, 2))) == 0
         scenes[sets, chance] = at_the_end(run, "geometry")
         rows[sets, chance] = {
-            "polygons": geometry.in_words(scenes[sets, chance]["polygons"].isel(step=-1)),
+            "polygons": in_words(scenes[sets, chance]["polygons"].isel(step=-1)),
             "partners from": pairs.min(),
             "partners to": pairs.max(),
             "nearest others from": np.where(other, angle, 360).min(axis=1).min(),

@@ -22,6 +22,14 @@ def principal_components(points: Float[Tensor, "n d"], k: int = 2) -> tuple[Floa
     return U[:, :k] * S[:k], S[:k].square() / S.square().sum()
 
 
+def plane(V: Float[Tensor, "n d"]) -> Float[Tensor, "d axis"]:
+    """Orthonormal directions of a plane: the axes themselves of up to two dimensions, else the first two principal ones."""
+    if V.shape[1] <= 2:
+        return torch.eye(V.shape[1], 2, dtype=V.dtype)
+    axes = torch.linalg.svd(V, full_matrices=False).Vh.mT
+    return torch.nn.functional.pad(axes, (0, 2))[:, :2]
+
+
 def aligned(points: Float[Tensor, "n d"], target: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """`points`, centred, and rotated or reflected (not scaled) to lie as near to `target` as possible.
 

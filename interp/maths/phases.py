@@ -137,6 +137,19 @@ def half_way(steps: Steps, values: Curve, begin: float) -> float:
     return lasting_crossing(steps, (values - values[0]) / way, 0.5) if way else np.nan
 
 
+def reaches(steps: Steps, last: float) -> bool:
+    """Whether no further point is due before the last step: the next would lie at it or beyond."""
+    return bool(2 * steps[-1] - steps[-2] >= last)
+
+
+def spacing(steps: Steps, at: float) -> float:
+    """How far the two points lie apart between which a step lies; NaN for none."""
+    if np.isnan(at):
+        return np.nan
+    after = min(max(int(np.searchsorted(steps, at)), 1), len(steps) - 1)
+    return float(steps[after] - steps[after - 1])
+
+
 def resampling_weights(
     members: Bool[np.ndarray, " n"], draws: int, generator: np.random.Generator
 ) -> Float[np.ndarray, "draws n"]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
@@ -87,6 +87,22 @@ def polygons(V: Float[Tensor, "n d"], overlap: float = 0.1, tolerance: float = 0
     n, group = connected_components(((unit @ unit.mT).abs() > overlap).numpy(), directed=False)
     each = [torch.from_numpy(group == number).nonzero()[:, 0] for number in range(n)]
     return [Polygon(name(V[members], tolerance), members) for members in each]
+
+
+NONE = -1
+"""The polygon of a feature that is not represented."""
+
+
+def polygons_of(
+    V: Float[Tensor, "n d"], represented: Bool[Tensor, " n"], overlap: float = 0.1, tolerance: float = 0.05
+) -> tuple[list[Polygon], Int[Tensor, " n"]]:
+    """The polygons of the represented features, and the number of each feature's."""
+    (which,) = represented.nonzero(as_tuple=True)
+    found = polygons(V[which], overlap, tolerance)
+    number = torch.full((len(V),), NONE)
+    for index, each in enumerate(found):
+        number[which[each.members]] = index
+    return found, number
 
 
 def name(V: Float[Tensor, "k d"], tolerance: float = 0.05) -> str:

@@ -160,8 +160,9 @@ def write_gif(figure: go.Figure, path: Path) -> str:
 
     It rests at the last frame and begins anew. All frames have the colours of the last, in which everything is drawn.
     """
+    frames: Any = figure.frames
     with tempfile.TemporaryDirectory() as work:
-        stills = {Path(work) / f"{index}.png": figures.still(figure, index) for index in range(len(figure.frames))}
+        stills = {Path(work) / f"{index}.png": figures.still(figure, index) for index in range(len(frames))}
         if trouble := write_pngs(stills, scale=1):
             return trouble.replace(".png", ".gif", 1)
         drawn = [Image.open(io.BytesIO(picture.read_bytes())).convert("RGB") for picture in stills]

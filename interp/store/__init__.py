@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interp.store.files import CheckpointError
-    from interp.store.run import Checkpoint, Run, find_runs, open_record, open_run
+    from interp.store.opening import find_runs, open_record, open_run
+    from interp.store.run import Checkpoint, Run
     from interp.store.writer import RunWriter
 
 _HOME = {
     "CheckpointError": "interp.store.files",
     "Checkpoint": "interp.store.run",
     "Run": "interp.store.run",
-    "find_runs": "interp.store.run",
-    "open_record": "interp.store.run",
-    "open_run": "interp.store.run",
+    "find_runs": "interp.store.opening",
+    "open_record": "interp.store.opening",
+    "open_run": "interp.store.opening",
     "RunWriter": "interp.store.writer",
 }
 

@@ -1,4 +1,4 @@
-"""Reading a run directory: runs and their checkpoints."""
+"""A run and its checkpoints, as they are read from a run directory."""
 
 import html
 from collections.abc import Callable, Iterator, Sequence
@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from interp.base import DoesNotApply, UserError, near_miss
+from interp.base import DoesNotApply, UserError
 from interp.config import RunConfig
 from interp.machine import memory_size, quarter_of_ram
 from interp.models import Family, TensorSpec
@@ -15,7 +15,6 @@ from interp.store.files import CheckpointError, identity
 from interp.store.history import read_history
 from interp.store.layout import (
     HISTORY,
-    RECORD,
     SPLIT,
     checkpoint_file,
     checkpoint_header,
@@ -23,7 +22,7 @@ from interp.store.layout import (
     is_there,
     resume_file,
 )
-from interp.store.record import Record, read_record
+from interp.store.record import Record
 from interp.store.resume import known_position, read_resume
 from interp.store.split import read_split
 from interp.store.summary import summary
@@ -352,40 +351,3 @@ class Run:
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self))
-
-
-def open_run(path: str | Path) -> Run:
-    """The run in a directory.
-
-    Raises:
-        UserError: the directory is missing or empty, holds no run, or has no checkpoint yet.
-        CheckpointError: its run.json is damaged.
-    """
-    path, record = Path(path), open_record(path)
-    steps = checkpoint_steps(path)
-    if not steps and record.origin is None:
-        raise UserError(f"{path} has no checkpoint yet; let it train, or go on with it by --resume")
-    return Run(path, record, tuple(steps))
-
-
-def open_record(path: str | Path) -> Record:
-    """The record (run.json) of a directory; UserError if there is no such directory, or no run in it."""
-    path, train_one = Path(path), "train one with: python -m interp.train quick"
-    try:
-        is_directory = path.is_dir()
-    except OSError as error:  # a name too long for the system
-        raise UserError(f"{path} cannot be opened: {(error.strerror or str(error)).lower()}") from error
-    if not is_directory:
-        siblings = [run.name for run in find_runs(path.parent)]
-        hint = near_miss(path.name, siblings) + f" in {path.parent}" if siblings else f"; {train_one}"
-        raise UserError(f"{path} is no directory{hint}")
-    if not (path / RECORD).exists():
-        inside = ", ".join(map(str, find_runs(path)))
-        what = "has no run.json, so it is no run" if any(path.iterdir()) else "is empty"
-        raise UserError(f"{path} {what}; " + (f"the runs in it are {inside}" if inside else train_one))
-    return read_record(path / RECORD)
-
-
-def find_runs(path: str | Path) -> list[Path]:
-    """Directories of runs directly below `path`, by name."""
-    return sorted(file.parent for file in Path(path).glob(f"*/{RECORD}"))

@@ -7,7 +7,8 @@ from interp.base import UserError
 from interp.config import RunConfig, Start
 from interp.store.files import CheckpointError
 from interp.store.layout import checkpoint_steps
-from interp.store.run import Checkpoint, open_run
+from interp.store.opening import open_run
+from interp.store.run import Checkpoint
 from interp.store.tensors import Tensors, digest
 
 

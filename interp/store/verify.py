@@ -8,8 +8,9 @@ from interp.base import UserError
 from interp.store.directory import strangers
 from interp.store.files import CheckpointError
 from interp.store.layout import HISTORY, RECORD, SPLIT, STEPS, checkpoint_steps, file_of, is_there, resume_files
+from interp.store.opening import open_record
 from interp.store.resume import Saved, read_state
-from interp.store.run import Run, open_record
+from interp.store.run import Run
 
 
 class Verdict(NamedTuple):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -10,7 +11,6 @@ import torch
 import xarray as xr
 
 from interp import analyze
-from interp.analyze.features import geometry
 from interp.base import DoesNotApply, UserError
 from interp.config import RunConfig
 from interp.maths.polygons import FORMS
@@ -19,6 +19,7 @@ from interp.recipe import Seeds, TrainConfig
 from interp.report import files as _export
 from interp.store import RunWriter, open_run
 from interp.tasks import SparseFeaturesTask
+from interp.views.seeds import MATCHED_UP_TO, between_seeds, chosen
 
 VERTICES = {form.name: form.vertices.float() for form in FORMS}
 
@@ -93,7 +94,8 @@ def test_forms_of_one_model_are_counted_and_seen_in_one_plane_of_many(plant):
     np.testing.assert_allclose(2 * found["feature_plane"].sel(step=0), found["feature_plane"].sel(step=1), atol=1e-5)
     np.testing.assert_allclose(found["plane_share"], 2 * (8 / 3) / 17, rtol=1e-5)
     assert "feature_gap" not in found
-    assert "axes of 7" in analyze.draw(found).layout.title.text
+    figure: Any = analyze.draw(found)
+    assert "axes of 7" in figure.layout.title.text
 
 
 def test_a_represented_feature_is_shown_before_a_longer_one_that_is_not(plant):
@@ -107,15 +109,15 @@ def test_a_represented_feature_is_shown_before_a_longer_one_that_is_not(plant):
 def test_a_figure_of_steps_has_a_frame_for_each_and_one_of_runs_a_frame_for_each_run(plant):
     runs = [plant(VERTICES["digon"], VERTICES["digon"], examples=n, name=str(n)) for n in (3, 2)]
     found = [analyze.measure(run, "geometry") for run in runs]
-    figure = analyze.draw(found[0])
+    figure: Any = analyze.draw(found[0])
     assert [step.label.split(" · ")[0] for step in figure.layout.sliders[0].steps] == ["step 0", "step 1"]
     assert "1 × digon" in figure.layout.sliders[0].steps[1].label
-    over = analyze.draw_runs(found)
-    assert isinstance(over, go.Figure)
+    over: Any = analyze.draw_runs(found)
     labels = [step.label.split(" · ")[0] for step in over.layout.sliders[0].steps]
     assert labels == ["training examples T = 2", "training examples T = 3"]
     dots = [len(frame.data[3].x) for frame in over.frames]
     assert dots == [2, 3]
+    assert isinstance(over, go.Figure)
     table = analyze.compare(found)
     assert list(table["task.examples"]) == [3, 2]
     assert list(table["digon"]) == [1, 1]
@@ -149,7 +151,7 @@ def test_runs_of_other_seeds_are_alike_if_only_order_and_orientation_differ(plan
     planted = [pentagon, pentagon.flip(0) @ turn, square]
     runs = [plant(V, name=str(seed), seed=seed) for seed, V in enumerate(planted)]
     found = [analyze.measure(run, "geometry") for run in (*runs, plant(square, examples=3, name="other"))]
-    pairs = geometry.between_seeds(found).set_index(["run", "other"])
+    pairs = between_seeds(found).set_index(["run", "other"])
     assert list(pairs.index) == [(0, 1), (0, 2), (1, 2)]
     assert pairs.loc[(0, 1), "feature"] < 1e-5
     assert pairs.loc[(0, 2), "feature"] == pytest.approx(pairs.loc[(1, 2), "feature"], rel=1e-5)
@@ -164,9 +166,9 @@ def test_runs_of_other_seeds_are_alike_if_only_order_and_orientation_differ(plan
 
 def test_of_many_examples_those_are_matched_that_are_evenly_spaced_in_length(plant):
     found = analyze.measure(plant(VERTICES["pentagon"], examples=130), "geometry")
-    lengths = geometry.chosen(found, "example").norm(dim=1)
+    lengths = chosen(found, "example").norm(dim=1)
     every = np.sort(np.linalg.norm(found["example_plane"].isel(step=0), axis=1))[::-1]
-    assert len(lengths) == geometry.MATCHED_UP_TO == 64
+    assert len(lengths) == MATCHED_UP_TO == 64
     assert lengths[0] == pytest.approx(every[0])
     assert lengths[-1] == pytest.approx(every[-1])
     assert lengths[1] == pytest.approx(every[2])  # 129 / 63 places on

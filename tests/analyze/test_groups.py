@@ -1,32 +1,28 @@
 """The analysis finds planted irreps, products and cosets: weights written as a run, read back, measured."""
 
-import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from helpers import needs_published, published, tiny_config
-from sympy.combinatorics import SymmetricGroup
+from helpers import tiny_config
 
 from interp import analyze
 from interp.base import DoesNotApply
 from interp.maths import groups
-from interp.maths.cosets import Cosets
-from interp.maths.irreps import irrep_shares, real_irreps
+from interp.maths.irrep_power import content_shares, logit_similarity
+from interp.maths.irreps import real_irreps
 from interp.maths.losses import cross_entropy
-from interp.models import MlpSpec, TransformerSpec
+from interp.models import TransformerSpec
 from interp.models.network import initial_weights
 from interp.recipe import TrainConfig
 from interp.store import RunWriter, open_run
-from interp.store.foreign.convert import convert
-from interp.store.layout import SPLIT
-from interp.store.split import write_split
 from interp.tasks import GroupTask, ModularTask
 from interp.tasks.table import Prompt
 from interp.train.loop import train
 
-S3, S5 = (real_irreps(groups.symmetric(n), f"S{n}") for n in (3, 5))
+S3 = real_irreps(groups.symmetric(3), "S3")
 ROUNDING = 1e-5  # weights and activations are float32
 
 
@@ -157,13 +153,6 @@ def test_neurons_behind_a_layernorm_have_no_losses_alone(tmp_path):
     assert not [name for name in analyze.measure(run, "groups").data_vars if "alone" in str(name)]
 
 
-def test_the_standard_error_of_random_cosets_is_their_spread_over_seeds():
-    """64 Gaussian functions on S4, by 40 seeds: the error that each tells is the spread of their means."""
-    cosets = Cosets(groups.symmetric(4))
-    means, errors = np.array([cosets.of_random(seed) for seed in range(40)]).T
-    assert errors.mean() == pytest.approx(means.std(ddof=1), rel=0.4)  # three and a half deviations of 1/√80
-
-
 def test_key_irreps_are_those_of_the_last_step_in_view(tmp_path):
     signs = [lambda task: multiplier({"sign": 9.0}, task), lambda task: multiplier({"standard": 9.0}, task)]
     run = multiplying(tmp_path, *signs)
@@ -224,17 +213,15 @@ def test_what_is_no_composition_does_not_apply(tmp_path):
 
 
 def test_similarity_and_contents_are_those_of_hooked_transformers_activations(tiny):
-    from interp.maths import irreps
-
     found, group = analyze.measure(tiny, "groups"), real_irreps(groups.cyclic(11), "C11")
     for checkpoint in tiny:
         cache = checkpoint.cache(["blocks.0.mlp.hook_post"])
         logits = checkpoint.model(torch.from_numpy(tiny.task.table().inputs))[:, -1].detach()
         post = cache["blocks.0.mlp.hook_post"][:, -1].unflatten(0, (11, 11))
         here = found.sel(step=checkpoint.step)
-        slow = irreps.logit_similarity(logits.unflatten(0, (11, 11)), group)
+        slow = logit_similarity(logits.unflatten(0, (11, 11)), group)
         np.testing.assert_allclose(here["similarity"], slow, atol=ROUNDING)
-        np.testing.assert_allclose(here["hidden"], irreps.content_shares(post, group), atol=ROUNDING)
+        np.testing.assert_allclose(here["hidden"], content_shares(post, group), atol=ROUNDING)
 
 
 def test_losses_without_key_irreps_or_with_none_but_their_rest_are_those_of_a_hook(tiny):
@@ -317,88 +304,6 @@ def test_the_largest_subgroup_is_named_that_explains_nearly_as_much_as_the_best(
     assert analyze.summarise(found)["cosets W_E"].item() == "order 12 left"
 
 
-@needs_published
-def test_the_published_adder_answers_by_the_characters_of_its_five_frequencies(tmp_path):
-    """Nanda et al. (2023): k = 6, 23, 37, 39 and 41 are key, and their cosines are 97.5 % of the logits' variance."""
-    (run,) = convert(published("progress-measures") / "wd_10-1_mod_addition_loss_curve.pth", tmp_path / "run")
-    found = analyze.measure(run.select(last=1), "groups").isel(step=-1)
-    assert found["irrep"].values[found["is_key"].values].tolist() == ["k=6", "k=23", "k=37", "k=39", "k=41"]
-    assert found["logit_fve"].item() == pytest.approx(0.975, abs=5e-4)
-    assert found["hidden_residual"].item() < 0.03
-    # 2.4e-7 is the loss of the whole network on all pairs.
-    assert found["hidden_restricted_loss"].item() < 2.4e-7 < 5 < found["hidden_excluded_loss"].item()
-
-
-def chughtais(path, name):
-    """A run of the weights that Chughtai et al. (2023) published, its elements numbered as here; and what they measured of it.
-
-    Their product x·y lets x act first: x⁻¹ stands for x. Their split is the first of torch.randperm(n²), seeded.
-    """
-    folder = published("rep-theory") / name
-    theirs = torch.load(folder / "model.pt", weights_only=True, map_location="cpu")
-    about = json.loads((folder / "cfg.json").read_text())
-    elements = SymmetricGroup(5).generate(method="coset")
-    inverse = np.array([[x(point) for point in range(5)] for x in elements]).argsort(axis=1)  # type: ignore
-    ours = torch.tensor([groups.permutations(5).tolist().index(row) for row in inverse.tolist()])
-    operands = "separate" if "W_x" in theirs else "shared"
-    task = GroupTask(group="S5", prompt="ab" if "W_x" in theirs else "ab=", operands=operands)
-    spec = TransformerSpec()
-    if "W_x" in theirs:
-        spec = MlpSpec(inputs="embedded", d_model=256, width=128, act_fn="relu", biases=False)
-        weights = {"embed.W_E": torch.cat([theirs["W_x"], theirs["W_y"]]), "unembed.W_U": theirs["W_U"]}
-        weights["layers.0.W"] = theirs["W"].unflatten(0, (2, 256))
-    else:
-        weights = {each: tensor for each, tensor in theirs.items() if each.split(".")[-1][:2] in ("W_", "b_")}
-    numbered = weights["embed.W_E"].clone()
-    for begin in range(0, len(numbered) // 120 * 120, 120):
-        numbered[begin + ours] = weights["embed.W_E"][begin : begin + 120]
-    columns = {each: torch.empty_like(weights[each]) for each in ("unembed.W_U", "unembed.b_U") if each in weights}
-    for each, tensor in columns.items():
-        tensor[..., ours] = weights[each]
-    config = tiny_config(task=task, model=spec, train=TrainConfig(steps=1))
-    with RunWriter(path, config) as writer:
-        writer.checkpoint(0, {**weights, "embed.W_E": numbered, **columns})
-    pairs = torch.randperm(120**2, generator=torch.Generator().manual_seed(about["seed"]))
-    trained = pairs[: int(about["frac_train"] * 120**2)]
-    write_split(path / SPLIT, config.digest, (120 * ours[trained // 120] + ours[trained % 120]).numpy())
-    return open_run(path), json.loads((folder / "summary_metrics.json").read_text())
-
-
-def received_of_a(weights):
-    """Shares of W_E·W of the first operand, by irrep, where the network is an MLP."""
-    W = weights.get("layers.0.W")
-    return None if W is None else irrep_shares(weights["embed.W_E"][:120] @ W[0], S5)
-
-
-THEIR_NAMES = {"sign": "sign", "standard": "standard", "sign⊗standard": "standard_sign"}
-
-
-@needs_published
-@pytest.mark.parametrize("name", ["S5_T_seed4", "S5_MLP_seed2"])
-def test_the_published_networks_on_s5_have_their_published_figures(tmp_path, name):
-    """What they call W_U of a transformer is W_out·W_U, W_a of an MLP what its neurons receive of a, and their losses are those
-    of the neurons alone."""
-    run, theirs = chughtais(tmp_path / "run", name)
-    found = analyze.measure(run, "groups").isel(step=0)
-    assert found["irrep"].values[found["is_key"].values].tolist() == ["sign", "standard"]
-    assert found["logit_fve"].item() == pytest.approx(theirs["percent_logits_explained"], rel=1e-4)
-    for irrep, their in THEIR_NAMES.items():
-        here, hidden = found.sel(irrep=irrep), found["hidden"].sel(irrep=irrep)
-        assert here["similarity"].item() == pytest.approx(theirs[f"logit_{their}_rep_trace_similarity"], abs=1e-5)
-        for content, part in (("a", "x"), ("b", "y"), ("ab", "xy")):
-            assert hidden.sel(content=content).item() == pytest.approx(
-                theirs[f"percent_hidden_{part}_{their}_rep"], abs=1e-4
-            )
-        received = received_of_a(run.first.weights)
-        embedding = here["share"].sel(matrix="W_E") if received is None else received[S5.names.index(irrep) - 1]
-        for share, part in ((embedding, "x_embed"), (here["share"].sel(matrix="W_L"), "unembed")):
-            trivial = theirs[f"percent_{part}_trivial_rep"]  # counted in their total, and left out of ours
-            assert share.item() == pytest.approx(theirs[f"percent_{part}_{their}_rep"] / (1 - trivial), abs=1e-4)
-    for which in ("excluded", "restricted"):
-        ours = found[f"neurons_alone_{which}_loss"].item()
-        assert ours == pytest.approx(theirs[f"total_hidden_{which}_loss"], rel=1e-3)
-
-
 def by_table(tmp_path, table, new):
     """What is measured of D4 by name, and of the same network where element x of D4 has the number new[x] of the table."""
     task = GroupTask(group="D4", train_fraction=0.5)
@@ -422,7 +327,8 @@ def test_a_group_by_its_table_is_measured_as_by_its_name(tmp_path):
     assert list(written["irrep"].values) == list(named["irrep"].values) == ["sign", "sign r", "sign r⊗sign", "k=1"]
     for name, values in named.data_vars.items():
         np.testing.assert_array_equal(written[name].values, values.values, name)
-    titles = [note.text for note in analyze.draw(written).layout.annotations]
+    figure: Any = analyze.draw(written)
+    titles = [note.text for note in figure.layout.annotations]
     assert any("key irreps of a group of 8 elements, table given (excluded)" in title for title in titles)
 
 

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from interp import analyze
-from interp.maths import groups, irreps
+from interp.maths import groups
+from interp.maths.irrep_power import LogitSums, logit_similarity
+from interp.maths.irreps import real_irreps
 from interp.models import MlpSpec
 from interp.models.network import initial_weights
 from interp.store import RunWriter
@@ -18,12 +20,12 @@ from interp.views import elements
 
 
 def test_cosines_of_logits_that_come_in_parts_are_those_of_all_at_once():
-    group = irreps.real_irreps(groups.symmetric(4), "S4")
+    group = real_irreps(groups.symmetric(4), "S4")
     cube = torch.randn(24, 24, 24, generator=torch.Generator().manual_seed(0))
-    sums = irreps.LogitSums(group)
+    sums = LogitSums(group)
     for part in cube.split((5, 1, 18)):
         sums.add(part)
-    assert torch.equal(sums.similarity(), irreps.logit_similarity(cube, group))
+    assert torch.equal(sums.similarity(), logit_similarity(cube, group))
 
 
 @pytest.mark.parametrize("rows", [1, 4, 10])

@@ -11,7 +11,7 @@ import xarray as xr
 from helpers import needs_published, published, tiny_config
 
 from interp import analyze
-from interp.analyze.learning import phases
+from interp.analyze.learning.phases import against
 from interp.base import DoesNotApply, UserError
 from interp.cli.analyze import main as command
 from interp.maths.losses import prompt_losses
@@ -20,6 +20,8 @@ from interp.recipe import TrainConfig
 from interp.store import RunWriter, open_run
 from interp.tasks import ModularTask
 from interp.train.loop import train
+from interp.views.boundaries import RULES, spread
+from interp.views.leads import leads, of_part
 
 
 @pytest.fixture
@@ -144,15 +146,13 @@ def test_prompts_that_are_all_alike_leave_an_interval_of_no_width():
         "test_loss": np.exp(np.interp(steps, [0, 100, 500], [2.2, 2.3, -11])),
     }
     curves = {**{name: (steps, values) for name, values in losses.items()}, "sum_of_squares": (steps, steps)}
-    boundary, names = phases.RULES["test_loss"]
+    boundary, names = RULES["test_loss"]
     alike = {name: np.repeat(values[:, None], 21, axis=1) for name, values in losses.items()}
-    np.testing.assert_array_equal(phases.spread(boundary, names, curves, alike), np.zeros((2, 3)))
-    low, high = phases.spread(
-        boundary, names, curves, alike | {"test_loss": alike["test_loss"] * np.linspace(0.5, 2, 21)}
-    )
+    np.testing.assert_array_equal(spread(boundary, names, curves, alike), np.zeros((2, 3)))
+    low, high = spread(boundary, names, curves, alike | {"test_loss": alike["test_loss"] * np.linspace(0.5, 2, 21)})
     assert low[0] == high[0] == 0  # a factor moves no peak
     noisy = alike["test_loss"] * np.exp(np.random.default_rng(0).normal(size=(101, 21)) / 9)
-    low, high = phases.spread(boundary, names, curves, alike | {"test_loss": noisy})
+    low, high = spread(boundary, names, curves, alike | {"test_loss": noisy})
     assert (high > low).all()
 
 
@@ -163,8 +163,8 @@ def test_draws_that_do_not_reach_a_boundary_leave_its_upper_end_open():
         "train_loss": np.full((11, 5), 1e-4),
         "test_loss": np.stack(peaks, axis=1),
     }
-    boundary, names = phases.RULES["test_loss"]
-    low, high = phases.spread(boundary, names, {"sum_of_squares": (steps, steps)}, resampled)
+    boundary, names = RULES["test_loss"]
+    low, high = spread(boundary, names, {"sum_of_squares": (steps, steps)}, resampled)
     assert low[0] == -10
     assert math.isnan(high[0])
 
@@ -212,8 +212,8 @@ def test_what_a_null_does_alike_leads_nothing():
         return found.assign(half_way=("measure", [math.nan]))
 
     nulls = [weights(decay * factor) for factor in (0.98, 1.0, 1.02)]
-    assert phases.against(weights(decay - own), nulls)["half_way_beyond"] == 550
-    assert phases.against(weights(decay), nulls)["half_way_beyond"].isnull().all()
+    assert against(weights(decay - own), nulls)["half_way_beyond"] == 550
+    assert against(weights(decay), nulls)["half_way_beyond"].isnull().all()
 
 
 def test_measurements_of_different_analyses_are_not_compared(tiny):
@@ -276,13 +276,13 @@ def test_no_lead_is_told_of_checkpoints_that_leave_out_the_end_or_memorisation()
         (coarse, "2 checkpoints in view after"),
     ):
         here = curves | {"sum_of_squares": (steps, np.linspace(2, 1, len(steps)))}
-        assert why in phases.of_part(here, phases.Options())
-        found = phases.leads(here, phases.Options())
+        assert why in of_part(here)
+        found = leads(here)
         half = dict(zip(found["measure"], found["half_way"], strict=True))
         assert np.isnan(half["Σw²"])
         assert 690 <= half["test accuracy"] <= 700
     whole = np.arange(0, 1050, 50)
     here = curves | {"sum_of_squares": (whole, np.linspace(2, 1, len(whole)))}
-    assert phases.of_part(here, phases.Options()) == ""
-    found = phases.leads(here, phases.Options())
+    assert of_part(here) == ""
+    found = leads(here)
     assert dict(zip(found["measure"], found["half_way_within"], strict=True))["Σw²"] == 50

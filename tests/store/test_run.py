@@ -1,4 +1,4 @@
-"""interp/store/run.py: opening, choosing checkpoints, and saying what is wrong."""
+"""interp/store/run.py and opening.py: opening, choosing checkpoints, and saying what is wrong."""
 
 import json
 import shutil

@@ -1,8 +1,6 @@
 """Geometry: where do features and examples lie among the hidden numbers, and which polygons do the features form?"""
 
-import itertools
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,18 +12,16 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from interp import figures
+from interp.figures.rays import in_planes
 from interp.maths import geometry, polygons, superposition
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
 from interp.models.network import Weights
 from interp.store import Run
 from interp.views import watched
 from interp.views.features import SOURCE, Features
+from interp.views.seeds import MATCHED, between_seeds
 from interp.views.swept import AXES, swept, the_number
 from interp.views.walk import needs_memory
-
-NONE = -1
-"""The polygon of a feature that is not represented."""
 
 
 class Options(AnalysisOptions):
@@ -84,14 +80,16 @@ class Scene:
         # Two keys: whatever its length, a represented feature comes before all others.
         features = torch.argsort(represented + lengths / (1 + lengths), descending=True)[: options.features]
         longest = seen.hidden(last)[0].norm(dim=-1).argsort(descending=True) if seen.n_examples else torch.arange(0)
-        return Scene(seen, options, features.sort()[0], longest[: options.examples].sort()[0], plane(V[features]))
+        return Scene(
+            seen, options, features.sort()[0], longest[: options.examples].sort()[0], geometry.plane(V[features])
+        )
 
     def frame(self, step: int) -> tuple[dict[str, np.ndarray], Counter[str]]:
         """Where features and examples lie at one checkpoint, and how many polygons there are of each name."""
         weights = stack_of_one(self.seen.run, step)
         V = self.seen.features.of(weights)[0].double()
         represented = represents(V, self.options)
-        found, polygon = polygons_of(V, represented, self.options)
+        found, polygon = polygons.polygons_of(V, represented, self.options.overlap, self.options.tolerance)
         shown = {"feature_plane": V @ self.onto, "feature_polygon": polygon}
         if self.in_the_plane:
             shown["feature_gap"] = gaps(V, represented)
@@ -129,26 +127,6 @@ def stack_of_one(run: Run, step: int) -> Weights:
 def represents(V: Float[Tensor, "n d"], options: Options) -> Bool[Tensor, " n"]:
     """Which features are represented."""
     return superposition.feature_dimensionality(V) > options.represented_above
-
-
-def plane(V: Float[Tensor, "n d"]) -> Float[Tensor, "d axis"]:
-    """Orthonormal directions of a plane: the axes themselves of up to two dimensions, else the first two principal ones."""
-    if V.shape[1] <= 2:
-        return torch.eye(V.shape[1], 2, dtype=V.dtype)
-    axes = torch.linalg.svd(V, full_matrices=False).Vh.mT
-    return torch.nn.functional.pad(axes, (0, 2))[:, :2]
-
-
-def polygons_of(
-    V: Float[Tensor, "n d"], represented: Bool[Tensor, " n"], options: Options
-) -> tuple[list[polygons.Polygon], Int[Tensor, " n"]]:
-    """The polygons of the represented features, and the number of each feature's."""
-    (which,) = represented.nonzero(as_tuple=True)
-    found = polygons.polygons(V[which], options.overlap, options.tolerance)
-    number = torch.full((len(V),), NONE)
-    for index, each in enumerate(found):
-        number[which[each.members]] = index
-    return found, number
 
 
 def gaps(V: Float[Tensor, "n 2"], counted: Bool[Tensor, " n"]) -> Float[Tensor, " n"]:
@@ -244,59 +222,8 @@ def moving(scenes: list[xr.Dataset], labels: list[str]) -> go.Figure:
     kinds = {kind: title for kind, title in kinds.items() if any(f"{kind}_plane" in each for each in scenes)}
     d_hidden = scenes[-1].attrs["d_hidden"]
     what = "the plane" if d_hidden <= 2 else f"the first two principal axes of {d_hidden}"
-    figure = figures.panels(
-        list(kinds.values()), heights=[7], columns=len(kinds), title=f"Polygons in {what}", over_steps=False
-    )
-    for col, kind in enumerate(kinds, start=1):
-        for trace in traces(scenes[-1], kind):
-            figure.add_trace(trace, row=1, col=col)
-        figure.update_yaxes(scaleanchor="x" if col == 1 else f"x{col}", row=1, col=col)
-    figure.update_layout(ranges(scenes[-1], list(kinds)))
-    frames = [
-        go.Frame(
-            data=[trace for kind in kinds for trace in traces(each, kind)],
-            traces=list(range(2 * len(kinds))),
-            layout=ranges(each, list(kinds)),
-        )
-        for each in scenes
-    ]
-    return figures.player(
-        figure, frames, [f"{label} · {told(each)}" for each, label in zip(scenes, labels, strict=True)]
-    )
-
-
-def points(scene: xr.Dataset, kind: str) -> Float[np.ndarray, "n 2"]:
-    """Where they lie; none of a kind that this run has not."""
-    return scene[f"{kind}_plane"].values if f"{kind}_plane" in scene else np.zeros((0, 2))
-
-
-def traces(scene: xr.Dataset, kind: str) -> list[go.Scatter]:
-    """A ray from the origin to each of them, and a dot at its end."""
-    here = points(scene, kind)
-    rays = np.stack([np.zeros_like(here), here, np.full_like(here, np.nan)], axis=1).reshape(-1, 2)
-    number = scene["feature_polygon"].values if kind == "feature" else np.zeros(len(here), dtype=int)
-    names = [str(each) for each in scene[kind].values] if len(here) else []
-    labelled = np.where(number == NONE, "", names) if len(here) <= figures.LABELLED_UP_TO else np.full(len(here), "")
-    colours = [figures.QUIET if each == NONE else figures.PALETTE[each % len(figures.PALETTE)] for each in number]
-    return [
-        go.Scatter(
-            x=rays[:, 0], y=rays[:, 1], mode="lines", line={"color": "#cfd5db", "width": 1}, hoverinfo="skip", showlegend=False
-        ),
-        go.Scatter(
-            x=here[:, 0], y=here[:, 1], mode="markers+text", text=labelled, textposition="top center",
-            textfont={"size": 10, "color": figures.QUIET}, marker={"size": 8, "color": colours}, hovertext=names,
-            hovertemplate=f"{kind} %{{hovertext}}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>", showlegend=False,
-        ),
-    ]  # fmt: skip
-
-
-def ranges(scene: xr.Dataset, kinds: list[str]) -> dict[str, dict[str, list[float]]]:
-    """Axes around the points of each kind, the origin in the middle."""
-    axes = {}
-    for col, kind in enumerate(kinds):
-        reach = 1.2 * float(abs(points(scene, kind)).max(initial=0)) or 1.0
-        axes |= {f"{axis}axis{col + 1 if col else ''}": {"range": [-reach, reach]} for axis in "xy"}
-    return axes
+    captions = [f"{label} · {told(each)}" for each, label in zip(scenes, labels, strict=True)]
+    return in_planes(scenes, kinds, f"Polygons in {what}", captions)
 
 
 def told(scene: xr.Dataset) -> str:
@@ -357,49 +284,3 @@ def compare(found: list[xr.Dataset]) -> pd.DataFrame:
             of_run = [pairs.loc[(pairs["run"] == index) | (pairs["other"] == index), kind] for index in last.index]
             last[f"{label}, of other seeds"] = [each.mean() for each in of_run]
     return pd.concat([swept(found), last], axis=1)
-
-
-MATCHED = {"feature": "features", "represented": "represented features", "example": "examples"}
-"""What is matched between two runs."""
-MATCHED_UP_TO = 64
-"""At most so many of the shown vectors of a kind are matched: the work grows with the cube."""
-
-
-def between_seeds(found: Sequence[xr.Dataset]) -> pd.DataFrame:
-    """A row for each two runs that differ in seeds alone: their numbers, and for each kind of vectors at the last step distance ÷
-    null, the distance of the best match, and its null (`interp.maths.geometry.variability`).
-
-    A hidden plane is compared whole. Of more dimensions two principal axes are shown, which need not be those of another run:
-    such runs are left out, and so is a kind of which one of them has none.
-    """
-    fields = swept(found)
-    columns = list(fields.columns)
-    same = fields.groupby(columns, dropna=False).indices.values() if columns else [range(len(found))]
-    rows = []
-    for run, other in (pair for group in same for pair in itertools.combinations(sorted(group), 2)):
-        row: dict[str, float] = {"run": run, "other": other}
-        for kind in MATCHED:
-            here, there = (chosen(found[index], kind) for index in (run, other))
-            if len(here) and len(there):
-                each = geometry.variability(here, there)
-                row |= {kind: each.relative, f"{kind} distance": each.distance, f"{kind} null": each.null}
-        rows.append(row)
-    return pd.DataFrame(rows, columns=None if rows else ["run", "other"])
-
-
-def chosen(scene: xr.Dataset, kind: str) -> Float[Tensor, "n 2"]:
-    """The vectors of a kind that are matched, at the last step; none unless the plane is all there is.
-
-    Of features the longest: most are next to 0. Of examples, where there are more than are matched, evenly spaced ones in the
-    order of lengths: the longest lie in few directions of a circle that is not quite round.
-    """
-    if scene.attrs["d_hidden"] != 2:
-        return torch.zeros(0, 2)
-    last = scene.isel(step=-1)
-    here = torch.from_numpy(points(last, "example" if kind == "example" else "feature"))
-    if kind == "represented":
-        here = here[torch.from_numpy(last["feature_polygon"].values) != NONE]
-    order = here.norm(dim=1).argsort(descending=True)
-    if kind == "example" and len(here) > MATCHED_UP_TO:
-        order = order[torch.linspace(0, len(here) - 1, MATCHED_UP_TO).round().long()]
-    return here[order[:MATCHED_UP_TO]]

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from interp import figures
 from interp.base import once
-from interp.maths import irreps
+from interp.maths import irrep_power
 from interp.maths.cosets import SIDES, Cosets
 from interp.maths.geometry import principal_components
-from interp.maths.irreps import CONTENTS, Irreps
+from interp.maths.irrep_power import CONTENTS
+from interp.maths.irreps import Irreps, real_irreps
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
 from interp.models.network import Tail, Weights
 from interp.store.tensors import Tensors
@@ -121,7 +122,7 @@ class Network:
     @once
     def irreps(self) -> Irreps:
         """The group's irreps."""
-        return irreps.real_irreps(self.seen.composition.table, self.seen.composition.name)
+        return real_irreps(self.seen.composition.table, self.seen.composition.name)
 
     @once
     def cosets(self) -> Cosets:
@@ -153,7 +154,7 @@ class Network:
         seen, pairs = self.seen, self.seen.n**2
         loss = (4 + 3 * 8) * len(self.outputs) * min(pairs, seen.part)  # logits in float32, and their loss in float64
         neurons = 4 * pairs * seen.neurons.width * (seen.part < pairs)  # in one part they are the network's
-        part = 8 * 4 * min(pairs * seen.neurons.width, irreps.NEURONS + pairs)
+        part = 8 * 4 * min(pairs * seen.neurons.width, irrep_power.NEURONS + pairs)
         cosets = 8 * 4 * self.cosets.labels.numel() * self.components
         if seen.part >= pairs:
             needed = seen.prompts.bytes + loss + max(part, cosets)
@@ -177,13 +178,13 @@ class Network:
         else:
             kept, post = None, torch.empty(seen.n**2, seen.neurons.width)
             similarity = self.similarity(self.filling(post, caches))
-        hidden = irreps.content_shares(seen.by_pair(post), self.irreps)
+        hidden = irrep_power.content_shares(seen.by_pair(post), self.irreps)
         matrices = [seen.embedding(weights), seen.unembedding(weights), seen.readout(weights)]
         components, shares = zip(*(principal_components(matrix, self.components) for matrix in matrices), strict=True)
         return {
-            "share": torch.stack([irreps.irrep_shares(matrix, self.irreps) for matrix in matrices]),
+            "share": torch.stack([irrep_power.irrep_shares(matrix, self.irreps) for matrix in matrices]),
             "hidden": hidden,
-            "hidden_residual": irreps.residual_share(hidden),
+            "hidden_residual": irrep_power.residual_share(hidden),
             "similarity": similarity,
             "logit_fve": similarity.square().sum(),
             **self.losses(tail, post, kept or seen.prompts.caches(weights, set(tail.hooks).__contains__)),
@@ -204,7 +205,7 @@ class Network:
 
     def similarity(self, parts: Iterable[Float[Tensor, "part answer"]]) -> Float[Tensor, " irrep"]:
         """Cosine of the logits of the elements with every character but the trivial one, from the outputs of each part."""
-        sums = irreps.LogitSums(self.irreps)
+        sums = irrep_power.LogitSums(self.irreps)
         for outputs in parts:
             sums.add(outputs[:, self.seen.values].unflatten(0, (-1, self.seen.n)))
         return sums.similarity()
@@ -215,7 +216,7 @@ class Network:
         Of the whole network, and of the neurons alone, where the logits are linear in them.
         """
         seen = self.seen
-        by_product = irreps.product_sums(seen.by_pair(post), seen.composition.table) / seen.n
+        by_product = irrep_power.product_sums(seen.by_pair(post), seen.composition.table) / seen.n
         # A function of a·b has n values: projection and W_out act on those, not on all n² pairs.
         of_key = (self.irreps.projection(self.key) @ by_product).float()
         written, mean = of_key @ tail.written, post.mean(dim=0) @ tail.written

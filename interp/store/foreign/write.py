@@ -9,8 +9,9 @@ from interp.store.foreign.describe import Foreign
 from interp.store.foreign.pickles import sha256
 from interp.store.history import write_history
 from interp.store.layout import HISTORY, RECORD, SPLIT, checkpoint_file, checkpoint_header
+from interp.store.opening import open_run
 from interp.store.record import Origin, Record
-from interp.store.run import Run, open_run
+from interp.store.run import Run
 from interp.store.split import write_split
 from interp.store.tensors import write_tensors
 

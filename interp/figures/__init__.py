@@ -1,0 +1,24 @@
+"""Figures in one style, by plotly: labelled arrays in, a Figure out; train blue, test orange, the transition marked."""
+
+from interp.figures.behind import OWN_SCALE, behind
+from interp.figures.curves import (
+    accuracies,
+    error_band,
+    heatmap,
+    level,
+    line,
+    losses,
+    mark_transition,
+    relative_losses,
+    shade,
+    stretch,
+)
+from interp.figures.moving import animated, player, still
+from interp.figures.panels import INK, PALETTE, QUIET, TEST, TRAIN, caption, legend_of, panels
+from interp.figures.planes import LABELLED_UP_TO, planes, step_slider
+
+__all__ = [
+    "INK", "LABELLED_UP_TO", "OWN_SCALE", "PALETTE", "QUIET", "TEST", "TRAIN", "accuracies", "animated", "behind", "caption",
+    "error_band", "heatmap", "legend_of", "level", "line", "losses", "mark_transition", "panels", "planes", "player",
+    "relative_losses", "shade", "step_slider", "still", "stretch",
+]  # fmt: skip

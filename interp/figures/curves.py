@@ -1,0 +1,154 @@
+"""Curves over steps: lines, bands of an error, reference levels, heatmaps, and the transition marked."""
+
+import html
+import math
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+
+from interp.figures.panels import INK, QUIET, TEST, TRAIN, domain, legend_of
+
+
+def line(
+    figure: go.Figure, values: xr.DataArray, name: str, colour: str, row: int = 1, dash: str = "solid", **more: Any
+) -> None:
+    """Draw one curve over steps, named in the legend beside its panel."""
+    figure.add_scatter(
+        x=values["step"].values,
+        y=values.values,
+        name=html.escape(name),
+        mode="lines",
+        line={"color": colour, "dash": dash, "width": 2},
+        connectgaps=True,  # over steps at which a value was not logged
+        legend=legend_of(row),
+        row=row,
+        col=1,
+        **more,
+    )
+
+
+def error_band(
+    figure: go.Figure, values: xr.DataArray, error: xr.DataArray, colour: str, row: int = 1, **more: Any
+) -> None:
+    """Shade one standard error to either side of a curve over steps; nothing where it is not known."""
+    known = np.flatnonzero(error.notnull().values)
+    steps, middle, by = (each.values[known] for each in (values["step"], values, error))
+    if len(known):
+        shade(figure, steps, middle - by, middle + by, colour, row, **more)
+
+
+def shade(
+    figure: go.Figure, steps: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str, row: int, **more: Any
+) -> None:
+    """Shade what lies between two curves over the same steps."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    figure.add_scatter(
+        x=np.concatenate([steps, steps[::-1]]),
+        y=np.concatenate([high, low[::-1]]),
+        fill="toself",
+        fillcolor=f"rgba({red},{green},{blue},0.18)",
+        line={"width": 0},
+        mode="lines",
+        hoverinfo="skip",
+        showlegend=False,
+        row=row,
+        col=1,
+        **more,
+    )
+
+
+def losses(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
+    """Draw train and test loss on a logarithmic axis."""
+    for split, colour in (("train", TRAIN), ("test", TEST)):
+        line(figure, found[f"{split}_loss"], f"{split} loss", colour, row)
+    both = found[["train_loss", "test_loss"]].to_array()
+    smallest, largest = float(both.min()), float(both.max())
+    decades = math.log10(largest / smallest) if 0 < smallest < largest < math.inf else 0.0
+    ticks: dict[str, Any] = (
+        {"dtick": math.ceil(decades / 6)} if decades >= 2 else {"nticks": 6}
+    )  # whole powers of ten where there are
+    figure.update_yaxes(
+        title_text=f"loss ({found['train_loss'].attrs.get('units', 'nats')})",
+        type="log",
+        exponentformat="power",
+        row=row,
+        col=1,
+        **ticks,
+    )
+
+
+def relative_losses(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
+    """Train and test loss beside that of answering 0, which is 1."""
+    for split, colour in (("train", TRAIN), ("test", TEST)):
+        line(figure, found[f"{split}_relative"], f"{split} loss", colour, row)
+    level(figure, 1, row)
+    figure.update_yaxes(title_text="loss ÷ zero's", row=row, col=1)
+
+
+def accuracies(figure: go.Figure, found: xr.Dataset, row: int = 1) -> None:
+    """Draw train and test accuracy in per cent."""
+    for split, colour in (("train", TRAIN), ("test", TEST)):
+        line(figure, found[f"{split}_accuracy"], f"{split} accuracy", colour, row)
+    figure.update_yaxes(title_text="accuracy", tickformat=".0%", range=[-0.02, 1.04], row=row, col=1)
+
+
+def level(figure: go.Figure, y: float, row: int = 1, col: int = 1) -> None:
+    """Draw a dotted horizontal line at a reference value."""
+    line = {"color": QUIET, "dash": "dot", "width": 1}
+    figure.add_shape(type="line", xref="x domain", x0=0, x1=1, y0=y, y1=y, line=line, row=row, col=col)
+
+
+def stretch(figure: go.Figure, begin: float, end: float, colour: str, row: int = 1) -> None:
+    """Shade a range of the horizontal axis in another colour, behind everything."""
+    box = {"fillcolor": colour, "line_width": 0, "layer": "below"}
+    figure.add_shape(type="rect", yref="y domain", x0=begin, x1=end, y0=0, y1=1, row=row, col=1, **box)
+
+
+def heatmap(figure: go.Figure, values: xr.DataArray, row: int, colorbar: str | None = None) -> None:
+    """Draw a heatmap over step (horizontal) and the other dimension (vertical)."""
+    other = next(str(dim) for dim in values.dims if dim != "step")
+    bottom, top = domain(figure, "y", row)
+    figure.add_heatmap(
+        x=values["step"].values,
+        y=values[other].values,
+        z=values.transpose(other, "step").values,
+        colorscale="Viridis",
+        zmin=0,
+        hovertemplate=f"step %{{x}}<br>{other} %{{y}}<br>%{{z:.3f}}<extra></extra>",
+        colorbar={
+            "title": {"text": colorbar or "", "side": "right"},
+            "x": 1.02, "xanchor": "left", "thickness": 12, "len": top - bottom, "y": (bottom + top) / 2,
+        },
+        row=row,
+        col=1,
+    )  # fmt: skip
+
+
+def mark_transition(figure: go.Figure, found: xr.Dataset) -> go.Figure:
+    """The figure with dotted lines at the steps of memorisation, generalisation and collapse, named in the first panel."""
+    rows = sum(1 for _ in figure.select_yaxes())
+    # A line higher than the other: in a short run they would lie on each other.
+    marks = (("memorised", TRAIN, "<br> "), ("generalised", TEST, ""), ("collapsed", INK, "<br> <br> "))
+    for name, colour, below in marks:
+        step = found.attrs.get(name, math.nan)
+        if math.isnan(step):
+            continue
+        for row in range(1, rows + 1):
+            label = {
+                "text": f"{name} {step:,.0f}{below}",
+                "textposition": "start",
+                "textangle": 0,
+                "xanchor": "left",
+                "yanchor": "bottom",
+            }
+            font = {"font": {"color": colour, "size": 11}, "padding": 4}
+            where: Any = {"row": row, "col": 1}
+            figure.add_vline(
+                x=step,
+                line={"color": colour, "dash": "dot", "width": 1.5},
+                label=label | font if row == 1 else {},
+                **where,
+            )
+    return figure
