@@ -272,7 +272,8 @@ class Network:
         directions, share = torch.cat([mean[None], root]).float(), self.ways.share(name)
         for draw in range(self.chosen.draws):
             functions = self.chosen.functions_of_pairs(draw)[:, : len(root)]
-            with_constant = torch.cat([torch.ones_like(functions[:, :1]), functions], dim=1)
+            constant = functions.new_ones(len(functions), 1)
+            with_constant = torch.cat([constant, functions], dim=1)
             yield Taken(self.ways.less(name, with_constant, directions), share)
 
 

@@ -258,6 +258,15 @@ def test_what_is_constant_can_be_set_to_its_mean_and_not_to_0(of_weights, cluste
     assert found.sel(freq=3)["cluster_share"] > 0
 
 
+def test_a_way_on_which_nothing_varies_is_as_much_energy_as_its_constant(tmp_path):
+    """To the last bit, as the last token's own stream in a table of 25 prompts: there is nothing random to take instead."""
+    run = train(tiny_config(task=ModularTask(p=5), train=TrainConfig(steps=20, lr=1e-2)), tmp_path / "run")
+    found = analyze.measure(run, "ablate", draws=2).sel(ablation="attention skip")
+    for name in ("loss", "accuracy"):
+        np.testing.assert_allclose(found[f"random_energy_{name}"] - found[name], 0, atol=1e-6)
+    assert (found["share"] == 0).all()
+
+
 def test_a_task_that_is_no_sum_is_refused(of_weights):
     with pytest.raises(DoesNotApply, match='analysis "ablate" needs'):
         analyze.measure(of_weights(perturb, task=ModularTask(p=11, operation="x2_y2", train_fraction=0.5)), "ablate")
