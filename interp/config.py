@@ -79,6 +79,8 @@ class RunConfig(Frozen):
             )
         self.model.fits(self.task.shape, self.train)
         self.train.fits(self.task.shape.outputs)
+        if self.train.optimizer == "muon" and not self.model.hidden_matrices(self.task.shape):
+            raise ValueError('train.optimizer is "muon", and the model has no hidden weight matrix; take "adamw"')
         self._can_be_constrained()
         if self.task.endless and self.corruption.labels:
             raise ValueError(
@@ -110,6 +112,11 @@ class RunConfig(Frozen):
                 f'"{under[odd[0]].part}"); take "clamp", or a model that is: kind mlp with normalization LNPre, frozen_readout '
                 "10 and no biases"
             )
+
+    @property
+    def moved_by_muon(self) -> dict[str, tuple[int, ...]]:
+        """Parameters that Muon moves, with the axes that are the rows of each as a matrix; none with another optimiser."""
+        return self.model.hidden_matrices(self.task.shape) if self.train.optimizer == "muon" else {}
 
     @property
     def loss_units(self) -> str:

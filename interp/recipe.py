@@ -30,10 +30,15 @@ class TrainConfig(Frozen):
     train.steps."""
     batch_size: int | Literal["full"] = "full"
     """Number of prompts an update. `full`: the whole training set every time."""
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    """AdamW (Loshchilov & Hutter 2019), Adam (Kingma & Ba 2015), or stochastic gradient descent with momentum."""
+    optimizer: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
+    """AdamW (Loshchilov & Hutter 2019), Adam (Kingma & Ba 2015), stochastic gradient descent with momentum; or Muon (Jordan et
+    al. 2024) for the weight matrices of hidden layers, with AdamW for all else: what embeds, what answers, biases and scales."""
     lr: float = Field(default=1e-3, ge=0)
-    """Learning rate after the warm-up."""
+    """Learning rate after the warm-up. muon: of what AdamW moves."""
+    muon_lr: float = Field(default=0.02, gt=0)
+    """Learning rate of what Muon moves, after the warm-up; it follows the same schedule."""
+    muon_momentum: float = Field(default=0.95, ge=0, lt=1)
+    """Momentum of Muon, which is Nesterov's."""
     schedule: Literal["constant", "cosine"] = "constant"
     """Learning rate after the warm-up. constant: stays. cosine: falls along half a cosine (Loshchilov & Hutter 2017, SGDR) to
     train.lr-end after the last step."""
@@ -42,7 +47,7 @@ class TrainConfig(Frozen):
     warmup_steps: int = Field(default=10, ge=0)
     """Number of updates over which the learning rate rises linearly from 0. The first has rate 0, as in Nanda et al. (2023)."""
     weight_decay: float = Field(default=1.0, ge=0)
-    """Weight decay of every parameter. adamw: decoupled, each update removes a share lr·weight-decay of it. adam and sgd:
+    """Weight decay of every parameter. adamw and muon: decoupled, a share lr·weight-decay goes at each update. adam and sgd:
     coupled (L2), weight-decay times the parameter is added to the gradient."""
     decay_to: Literal["origin", "initial"] = "origin"
     """Target of the weight decay. origin: 0. initial: the initial weights (Power et al. 2022, figure 2)."""
@@ -159,7 +164,25 @@ class TrainConfig(Frozen):
                 "cosine, and at most train.lr"
             )
         self._keeps_its_norm()
+        self._suits_muon()
         return self
+
+    def _suits_muon(self) -> None:
+        """Raise ValueError for options of Muon without it, and for what it cannot do."""
+        plain = TrainConfig.model_fields
+        if self.optimizer != "muon":
+            if odd := [name for name in ("muon_lr", "muon_momentum") if getattr(self, name) != plain[name].default]:
+                raise ValueError(
+                    f'train.{odd[0]} is for train.optimizer "muon", and it is "{self.optimizer}"; leave it out'
+                )
+        elif not self.lr:
+            raise ValueError(
+                'train.lr is 0 with train.optimizer "muon", whose rates rise and fall together; take one above 0'
+            )
+        elif self.decay_to != "origin":
+            raise ValueError(
+                f'train.decay_to is "{self.decay_to}" with train.optimizer "muon", whose decay is to the origin; take another'
+            )
 
     def _keeps_its_norm(self) -> None:
         """Raise ValueError for options of a constraint that there is not, and for a sphere on which more acts than SGD."""

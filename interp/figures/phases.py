@@ -55,9 +55,9 @@ def order(figure: go.Figure, known: xr.Dataset, words: Mapping[str, str], refere
     colours = [LINES[name][0] for name in names]
     dots(figure, steps, names, {"size": 10, "color": colours}, "%{y}: step %{x:,.0f}", row)
     if "half_way_beyond" in by_step:
-        steps = by_step["half_way_beyond"].values
+        beyond = by_step["half_way_beyond"].values
         ring = {"size": 14, "symbol": "circle-open", "color": colours}
-        dots(figure, steps, names, ring, "beyond the runs beside: step %{x:,.0f}", row)
+        dots(figure, beyond, names, ring, "beyond the runs beside: step %{x:,.0f}", row)
     figure.update_yaxes(type="category", row=row)
     for name, colour in zip(names, colours, strict=True):
         figure.add_annotation(

@@ -14,6 +14,9 @@ from interp.shape import Shape
 
 Role = Literal["weight", "bias", "scale"]
 
+OUTER = ("embed", "pos", "unembed", "in", "out")
+"""Parts between the hidden layers and what goes in or comes out."""
+
 
 class TensorSpec(NamedTuple):
     """Specification of one parameter: its size, its part of the model, and its initial values."""
@@ -103,6 +106,15 @@ class Family(Frozen):
     def learned(self, shape: Shape) -> list[str]:
         """Names of the parameters that training changes."""
         return [name for name, tensor in self.tensors(shape).items() if tensor.learns]
+
+    def hidden_matrices(self, shape: Shape) -> dict[str, tuple[int, ...]]:
+        """Weight matrices of hidden layers that learn, by name: not those of tokens, positions and answers. With each the axes
+        that are its rows."""
+        return {
+            name: tuple(range(len(tensor.size) - 1)) if tensor.rows is None else tensor.rows
+            for name, tensor in self.tensors(shape).items()
+            if tensor.learns and tensor.role == "weight" and tensor.part not in OUTER and len(tensor.size) > 1
+        }
 
     def needs_inputs(self, kind: str, shape: Shape, remedy: str) -> None:
         """Raise ValueError if the task's examples are of another kind than the model takes."""

@@ -67,7 +67,7 @@ def read_state(path: Path, config_sha256: str, config: RunConfig) -> Saved:
     dtype = torch.float64 if config.train.precision == "float64" else torch.float32
     wrong = [key for key, t in tensors.items() if t.dtype != (torch.float32 if t.ndim == 0 else dtype)]
     odd += [*wrong, *(key for key in tensors if key.split("/")[0] not in PARTS)]
-    odd += one_sided(tensors)
+    odd += one_sided(tensors, config)
     if odd:
         raise CheckpointError(f"{path} does not fit its run: {min(odd)!r:.100} is missing or misshapen; {REMEDY}")
     header = read_header(path, REMEDY)
@@ -80,11 +80,15 @@ def largest(shapes: Shapes, config: RunConfig) -> int:
     return size * sum(config.train.kept * math.prod(shape) + 1 for shape in shapes.values())
 
 
-def one_sided(tensors: Tensors) -> list[str]:
-    """Names of parameters for which the optimiser has one kind of tensor and lacks another."""
+def one_sided(tensors: Tensors, config: RunConfig) -> list[str]:
+    """Names of parameters for which the optimiser has one kind of tensor and lacks another; Muon has kinds of its own."""
     keys = [key.split("/", 2)[1:] for key in tensors if key.startswith("optimizer/") and key.count("/") > 1]
-    kinds = {kind: {name for each, name in keys if each == kind} for kind, _ in keys}
-    return [name for names in kinds.values() for name in set().union(*kinds.values()) - names]
+    odd: list[str] = []
+    for muon in (False, True):
+        of_one = [(kind, name) for kind, name in keys if (name in config.moved_by_muon) == muon]
+        kinds = {kind: {name for each, name in of_one if each == kind} for kind, _ in of_one}
+        odd += [name for names in kinds.values() for name in set().union(*kinds.values()) - names]
+    return odd
 
 
 def expected_header(path: Path, config_sha256: str) -> Header:

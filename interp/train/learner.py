@@ -83,7 +83,10 @@ class Learner:
         learned = model.learned(configs[0].task.shape)
         for name in learned:
             weights[name].requires_grad_().grad = torch.zeros_like(weights[name])
-        optimizers = [make_optimizer(config.train, learned_views(weights, run)) for run, config in enumerate(configs)]
+        optimizers = [
+            make_optimizer(config.train, learned_views(weights, run), config.moved_by_muon)
+            for run, config in enumerate(configs)
+        ]
         splits = [config.split() for config in configs]
         train, test = [split.train for split in splits], [split.test for split in splits]
         parts = in_parts(train, configs, device)
@@ -130,7 +133,9 @@ class Learner:
         def descend() -> None:
             self.descend(whole)
 
-        return captured(descend, self.moving) if self.side.rates.is_cuda else descend
+        # Muon's rates are numbers, which a graph would keep as they were when it was captured.
+        plain = not any(config.moved_by_muon for config in self.configs)
+        return captured(descend, self.moving) if self.side.rates.is_cuda and plain else descend
 
     def moving(self) -> list[Tensor]:
         """All tensors that an update on the whole training set changes and the next one reads."""

@@ -7,15 +7,22 @@ import torch
 from torch import Tensor, nn
 
 from interp.config import TrainConfig
+from interp.train.muon import MuonBesideAdamW
 
 
-def make_optimizer(config: TrainConfig, parameters: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
+def make_optimizer(
+    config: TrainConfig, parameters: Mapping[str, nn.Parameter], hidden: Mapping[str, tuple[int, ...]] = {}
+) -> torch.optim.Optimizer:
     """The configured optimiser over these parameters, in their order. Kernels are fused, because the models are small.
+
+    `hidden` are those that Muon moves, with the axes that are the rows of each.
 
     Its weight decay leads to the origin. Decay to the initial weights, which torch does not have, is done by the learner.
 
     On a GPU the learning rate and Adam's count of steps are tensors there, so that a step can be captured in a graph.
     """
+    if config.optimizer == "muon":
+        return MuonBesideAdamW(parameters, hidden, config)
     weights = list(parameters.values())
     on_gpu = weights[0].is_cuda
     every: dict[str, Any] = {

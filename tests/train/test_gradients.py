@@ -315,6 +315,9 @@ def test_float64_is_float64_throughout():
         ({"constraint": "clamp", "constraint_scale": 0.0}, "train.constraint_scale is 0.0"),
         ({"constraint_scale": 0.8}, 'take train.constraint "clamp"'),
         ({"constraint": "clamp", "constraint_scale": 0.8, "constraint_radius": 1.0}, "give the one or the other"),
+        ({"muon_lr": 0.1}, 'for train.optimizer "muon"'),
+        ({"optimizer": "muon", "lr": 0.0}, "take one above 0"),
+        ({"optimizer": "muon", "decay_to": "initial"}, "to the origin"),
         ({"constraint": "sphere"}, 'train.optimizer "adamw"'),
     ],
 )

@@ -34,6 +34,9 @@ HOW = {
     "decay to the initial weights, cosine": SHORT.but(decay_to="initial", schedule="cosine"),
     "float64, orthogonal gradients": SHORT.but(precision="float64", orthogonal_gradients=True),
     "clipped, sgd": SHORT.but(optimizer="sgd", lr=0.1, max_gradient_norm=0.05, weight_decay=0.0),
+    "muon": SHORT.but(optimizer="muon", muon_lr=0.05),
+    "muon in float64, a ceiling, mini-batch": SHORT.but(
+        optimizer="muon", precision="float64", batch_size=16, constraint="ceiling", constraint_parts=("mlp",), schedule="cosine"),
     "clamped": SHORT.but(constraint="clamp", constraint_scale=0.8, weight_decay=0.0),
     "a ceiling for each tensor, mini-batch, at a temperature": SHORT.but(
         constraint="ceiling", constraint_over="tensor", batch_size=16, output_temperature=0.5),
