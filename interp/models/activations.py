@@ -22,4 +22,5 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "solu": solu,
     "solu_ln": solu,
     "quadratic": torch.square,
+    "tanh": torch.tanh,
 }

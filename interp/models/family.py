@@ -32,6 +32,8 @@ class TensorSpec(NamedTuple):
     """Standard deviation of the initial weights, which are normal. Biases start at 0 and scales at 1."""
     factor: float = 1.0
     """Factor on the initial values, whatever they are."""
+    bound: float = 0.0
+    """Bound of a uniform distribution from which weights and biases are drawn, in place of the normal one and of 0; 0: none."""
     norm: float = 0.0
     """Norm to which the initial values are scaled, before the factor; 0: they stay as drawn."""
     invariant: bool = False

@@ -292,7 +292,10 @@ def initial_weights(spec: Family, shape: Shape, seed: int) -> dict[str, Tensor]:
 
 
 def initial_tensor(tensor: TensorSpec, generator: torch.Generator) -> Float[Tensor, "..."]:
-    """Initial value of one parameter: 0 for a bias, 1 for a LayerNorm's scale, normal for a weight; times its factor."""
+    """Initial value of one parameter, times its factor: 0 for a bias, 1 for a scale, normal for a weight; or uniform."""
+    if tensor.bound:
+        drawn = torch.empty(tensor.size).uniform_(-tensor.bound, tensor.bound, generator=generator)
+        return tensor.factor * (tensor.norm * drawn / drawn.norm() if tensor.norm else drawn)
     if tensor.role == "weight":
         drawn = torch.empty(tensor.size).normal_(std=tensor.std, generator=generator)
         return tensor.factor * (tensor.norm * drawn / drawn.norm() if tensor.norm else drawn)

@@ -85,8 +85,10 @@ class Answers:
         filled = [each[np.minimum(row, len(each) - 1)] if len(each) else longest for each in examples]
         inputs, targets = np.stack([each.inputs for each in filled]), np.stack([each.targets for each in filled])
         targets[np.stack([row >= len(each) for each in examples])] = IGNORED
-        tokens = torch.from_numpy(inputs).to(device)
-        forward = over(config.model, config.task.shape, tokens, config.train.precision, apart)
+        given = torch.from_numpy(inputs)
+        if given.is_floating_point() and config.train.precision == "float64":
+            given = given.double()
+        forward = over(config.model, config.task.shape, given.to(device), config.train.precision, apart)
         return Answers(torch.from_numpy(targets).to(device), forward, config.train, temperatures(configs, device))
 
     @cached_property

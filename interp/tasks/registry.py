@@ -3,12 +3,14 @@
 from interp.plugins import Registry
 from interp.tasks.addition import AdditionTask
 from interp.tasks.group import GroupTask
+from interp.tasks.images import ImagesTask
 from interp.tasks.joint import JointTask
 from interp.tasks.modular import ModularTask
 from interp.tasks.repeated import RepeatedTask
 from interp.tasks.skip_trigram import SkipTrigramTask
 from interp.tasks.sparse import SparseFeaturesTask
 from interp.tasks.task import Task
+from interp.tasks.teacher import TeacherTask
 from interp.tasks.unknown import UnknownTask
 
 
@@ -29,6 +31,8 @@ TASKS: Registry[type[Task]] = Registry(
         RepeatedTask,
         SkipTrigramTask,
         SparseFeaturesTask,
+        TeacherTask,
+        ImagesTask,
         UnknownTask,
     ),
 )

@@ -221,7 +221,7 @@ def test_biases_that_are_not_there_are_no_tensors():
     ("parts", "words"),
     [
         ({"task": AdditionTask(digits=2)}, "the task has several answers a prompt"),
-        ({"task": SparseFeaturesTask(n_features=9)}, "an MLP is for prompts of tokens"),
+        ({"task": SparseFeaturesTask(n_features=9)}, 'take "vectors" for vectors'),
         ({"train": TrainConfig(dropout=0.1)}, "train.dropout is 0.1; it is for a residual stream"),
         ({"train": TrainConfig(precision="bfloat16")}, 'an MLP takes "float32" or "float64"'),
         ({"train": TrainConfig(loss="squared_error", label_smoothing=0.1)}, "it is for a cross-entropy"),

@@ -1,4 +1,4 @@
-"""The MLP's network over some prompts, and what of it is what."""
+"""The MLP's network over some examples, and what of it is what."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,13 +19,14 @@ from interp.shape import Shape
 
 @dataclass(frozen=True)
 class MlpForward(Forward):
-    """What comes out for these prompts, as a function of the weights, each [*runs, …].
+    """What comes out for these examples, as a function of the weights, each [*runs, …].
 
     A one-hot input picks a row of the first W: rows are added, and no matrix of zeros is multiplied.
     """
 
     spec: MlpSpec
-    tokens: Int[Tensor, "*runs n n_ctx"]
+    inputs: Int[Tensor, "*runs n n_ctx"] | Float[Tensor, "*runs n number"]
+    """Prompts of tokens, or vectors."""
     precision: Precision = "float32"
 
     def __call__(self, weights: Weights, factors: Tensor | None = None) -> Float[Tensor, "*runs n answer"]:
@@ -34,12 +35,12 @@ class MlpForward(Forward):
 
     def cache(self, weights: Weights, names: Callable[[str], bool] = lambda name: True) -> dict[str, Tensor]:
         """Activations of every prompt by the names of HookedMlp's hooks; outputs are computed only where they are asked for."""
-        single = self.tokens.ndim == 2
-        tokens, found = self.tokens[None] if single else self.tokens, {}
+        single = self.inputs.ndim == 2
+        inputs, found = self.inputs[None] if single else self.inputs, {}
         weights = {name: tensor[None] for name, tensor in weights.items()} if single else weights
         post = None
         for layer in range(self.spec.n_hidden):
-            pre = self.first(weights, tokens) if post is None else self.times(post, weights[f"layers.{layer}.W"])
+            pre = self.first(weights, inputs) if post is None else self.times(post, weights[f"layers.{layer}.W"])
             pre = normalise(self.plus(pre, weights, f"layers.{layer}.b"), self.spec)
             post = ACTIVATIONS[self.spec.act_fn](pre)
             found |= {f"layers.{layer}.hook_pre": pre, f"layers.{layer}.hook_post": post}
@@ -51,12 +52,19 @@ class MlpForward(Forward):
     def posts(self, weights: Weights, size: int) -> Iterator[Float[Tensor, "*runs part neuron"]]:
         """The last hidden layer's activations in parts of so many prompts, in order."""
         last = f"layers.{self.spec.n_hidden - 1}.hook_post"
-        for part in self.tokens.split(size, dim=-2):
+        for part in self.inputs.split(size, dim=-2):
             yield MlpForward(self.spec, part, self.precision).cache(weights, last.__eq__)[last]
 
-    def first(self, weights: Weights, tokens: Int[Tensor, "runs n n_ctx"]) -> Float[Tensor, "runs n neuron"]:
-        """What the first hidden layer receives, its bias apart."""
-        W, (runs, _, n_ctx) = weights["layers.0.W"], tokens.shape
+    def first(self, weights: Weights, inputs: Tensor) -> Float[Tensor, "runs n neuron"]:
+        """What the first hidden layer receives of vectors or tokens [runs, n, …], its bias apart."""
+        W = weights["layers.0.W"]
+        return self.times(inputs, W) if self.spec.inputs == "vectors" else self.of_tokens(weights, W, inputs)
+
+    def of_tokens(
+        self, weights: Weights, W: Float[Tensor, "runs ..."], tokens: Int[Tensor, "runs n n_ctx"]
+    ) -> Float[Tensor, "runs n neuron"]:
+        """What the first hidden layer receives of tokens, its bias apart."""
+        runs, _, n_ctx = tokens.shape
         of_run = torch.arange(runs, device=tokens.device)[:, None]
         if self.spec.inputs == "one_hot":
             size = W.shape[2]
@@ -92,24 +100,24 @@ def normalise(x: Float[Tensor, "*n d"], spec: MlpSpec) -> Float[Tensor, "*n d"]:
 def over(
     spec: MlpSpec,
     shape: Shape,
-    inputs: Int[Tensor, "*runs n n_ctx"],
+    inputs: Int[Tensor, "*runs n n_ctx"] | Float[Tensor, "*runs n number"],
     precision: Precision = "float32",
     apart: bool = False,
 ) -> MlpForward:
-    """The network over these prompts; there is no dropout, so prompts never need states of their own."""
+    """The network over these examples; there is no dropout, so they never need states of their own."""
     return MlpForward(spec, inputs, precision)
 
 
 def roles(spec: MlpSpec) -> Roles:
     """The embedding, the last hidden layer's neurons, and W_U, which is both what points at the answers and what neurons write.
 
-    A one-hot input is embedded by its row of the first W, which differs by position.
+    A one-hot input is embedded by its row of the first W, which differs by position. Vectors have no embedding.
     """
     embedded = Matrix(("embed.W_E",), lambda weights: weights["embed.W_E"], spec.d_model, put_W_E)
     W_U = Matrix(("unembed.W_U",), lambda weights: weights["unembed.W_U"], spec.width)
-    one_hot = spec.inputs == "one_hot"
+    one_hot, vectors = spec.inputs == "one_hot", spec.inputs == "vectors"
     return Roles(
-        embedding=rows_at(spec, 0) if one_hot else embedded,
+        embedding=None if vectors else rows_at(spec, 0) if one_hot else embedded,
         embedding_at=partial(rows_at, spec) if one_hot else None,
         unembedding=W_U,
         neurons=Hook(f"layers.{spec.n_hidden - 1}.hook_post", spec.width),

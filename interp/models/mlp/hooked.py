@@ -11,11 +11,11 @@ from interp.shape import Shape
 
 
 class HookedMlp(HookedRootModule):
-    """An MLP over prompts of tokens [batch, n_ctx], with hooks on its inputs, neurons and outputs, for run_with_cache."""
+    """An MLP over prompts [batch, n_ctx] or vectors [batch, number], with hooks on inputs, neurons and outputs."""
 
     def __init__(self, spec: MlpSpec, shape: Shape):
         super().__init__()
-        self.spec, self.d_vocab = spec, shape.tokens.d_vocab
+        self.spec, self.d_vocab = spec, 0 if spec.inputs == "vectors" else shape.tokens.d_vocab
         layers = [part(hook_pre=HookPoint(), hook_post=HookPoint()) for _ in range(spec.n_hidden)]
         self.embed, self.layers = part(hook_embed=HookPoint()), nn.ModuleList(layers)
         self.unembed = part(hook_out=HookPoint())
@@ -24,16 +24,20 @@ class HookedMlp(HookedRootModule):
             self.get_submodule(owner).register_parameter(own, nn.Parameter(torch.empty(size)))
         self.setup()
 
-    def forward(self, tokens: Int[Tensor, "batch n_ctx"]) -> Float[Tensor, "batch answer"]:
+    def forward(
+        self, inputs: Int[Tensor, "batch n_ctx"] | Float[Tensor, "batch number"]
+    ) -> Float[Tensor, "batch answer"]:
         """The outputs, one for each answer."""
         weights, hooks = dict(self.named_parameters()), self.hook_dict
-        if self.spec.inputs == "one_hot":
-            x = nn.functional.one_hot(tokens, self.d_vocab).to(weights["unembed.W_U"])
+        if self.spec.inputs == "vectors":
+            x = inputs.to(weights["unembed.W_U"])
+        elif self.spec.inputs == "one_hot":
+            x = nn.functional.one_hot(inputs, self.d_vocab).to(weights["unembed.W_U"])
         else:
-            x = weights["embed.W_E"][tokens]
+            x = weights["embed.W_E"][inputs]
         x = hooks["embed.hook_embed"](x)
         x = x.sum(dim=1) if self.spec.inputs == "summed" else x.flatten(1)
-        x = x if self.spec.inputs == "one_hot" else self.normalised(x)
+        x = x if self.spec.inputs in ("one_hot", "vectors") else self.normalised(x)
         for layer in range(self.spec.n_hidden):
             name = f"layers.{layer}"
             received = x @ weights[f"{name}.W"].flatten(0, -2) + weights.get(f"{name}.b", 0)

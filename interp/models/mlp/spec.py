@@ -1,4 +1,4 @@
-"""The specification of an MLP on prompts of tokens; forward.py computes it, hooked.py makes the module that it describes."""
+"""The specification of an MLP on prompts or vectors; forward.py computes it, hooked.py makes the module that it describes."""
 
 import math
 from typing import ClassVar, Literal
@@ -12,22 +12,23 @@ from interp.shape import Shape
 
 
 class MlpSpec(Family):
-    """Hidden layers over a prompt's tokens side by side: W_U·φ(… φ(W·x + b)) + b_U, as in Gromov (2023, arXiv 2301.02679)."""
+    """Hidden layers over a vector or a prompt's tokens: W_U·φ(… φ(W·x + b)) + b_U, as in Gromov (2023, arXiv 2301.02679)."""
 
     parts: ClassVar[tuple[str, ...]] = ("embed", "mlp", "unembed")
     computes: ClassVar[tuple[str, ...]] = ("act_fn",)
 
     kind: tyro.conf.Suppress[Literal["mlp"]] = "mlp"
-    inputs: Literal["one_hot", "embedded", "summed"] = "one_hot"
-    """What x is: the one-hot vectors of the prompt's tokens, one after the other, or their embeddings W_E; or the sum of these
-    embeddings, which does not tell positions apart unless the task gives the operands tokens of their own."""
+    inputs: Literal["one_hot", "embedded", "summed", "vectors"] = "one_hot"
+    """What x is. vectors: the example itself, for tasks of vectors. For prompts of tokens: one_hot, the one-hot vectors of a
+    prompt's tokens, one after the other; embedded, their embeddings W_E; summed, the sum of these embeddings, which does not tell
+    positions apart unless the task gives the operands tokens of their own."""
     d_model: int = Field(default=128, ge=1, le=16384)
-    """Width of an embedding, dimensions; not of one-hot inputs."""
+    """Width of an embedding, dimensions; of embedded and summed inputs."""
     width: int = Field(default=500, ge=1, le=65536)
     """Neurons of a hidden layer."""
     n_hidden: int = Field(default=1, ge=1, le=64)
     """Hidden layers."""
-    act_fn: Literal["relu", "gelu", "quadratic"] = "quadratic"
+    act_fn: Literal["relu", "gelu", "quadratic", "tanh"] = "quadratic"
     """Activation φ of the neurons; quadratic is x² (Gromov 2023)."""
     biases: bool = False
     """Whether neurons and answers have biases that learn; without, there are none."""
@@ -38,9 +39,10 @@ class MlpSpec(Family):
     """ε that LNPre adds to the variance. One that is not small against the variance breaks the invariance to scale."""
     frozen_readout: float = Field(default=0.0, ge=0)
     """Norm of W_U, which then does not learn (Kodryan et al. 2022 take 10); nor does b_U. 0: it learns."""
-    init: Literal["mean_field", "default"] = "default"
-    """Initial weights, normal: of variance 1/fan-in (default); or that, and of standard deviation 1/width before the answers, so
-    that these begin near 0 and features move (mean_field: Gromov 2023)."""
+    init: Literal["mean_field", "default", "linear"] = "default"
+    """Initial weights. default: normal of variance 1/fan-in, biases 0. mean_field: that, and standard deviation 1/width before
+    the answers, so that these begin near 0 and features move (Gromov 2023). linear: weights and biases uniform within ±1/√fan-in,
+    as torch's nn.Linear draws them."""
     init_scale: float = Field(default=1.0, gt=0)
     """Factor on every initial parameter (α of Omnigrok, Liu et al. 2023)."""
 
@@ -54,16 +56,19 @@ class MlpSpec(Family):
         """The widths, and what is applied to them."""
         layers = f"{self.n_hidden} hidden layer{'s' * (self.n_hidden > 1)} of {self.width:,}"
         summed = " summed" if self.inputs == "summed" else ""
-        what = "one-hot inputs" if self.inputs == "one_hot" else f"embeddings of {self.d_model}{summed}"
+        tokens = "one-hot inputs" if self.inputs == "one_hot" else f"embeddings of {self.d_model}{summed}"
+        what = "vectors" if self.inputs == "vectors" else tokens
         biases = f"{'with' if self.biases else 'without'} biases"
         normal = ", LNPre" if self.normalization == "LNPre" else ""
         frozen = f", W_U frozen at norm {self.frozen_readout:g}" if self.frozen_readout else ""
         return f"MLP, {layers}, {self.act_fn}, {what}, {biases}{normal}{frozen}"
 
     def fits(self, shape: Shape, train: TrainConfig) -> None:
-        """Nothing; ValueError for a task without tokens or of several answers, dropout, bfloat16, or an ε of nothing."""
-        self.needs_inputs("tokens", shape, "an MLP is for prompts of tokens")
-        if shape.classes.positions != (-1,):
+        """Nothing; ValueError for inputs of another kind, several answers, dropout, bfloat16, or an ε of nothing."""
+        kind = "vectors" if self.inputs == "vectors" else "tokens"
+        remedy = 'take "vectors" for vectors, "one_hot", "embedded" or "summed" for tokens'
+        self.needs_inputs(kind, shape, f'model.inputs is "{self.inputs}"; {remedy}')
+        if shape.outputs.kind == "classes" and shape.classes.positions != (-1,):
             raise ValueError(
                 'model.kind is "mlp" and the task has several answers a prompt; take model.kind "transformer"'
             )
@@ -80,34 +85,47 @@ class MlpSpec(Family):
 
     def tensors(self, shape: Shape) -> dict[str, TensorSpec]:
         """Every parameter: W_E of embedded inputs, W and b of each hidden layer, W_U and b_U. The first W is by position."""
-        tokens, answers = shape.tokens, shape.outputs.n
-        each = tokens.d_vocab if self.inputs == "one_hot" else self.d_model
-        found = {} if self.inputs == "one_hot" else {"embed.W_E": self._weight((tokens.d_vocab, each), "embed", each)}
-        first = (each, self.width) if self.inputs == "summed" else (tokens.n_ctx, each, self.width)
+        found: dict[str, TensorSpec] = {}
+        if self.inputs in ("embedded", "summed"):
+            found["embed.W_E"] = self._weight((shape.tokens.d_vocab, self.d_model), "embed", self.d_model)
+        first = (*self._read(shape), self.width)
         for layer in range(self.n_hidden):
             size = (self.width, self.width) if layer else first
             found[f"layers.{layer}.W"] = self._weight(size, "mlp", math.prod(size[:-1]))
-            found |= self._bias(f"layers.{layer}.b", (self.width,), "mlp")
+            found |= self._bias(f"layers.{layer}.b", (self.width,), "mlp", math.prod(size[:-1]))
         fan_in = self.width**2 if self.init == "mean_field" else self.width
-        W_U = self._weight((self.width, answers), "unembed", fan_in)
+        W_U = self._weight((self.width, shape.outputs.n), "unembed", fan_in)
         frozen = {"norm": self.frozen_readout, "learns": False, "factor": 1.0} if self.frozen_readout else {}
         found["unembed.W_U"] = W_U._replace(invariant=False, **frozen)
-        return found | self._bias("unembed.b_U", (answers,), "unembed")
+        return found | self._bias("unembed.b_U", (shape.outputs.n,), "unembed", self.width)
+
+    def _read(self, shape: Shape) -> tuple[int, ...]:
+        """Size of what the first W reads: by position, where positions have rows of their own."""
+        if self.inputs == "vectors":
+            return (shape.vectors.width,)
+        each = shape.tokens.d_vocab if self.inputs == "one_hot" else self.d_model
+        return (each,) if self.inputs == "summed" else (shape.tokens.n_ctx, each)
 
     def _weight(self, size: tuple[int, ...], part: str, fan_in: int) -> TensorSpec:
-        """A tensor of weights, normal of variance 1/fan_in."""
+        """A tensor of weights, normal of variance 1/fan_in, or uniform within its root."""
         invariant = self.normalization == "LNPre" and not self.biases
-        return TensorSpec(size, part, std=1 / math.sqrt(max(1, fan_in)), factor=self.init_scale, invariant=invariant)
+        root = 1 / math.sqrt(max(1, fan_in))
+        bound = root if self.init == "linear" else 0.0
+        return TensorSpec(size, part, std=root, factor=self.init_scale, bound=bound, invariant=invariant)
 
-    def _bias(self, name: str, size: tuple[int, ...], part: str) -> dict[str, TensorSpec]:
+    def _bias(self, name: str, size: tuple[int, ...], part: str, fan_in: int) -> dict[str, TensorSpec]:
         """A tensor that is added, where there are biases."""
         learns = not (self.frozen_readout and part == "unembed")
-        return {name: TensorSpec(size, part, "bias", learns, factor=self.init_scale)} if self.biases else {}
+        bound = 1 / math.sqrt(max(1, fan_in)) if self.init == "linear" else 0.0
+        return (
+            {name: TensorSpec(size, part, "bias", learns, factor=self.init_scale, bound=bound)} if self.biases else {}
+        )
 
     def cost(self, shape: Shape) -> Cost:
         """Memory of one prompt: what its neurons receive and send, and its outputs; beside it the indices of its tokens."""
-        each = self.width if self.inputs == "one_hot" else self.d_model
         normal = 2 * self.width * (self.normalization == "LNPre")
-        return Cost(
-            shape.tokens.n_ctx * each + 4 * self.width + normal + 2 * shape.outputs.n, plan=4 * shape.tokens.n_ctx
-        )
+        work = 4 * self.width + normal + 2 * shape.outputs.n
+        if self.inputs == "vectors":
+            return Cost(work, plan=shape.vectors.width)
+        each = self.width if self.inputs == "one_hot" else self.d_model
+        return Cost(shape.tokens.n_ctx * each + work, plan=4 * shape.tokens.n_ctx)

@@ -48,6 +48,8 @@ class ToySpec(Family):
     def fits(self, shape: Shape, train: TrainConfig) -> None:
         """Raise ValueError for a task that does not reconstruct vectors, too many hidden numbers, or bfloat16."""
         self.needs_inputs("vectors", shape, "a toy model is for sparse features")
+        if shape.outputs.kind != "values" or shape.outputs.n != shape.vectors.width:
+            raise ValueError('model.kind is "toy", which reconstructs its input; take model.kind "mlp" for this task')
         if self.d_hidden >= shape.vectors.width:
             raise ValueError(
                 f"model.d_hidden is {self.d_hidden} and task.n_features {shape.vectors.width}; take fewer hidden numbers than "

@@ -76,7 +76,7 @@ class TransformerSpec(Family):
 
     def fits(self, shape: Shape, train: TrainConfig) -> None:
         """Raise ValueError for a task that does not answer prompts of tokens, or whose answers the network would see."""
-        self.needs_inputs("tokens", shape, "those are for a toy model")
+        self.needs_inputs("tokens", shape, "those are for a toy model or an MLP")
         odd = "mlp" if self.attn_only and self.norm_before != PLACES and "mlp" in self.norm_before else ""
         if (self.normalization == "none") > (self.norm_before == PLACES) or not self.norm_before or odd:
             raise ValueError(
