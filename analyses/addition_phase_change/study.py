@@ -92,7 +92,7 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
 
 KEYS = ["task", "examples", "decay"]
 """What runs of one cell agree in."""
-FALLS = ["below_1", "below_0.1", "below_0.01", "fall_at"]
+FALLS = ["below_1", "below_0.1", "below_0.01"]
 """Steps."""
 SHARPNESS = (
     "fall_at", "until", "down_to", "steepest", "flattest", "noise", "sharpness", "exponential", "logistic", "phase_change",
@@ -103,7 +103,7 @@ SHARPNESS = (
 def report(runs: Mapping[str, Run]) -> script.Report:
     """How sharply each loss falls and when, in which order digits are learned, and what a finite set changes."""
     table = pd.DataFrame([facts(run) for run in runs.values()])
-    cells = spread(table.drop(columns="seed"), by=KEYS, steps=FALLS)
+    cells = spread(table.drop(columns=["seed", *SHARPNESS]), by=KEYS, steps=FALLS)
     sums = [run for run in runs.values() if isinstance(run.config.task, AdditionTask)]
     curves = [interp.measure(run, "positions")["loss"].sel(split="test") for run in sums]
     digits = pd.DataFrame(
@@ -118,6 +118,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
         "order": agreement(digits, names),
         "delay": delay(table),
         "rule": rule(),
+        "sharpness": table.set_index([*KEYS, "seed"])[["sharpness", "exponential", "logistic", "phase_change"]],
         "runs": table.set_index([*KEYS, "seed"]),
         **({"published": pd.DataFrame([shape(*each) | {"curve": name} for name, each in theirs.items()])
             .set_index("curve")} if theirs else {}),
