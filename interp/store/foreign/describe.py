@@ -32,6 +32,10 @@ IRRELEVANT = tuple(f"train.{name}" for name in OURS)
 """Fields that say how interp would train and log. They mean nothing for a run that is only read."""
 
 
+OF_INTERP = ("model.attention_rate", "model.norm_before", "model.norm_eps", "model.frozen_readout", "model.directions")
+"""Fields of models whose default is what HookedTransformers and MLPs of others do."""
+
+
 @dataclass(frozen=True)
 class Foreign:
     """A run of others, ready to be written."""
@@ -291,8 +295,7 @@ def not_told(config: RunConfig, told: dict[str, dict[str, Any]], contents: Conte
         unknown = [
             f"model.{name}" for name in type(config.model).model_fields if name not in derived | told["model"].keys()
         ]
-    if "model.attention_rate" in unknown:
-        unknown.remove("model.attention_rate")  # of HookedTransformers it is 1
+    unknown = [name for name in unknown if name not in OF_INTERP]
     if isinstance(config.model, TransformerSpec) and config.model.attn_only:
         unknown = [name for name in unknown if name != "model.act_fn"]  # there is nothing that it could be of
     if isinstance(config.task, TABLES):
@@ -303,7 +306,9 @@ def not_told(config: RunConfig, told: dict[str, dict[str, Any]], contents: Conte
     else:
         unknown.append("task")
     fields = [f"train.{name}" for name in type(config.train).model_fields if name not in told["train"]]
-    fields = [name for name in fields if name not in IRRELEVANT]
+    fields = [name for name in fields if name not in IRRELEVANT and not name.startswith("train.constraint_")]
+    if config.train.optimizer != "muon" and "optimizer" in told["train"]:
+        fields = [name for name in fields if not name.startswith("train.muon_")]
     if config.train.optimizer != "sgd" and "optimizer" in told["train"]:
         fields = [name for name in fields if name not in ("train.momentum", "train.nesterov")]
     unknown += fields if told["train"] else ["train"]

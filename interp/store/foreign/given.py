@@ -20,6 +20,7 @@ OURS = (
     "steps",
     "examples",
     "log_every",
+    "log_norms",
     "checkpoint_every",
     "checkpoints_per_decade",
     "checkpoint_steps",

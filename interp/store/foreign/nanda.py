@@ -33,7 +33,7 @@ NO_MORE = {
     for name in (
         "schedule", "lr_end", "decay_to", "l1", "sam", "grokfast", "grokfast_gain", "grokfast_window", "grokfast_momentum",
         "orthogonal_gradients", "max_gradient_norm", "loss", "loss_precision", "loss_reduction", "label_smoothing", "noise",
-        "noise_scale", "dropout",
+        "noise_scale", "dropout", "constraint", "output_temperature",
     )
 }  # fmt: skip
 """Training fields at their defaults: what the code of Nanda et al. and of Zhong et al. lacks. Both take the loss in float64."""

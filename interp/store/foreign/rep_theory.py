@@ -75,8 +75,9 @@ def run(folder: Path) -> Contents:
     mlp = config["model"] == "OneLayerMLP"
     contents.task |= {"prompt": "ab", "operands": "separate"} if mlp else {"prompt": "ab="}
     contents.model = {"act_fn": "relu", "init": "default" if mlp else "hooked", "init_scale": 1.0}
+    contents.model["normalization"] = "none"
     if not mlp:
-        contents.model |= {"normalization": "none", "attention": "causal", "biases": "trained"}
+        contents.model |= {"attention": "causal", "biases": "trained"}
     contents.train = {
         "optimizer": "adamw", "batch_size": "full", "warmup_steps": 0, "eps": 1e-8, **NO_MORE, "loss_precision": "float32",
         **{name: value for name in ("lr", "weight_decay", "betas") if (value := plain(config.get(name))) is not None},
