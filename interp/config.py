@@ -110,7 +110,7 @@ class RunConfig(Frozen):
             raise ValueError(
                 f'train.constraint is "sphere", and the network is not invariant to the scale of {odd[0]} (part '
                 f'"{under[odd[0]].part}"); take "clamp", or a model that is: kind mlp with normalization LNPre, frozen_readout '
-                "10 and no biases"
+                "10 and no biases, or a transformer with directions"
             )
 
     @property

@@ -109,6 +109,10 @@ class Family(Frozen):
         """Names of the parameters that training changes."""
         return [name for name, tensor in self.tensors(shape).items() if tensor.learns]
 
+    def fixed_norms(self, shape: Shape) -> dict[str, float]:
+        """Norms g of the parameters V, by name, that the network computes with as g·V/‖V‖; none with most families."""
+        return {}
+
     def hidden_matrices(self, shape: Shape) -> dict[str, tuple[int, ...]]:
         """Weight matrices of hidden layers that learn, by name: not those of tokens, positions and answers. With each the axes
         that are its rows."""

@@ -285,6 +285,21 @@ def has_tail(spec: Family) -> bool:
     return hasattr(network(spec), "tail") or roles(spec).linear
 
 
+def effective(weights: Weights, norms: Mapping[str, float]) -> Weights:
+    """Weights [runs, …] that a network computes with: g·V/‖V‖ for those V that have a norm g here, the others as they are.
+
+    Applied again it changes nothing.
+    """
+    if not norms:
+        return weights
+    scaled = {}
+    for name, norm in norms.items():
+        stack = weights[name]
+        lengths = stack.flatten(1).norm(dim=1).view(-1, *[1] * (stack.ndim - 1))
+        scaled[name] = stack * (norm / lengths)
+    return {**weights, **scaled}
+
+
 def initial_weights(spec: Family, shape: Shape, seed: int) -> dict[str, Tensor]:
     """Initial value of every parameter by name, float32, drawn from `seed` alone in the order of `tensors`."""
     generator = torch.Generator().manual_seed(seed)

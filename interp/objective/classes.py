@@ -1,7 +1,7 @@
 """The objective of tasks with right answers among classes: cross-entropies, or a squared error, and an accuracy."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -19,7 +19,7 @@ from interp.maths.losses import (
     one_hot_error,
     stablemax_cross_entropy,
 )
-from interp.models.network import Forward, Weights, over
+from interp.models.network import Forward, Weights, effective, over
 from interp.recipe import TrainConfig
 from interp.tasks import Examples
 
@@ -74,6 +74,8 @@ class Answers:
     """Training configuration of one of the runs, for what all runs have in common."""
     temperatures: Float[Tensor, "runs 1 1"] | None = None
     """Temperature of each run's outputs; None if all are 1."""
+    norms: Mapping[str, float] = field(default_factory=dict)
+    """Norms of the weights of which only directions count."""
 
     @staticmethod
     def of(
@@ -89,7 +91,9 @@ class Answers:
         if given.is_floating_point() and config.train.precision == "float64":
             given = given.double()
         forward = over(config.model, config.task.shape, given.to(device), config.train.precision, apart)
-        return Answers(torch.from_numpy(targets).to(device), forward, config.train, temperatures(configs, device))
+        norms = config.model.fixed_norms(config.task.shape)
+        answers = torch.from_numpy(targets).to(device)
+        return Answers(answers, forward, config.train, temperatures(configs, device), norms)
 
     @cached_property
     def counted(self) -> Int[Tensor, " runs"]:
@@ -118,7 +122,7 @@ class Answers:
 
     def outputs(self, weights: Weights, factors: Tensor | None = None) -> Float[Tensor, "runs n answer"]:
         """Outputs wherever an answer is read, divided by each run's temperature."""
-        outputs = self.forward(weights, factors).flatten(1, -2)
+        outputs = self.forward(effective(weights, self.norms), factors).flatten(1, -2)
         return outputs if self.temperatures is None else outputs / self.temperatures
 
     def logged(self, weights: Weights) -> Float[Tensor, "2 runs"]:

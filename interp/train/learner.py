@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from interp.config import RunConfig
-from interp.models.network import initial_weights
+from interp.models.network import effective, initial_weights
 from interp.objective import Objective, evaluate, in_parts, objective
 from interp.recipe import LOGGED, NORMS
 from interp.store.history import Row
@@ -111,6 +111,12 @@ class Learner:
     def parameters(self, run: int) -> dict[str, Tensor]:
         """Parameters of one run, as views."""
         return {name: stack.detach()[run] for name, stack in self.weights.items()}
+
+    def network(self, run: int) -> dict[str, Tensor]:
+        """Weights that the network of one run computes with: its parameters, or what counts of them."""
+        norms = self.configs[0].model.fixed_norms(self.configs[0].task.shape)
+        one = {name: tensor[None] for name, tensor in self.parameters(run).items()}
+        return {name: tensor[0] for name, tensor in effective(one, norms).items()}
 
     def update(self, step: int) -> None:
         """Take one optimiser update of every run, the one after `step` others."""

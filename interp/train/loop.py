@@ -224,7 +224,7 @@ class Batch:
                         watching.rows(self.log(writers, learner.rows(step)))
                     if step in with_checkpoint:
                         for run, writer in self.sound(writers):
-                            writer.checkpoint(step, learner.parameters(run))
+                            writer.checkpoint(step, learner.network(run))
                     # At step 0 too: a run with a step beyond it always has a state to go on from.
                     if step == 0 or stopping or step == until or time.monotonic() - saved_at > RESUME_SECONDS:
                         for run, writer in self.sound(writers):

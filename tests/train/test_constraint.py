@@ -100,6 +100,58 @@ def test_a_frozen_readout_has_its_norm_and_stays():
     assert torch.equal(one.weights["unembed.W_U"], before)
 
 
+# Transformers of which only directions count
+
+DIRECTED = TransformerSpec(n_heads=2, d_model=12, d_head=4, d_mlp=16, biases="frozen", directions=True)
+
+
+@pytest.mark.parametrize("model", [{}, {"n_layers": 2, "normalization": "LNPre", "act_fn": "gelu"}], ids=str)
+@pytest.mark.parametrize("factor", [0.1, 10.0])
+def test_of_a_directed_transformer_no_scale_counts(factor, model):
+    config = tiny_config(model=DIRECTED.but(**model), train=TrainConfig(precision="float64"))
+    one = Learner.make([config], "cpu")
+    assert one.whole is not None
+    names = [name for name, tensor in config.model.tensors(config.task.shape).items() if tensor.invariant]
+    assert set(names) == {name for name in one.learned if not name.endswith((".w", ".b"))}
+    losses = {}
+    for scale in (1.0, factor):
+        weights = {
+            name: (stack.detach() * (scale if name in names else 1)).requires_grad_()
+            for name, stack in one.weights.items()
+        }
+        loss = one.whole.minimised(weights).sum()
+        gradients = torch.autograd.grad(loss, [weights[name] for name in names])
+        losses[scale] = loss.item()
+        for name, gradient in zip(names, gradients, strict=True):
+            product = abs((gradient * weights[name]).sum())
+            assert product < 1e-8 * gradient.norm() * weights[name].norm()
+    assert losses[factor] == pytest.approx(losses[1.0], abs=1e-10)
+
+
+def test_a_directed_run_saves_what_its_network_computes_with(tmp_path):
+    """HookedTransformer with these weights has the logged losses; the norms are those of the history."""
+    how = SPHERE.but(constraint="none", log_norms=True, weight_decay=1e-2, lr=0.5, checkpoint_every=10)
+    config = tiny_config(model=DIRECTED, train=how)
+    run = interp.open_run(train(config, tmp_path / "run").path)
+    fixed = config.model.fixed_norms(config.task.shape)
+    for point in run:
+        for name, norm_of in fixed.items():
+            assert point.weights[name].norm() == pytest.approx(norm_of, rel=1e-5)
+        test = run.split.test
+        logits = point.model(torch.from_numpy(test.inputs))[:, -1]
+        loss = torch.nn.functional.cross_entropy(logits.double(), torch.from_numpy(test.targets))
+        assert loss.item() == pytest.approx(run.history.loc[point.step, "test_loss"], rel=1e-4)
+    assert run.history["norm"].iloc[-1] != pytest.approx(run.history["norm"].iloc[0], rel=1e-3)
+    found = run.measure("progress")
+    assert found["test_loss"].values == pytest.approx(run.history.loc[found["step"].values, "test_loss"], rel=1e-4)
+
+
+def test_a_directed_transformer_stands_on_a_sphere_and_one_with_biases_is_refused():
+    assert tiny_config(model=DIRECTED, train=SPHERE).train.constraint == "sphere"
+    with pytest.raises(UserError, match=r'model\.biases "mlp"'):
+        tiny_config(model=DIRECTED.but(biases="mlp"))
+
+
 # The constraints
 
 

@@ -34,6 +34,7 @@ HOW = {
     "decay to the initial weights, cosine": SHORT.but(decay_to="initial", schedule="cosine"),
     "float64, orthogonal gradients": SHORT.but(precision="float64", orthogonal_gradients=True),
     "clipped, sgd": SHORT.but(optimizer="sgd", lr=0.1, max_gradient_norm=0.05, weight_decay=0.0),
+    "directions alone, sgd": SHORT.but(optimizer="sgd", lr=0.1, log_norms=True),
     "muon": SHORT.but(optimizer="muon", muon_lr=0.05),
     "muon in float64, a ceiling, mini-batch": SHORT.but(
         optimizer="muon", precision="float64", batch_size=16, constraint="ceiling", constraint_parts=("mlp",), schedule="cosine"),
@@ -43,6 +44,11 @@ HOW = {
     "norms logged, sgd": SHORT.but(log_norms=True, optimizer="sgd", lr=0.1),
     "sam, noise on the weights, l1": SHORT.but(sam=0.1, l1=1e-4, noise="weights", noise_scale=0.01),
 }  # fmt: skip
+MODELS = {
+    "directions alone, sgd": {
+        "model": TransformerSpec(n_heads=2, d_model=8, d_head=4, d_mlp=12, biases="frozen", directions=True)
+    }
+}
 SEQUENCES = {
     "addition": AdditionTask(digits=2, examples=20, test_examples=20),
     "repeated": RepeatedTask(vocabulary=7, length=9, subsequence=3, examples=20, test_examples=20),
@@ -58,7 +64,7 @@ CHANCE = {
 @pytest.mark.parametrize("how", HOW)
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(how, tmp_path):
     """At step 1, at a checkpoint, and between two; were one of the states wrong, so would be the end."""
-    config, stops = tiny_config(train=HOW[how]), [1, 8, 13]
+    config, stops = tiny_config(train=HOW[how], **MODELS.get(how, {})), [1, 8, 13]
     whole = train(config, tmp_path / "whole")
     for stop in stops:
         with pytest.raises(Interrupted) as stopped:

@@ -45,6 +45,10 @@ class TransformerSpec(Family):
     attention_rate: float = Field(default=1.0, ge=0, le=1)
     """α in the attention pattern α·softmax + (1 − α) over visible positions (Zhong et al. 2023, arXiv 2306.17844). 1: ordinary
     attention. 0: every visible position has weight 1, whatever it holds."""
+    directions: bool = False
+    """Compute with g·V/‖V‖ in place of each tensor V of weights, g being the norm that its initial weights have on average: the
+    network is then the same function whatever the scale of each. W_U does not learn, and biases are to be frozen. Checkpoints
+    hold g·V/‖V‖; ‖V‖ is in the history (train.log-norms)."""
     biases: Literal["frozen", "mlp", "trained"] = "mlp"
     """Biases that learn. frozen: none, all stay 0, as in the TransformerLens demo. mlp: those of the MLP (Nanda et al. 2023).
     trained: all."""
@@ -82,6 +86,11 @@ class TransformerSpec(Family):
             raise ValueError(
                 f'model.norm_before is "{" ".join(self.norm_before)}", with model.normalization "{self.normalization}" and '
                 f"{'no MLP' if self.attn_only else 'an MLP'}; give places that there are, and LN or LNPre, or leave it out"
+            )
+        if self.directions and self.biases != "frozen":
+            raise ValueError(
+                f'model.directions is true and model.biases "{self.biases}", whose effect depends on the scale of weights; take '
+                '"frozen"'
             )
         if len(shape.classes.positions) > 1 and self.attention != "causal":
             raise ValueError(
@@ -131,19 +140,25 @@ class TransformerSpec(Family):
             found |= {f"blocks.{layer}.{name}": tensor for name, tensor in block.items()}
         answers = shape.outputs.n
         std = None if self.init == "hooked" else 1 / math.sqrt(shape.tokens.d_vocab or 1)
+        W_U = self._weight((d, answers), "unembed", std)
         return {
             **found,
             **self._norm("ln_final", d, "unembedding"),
-            "unembed.W_U": self._weight((d, answers), "unembed", std),
+            "unembed.W_U": W_U._replace(learns=not self.directions, invariant=False),
             "unembed.b_U": self._bias((answers,), "unembed"),
         }
+
+    def fixed_norms(self, shape: Shape) -> dict[str, float]:
+        """Norms of all weights but W_U, if only their directions count."""
+        return {name: tensor.norm for name, tensor in self.tensors(shape).items() if tensor.invariant}
 
     def _weight(
         self, size: tuple[int, ...], part: str, std: float | None = None, rows: tuple[int, ...] | None = None
     ) -> TensorSpec:
         """A tensor of weights, normal of that standard deviation or of the convention's."""
-        usual = (0.8 if self.init == "hooked" else 1) / math.sqrt(self.d_model)
-        return TensorSpec(size, part, std=usual if std is None else std, factor=self.init_scale, rows=rows)
+        std = (0.8 if self.init == "hooked" else 1) / math.sqrt(self.d_model) if std is None else std
+        norm = std * math.sqrt(math.prod(size)) if self.directions else 0.0
+        return TensorSpec(size, part, std=std, factor=self.init_scale, rows=rows, norm=norm, invariant=self.directions)
 
     def _bias(self, size: tuple[int, ...], part: str) -> TensorSpec:
         """A tensor that is added; it learns as `biases` says."""
