@@ -1,4 +1,4 @@
-"""How long torch's idle threads spin. Imports nothing, because `import interp` runs it."""
+"""How long torch's idle threads spin. Imports the standard library alone, because `import interp` runs it."""
 
 import os
 import sys

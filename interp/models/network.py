@@ -308,13 +308,12 @@ def initial_weights(spec: Family, shape: Shape, seed: int) -> dict[str, Tensor]:
 
 def initial_tensor(tensor: TensorSpec, generator: torch.Generator) -> Float[Tensor, "..."]:
     """Initial value of one parameter, times its factor: 0 for a bias, 1 for a scale, normal for a weight; or uniform."""
+    values = torch.full(tensor.size, float(tensor.role == "scale"))
     if tensor.bound:
-        drawn = torch.empty(tensor.size).uniform_(-tensor.bound, tensor.bound, generator=generator)
-        return tensor.factor * (tensor.norm * drawn / drawn.norm() if tensor.norm else drawn)
-    if tensor.role == "weight":
-        drawn = torch.empty(tensor.size).normal_(std=tensor.std, generator=generator)
-        return tensor.factor * (tensor.norm * drawn / drawn.norm() if tensor.norm else drawn)
-    return tensor.factor * torch.full(tensor.size, float(tensor.role == "scale"))
+        values.uniform_(-tensor.bound, tensor.bound, generator=generator)
+    elif tensor.role == "weight":
+        values.normal_(std=tensor.std, generator=generator)
+    return tensor.factor * (tensor.norm * values / values.norm() if tensor.norm else values)
 
 
 def load(spec: Family, shape: Shape, weights: dict[str, Tensor]) -> Any:

@@ -59,6 +59,12 @@ def as_begun(checkpoint: Checkpoint, config: RunConfig) -> Tensors:
             f"{name} does not fit the run that is to begin from it: its {odd} is {theirs}, and {ours} is needed; take a task "
             "with as many tokens and answers, and a model of the same size"
         )
+    for tensor, kept in config.model.fixed_norms(config.task.shape).items():
+        if abs(float(weights[tensor].norm()) / kept - 1) > 1e-4:
+            raise UserError(
+                f"{name} has a {tensor} of norm {float(weights[tensor].norm()):.4g}, and model.directions computes with norm "
+                f"{kept:.4g}, another function; begin from a run with directions, or leave them out"
+            )
     return weights
 
 

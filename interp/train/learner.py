@@ -220,9 +220,9 @@ class Learner:
         )
         losses = train_loss, test_loss, train_accuracy, test_accuracy
         rows: list[Row] = [dict(zip(LOGGED, (step, *each), strict=True)) for each in zip(*losses, strict=True)]
-        return [row | norms_of for row, norms_of in zip(rows, self.norms(step), strict=True)]
+        return [row | norms_of for row, norms_of in zip(rows, self.logged_norms(step), strict=True)]
 
-    def norms(self, step: int) -> list[Row]:
+    def logged_norms(self, step: int) -> list[Row]:
         """Norm of what learns, effective rate of the next update and effective gradient of the last, of each run; if logged."""
         if not self.logs_norms:
             return [{} for _ in self.configs]

@@ -60,7 +60,7 @@ class MuonBesideAdamW(torch.optim.Optimizer):
         )
         others = [parameter for name, parameter in parameters.items() if name not in hidden]
         kinds: dict[str, Any] = {"betas": config.betas, "eps": config.eps, "weight_decay": decay, "fused": True}
-        self.adamw = torch.optim.AdamW(others, lr=config.lr, **kinds)
+        self.adamw = torch.optim.AdamW([{"params": others}], lr=config.lr, **kinds)  # there may be no others
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interp.base import UserError
-from interp.models import ToySpec, TransformerSpec
+from interp.models import MlpSpec, ToySpec, TransformerSpec
 from interp.recipe import Seeds, TrainConfig
 from interp.tasks import SparseFeaturesTask
 from interp.train.learner import Learner
@@ -101,6 +101,15 @@ def test_runs_with_and_without_it_learn_side_by_side():
     for run, one in enumerate(alone):
         for name, expected in one.parameters(0).items():  # Muon rounds to bfloat16, where a last digit may tip over
             torch.testing.assert_close(together.parameters(run)[name], expected, rtol=1e-2, atol=2e-3)
+
+
+def test_a_model_of_hidden_matrices_alone_is_trained():
+    model = MlpSpec(width=12, n_hidden=2, act_fn="relu", normalization="LNPre", frozen_readout=10.0)
+    one = learner(model=model)
+    assert set(one.learned) == {"layers.0.W", "layers.1.W"}
+    before = copies(one)
+    one.update(0)
+    assert not any(torch.equal(one.weights[name].detach()[0], before[name]) for name in one.learned)
 
 
 def test_a_model_without_hidden_matrices_is_refused():

@@ -150,3 +150,18 @@ def test_a_start_that_cannot_be_is_refused_in_a_sentence_and_nothing_is_touched(
         with pytest.raises(UserError, match=r"--overwrite would delete .*changed, from which the run is to begin"):
             train_it(later(source, start=start_from(f"{changed}@8")))
     assert len(open_run(changed)) == 4
+
+
+def test_a_network_of_directions_begins_from_one_of_directions_alone(tmp_path):
+    """From other weights it would be another function, since it brings each to a norm of its own."""
+    model = TransformerSpec(n_heads=2, d_model=8, d_head=4, d_mlp=12, biases="frozen")
+    how = TrainConfig(steps=4)
+    plain, directed = tiny_config(model=model, train=how), tiny_config(model=model.but(directions=True), train=how)
+    for config, name in ((plain, "plain"), (directed, "directed")):
+        train(config, tmp_path / name)
+    with pytest.raises(UserError, match="begin from a run with directions"):
+        train(directed.but(start=start_from(tmp_path / "plain")), tmp_path / "x")
+    begun = train(directed.but(start=start_from(tmp_path / "directed")), tmp_path / "y")
+    other = open_run(tmp_path / "directed").final.weights
+    for key, tensor in begun.at(0).weights.items():
+        torch.testing.assert_close(tensor, other[key], rtol=1e-5, atol=1e-7)
