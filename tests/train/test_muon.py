@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interp.base import UserError
-from interp.models import MlpSpec, ToySpec, TransformerSpec
+from interp.models import Family, MlpSpec, ToySpec, TransformerSpec
 from interp.recipe import Seeds, TrainConfig
 from interp.tasks import SparseFeaturesTask
 from interp.train.learner import Learner
@@ -17,7 +17,7 @@ HOW = TrainConfig(optimizer="muon", lr=1e-2, muon_lr=0.05, weight_decay=0.3, war
 WIDE = TransformerSpec(n_heads=2, d_model=16, d_head=4, d_mlp=24)
 
 
-def learner(train=HOW, model=WIDE):
+def learner(train: TrainConfig = HOW, model: Family = WIDE) -> Learner:
     return Learner.make([tiny_config(train=train, model=model)], "cpu")
 
 
