@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ALL = "Every analysis that fits the run, and one page with all figures."
 """What `python -m interp.analyze all` does."""
 
-SHELVES = ("features", "learning", "mechanism")
+SHELVES = ("features", "landscape", "learning", "mechanism")
 """Folders of analyses."""
 
 

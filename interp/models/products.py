@@ -28,27 +28,65 @@ SMALL = 2**23
 """Multiplications up to which a product is small: a special kernel costs more to call than it saves."""
 
 
-class _Product(torch.autograd.Function):
+class _Linear(torch.autograd.Function):
+    """Base of products, which are linear in each of their first two arguments; the third is a constant.
+
+    Derivatives forward and backward are made of products again, so that any mixture of them can be taken. Under vmap the members
+    of a batch are multiplied one after another: their kernels take no further axis.
+    """
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Any], output: Tensor) -> None:
+        """Keep both factors, for the derivative by the other one."""
+        one, other, ctx.constant = inputs
+        ctx.save_for_backward(one, other)
+        ctx.save_for_forward(one, other)
+
+    # Class methods, so that one of each serves every product; torch calls them as it would static ones.
+    @classmethod
+    def jvp(  # pyright: ignore[reportIncompatibleMethodOverride]
+        cls, ctx: Any, by_one: Tensor | None, by_other: Tensor | None, constant: None
+    ) -> Tensor | None:
+        """Derivative along changes of both factors."""
+        one, other = ctx.saved_tensors
+        parts = [] if by_one is None else [cls.apply(by_one, other, ctx.constant)]
+        parts += [] if by_other is None else [cls.apply(one, by_other, ctx.constant)]
+        return sum(parts[1:], parts[0]) if parts else None
+
+    @classmethod
+    def vmap(  # pyright: ignore[reportIncompatibleMethodOverride]
+        cls, info: Any, axes: tuple[int | None, ...], one: Tensor, other: Tensor, constant: Any
+    ) -> Any:
+        """Products of the members of a batch, stacked, and the axis of the batch."""
+
+        def member(values: Tensor, axis: int | None, index: int) -> Tensor:
+            return values if axis is None else values.select(axis, index)
+
+        each = range(info.batch_size)
+        products = [cls.apply(member(one, axes[0], i), member(other, axes[1], i), constant) for i in each]
+        return torch.stack(products), 0
+
+
+class _Product(_Linear):
     """Product x @ w whose gradients are computed in a precision of their own."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, precision: Precision) -> Tensor:
-        ctx.save_for_backward(x, w)
-        ctx.gradients = "float32" if precision == "float32" else "bfloat16"
+    def forward(x: Tensor, w: Tensor, precision: Precision) -> Tensor:
         return multiply(x, w, rounded=precision == "bfloat16")
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (g,) = gradients
         x, w = ctx.saved_tensors
+        precision = "float32" if ctx.constant == "float32" else "bfloat16"
         to_x, to_w, _ = ctx.needs_input_grad
-        for_x = _Product.apply(g, w.mT, ctx.gradients) if to_x else None
+        for_x = _Product.apply(g, w.mT, precision) if to_x else None
         if not to_w:
             return for_x, None, None
         # The smaller one first: oneDNN copies it, and takes twice as long the other way round.
         if x.shape[-1] <= g.shape[-1]:
-            return for_x, _Product.apply(x.mT, g, ctx.gradients), None
-        return for_x, _Product.apply(g.mT, x, ctx.gradients).mT, None
+            return for_x, _Product.apply(x.mT, g, precision), None
+        return for_x, _Product.apply(g.mT, x, precision).mT, None
 
 
 ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
@@ -142,11 +180,9 @@ def dots(
     return _Dots.apply(values, table, entries)
 
 
-class _WeightedSum(torch.autograd.Function):
+class _WeightedSum(_Linear):
     @staticmethod
-    def forward(ctx: Any, weights: Tensor, table: Tensor, entries: Entries) -> Tensor:
-        ctx.save_for_backward(weights, table)
-        ctx.entries = entries
+    def forward(weights: Tensor, table: Tensor, entries: Entries) -> Tensor:
         return bags(entries.columns, table, entries.starts, weights.flatten())
 
     @staticmethod
@@ -155,17 +191,15 @@ class _WeightedSum(torch.autograd.Function):
         weights, table = ctx.saved_tensors
         to_weights, to_table, _ = ctx.needs_input_grad
         return (
-            dots(g, table, ctx.entries) if to_weights else None,
-            spread(weights, g, ctx.entries) if to_table else None,
+            dots(g, table, ctx.constant) if to_weights else None,
+            spread(weights, g, ctx.constant) if to_table else None,
             None,
         )
 
 
-class _Spread(torch.autograd.Function):
+class _Spread(_Linear):
     @staticmethod
-    def forward(ctx: Any, weights: Tensor, values: Tensor, entries: Entries) -> Tensor:
-        ctx.save_for_backward(weights, values)
-        ctx.entries = entries
+    def forward(weights: Tensor, values: Tensor, entries: Entries) -> Tensor:
         in_order = weights.flatten().index_select(0, entries.by_column)
         return bags(entries.rows_by_column, values, entries.starts_by_column, in_order)
 
@@ -175,17 +209,15 @@ class _Spread(torch.autograd.Function):
         weights, values = ctx.saved_tensors
         to_weights, to_values, _ = ctx.needs_input_grad
         return (
-            dots(values, g, ctx.entries) if to_weights else None,
-            weighted_sum(weights, g, ctx.entries) if to_values else None,
+            dots(values, g, ctx.constant) if to_weights else None,
+            weighted_sum(weights, g, ctx.constant) if to_values else None,
             None,
         )
 
 
-class _Dots(torch.autograd.Function):
+class _Dots(_Linear):
     @staticmethod
-    def forward(ctx: Any, values: Tensor, table: Tensor, entries: Entries) -> Tensor:
-        ctx.save_for_backward(values, table)
-        ctx.entries = entries
+    def forward(values: Tensor, table: Tensor, entries: Entries) -> Tensor:
         zeros = entries.zeros(values.dtype)
         found = torch.sparse.sampled_addmm(zeros, values.contiguous(), table.contiguous().mT, beta=0.0)
         return found.values().view(entries.out, entries.j)
@@ -196,8 +228,8 @@ class _Dots(torch.autograd.Function):
         values, table = ctx.saved_tensors
         to_values, to_table, _ = ctx.needs_input_grad
         return (
-            weighted_sum(g, table, ctx.entries) if to_values else None,
-            spread(g, values, ctx.entries) if to_table else None,
+            weighted_sum(g, table, ctx.constant) if to_values else None,
+            spread(g, values, ctx.constant) if to_table else None,
             None,
         )
 

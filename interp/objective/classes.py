@@ -127,8 +127,12 @@ class Answers:
 
     def logged(self, weights: Weights) -> Float[Tensor, "2 runs"]:
         """Mean loss and accuracy of each run."""
+        return self.of_outputs(self.outputs(weights))
+
+    def of_outputs(self, outputs: Float[Tensor, "runs n answer"]) -> Float[Tensor, "2 runs"]:
+        """Mean loss and accuracy of each run, if these come out."""
         _, loss = LOSSES[self.train.loss]
-        outputs, targets = self.outputs(weights), self.targets.flatten(1)
+        targets = self.targets.flatten(1)
         return torch.stack([loss(outputs, targets), accuracy(outputs, targets)])
 
 

@@ -72,7 +72,15 @@ class Vectors:
         """Mean error Σ I·(x − x')² over each run's vectors, float64."""
         if self.closed is not None:
             return self.closed(weights) / self.counted
-        squares = (self.forward(weights) - self.targets).square() * self.importance[:, None]
+        return self.errors_of(self.outputs(weights))
+
+    def outputs(self, weights: Weights) -> Float[Tensor, "runs n output"]:
+        """What the network gives for each vector."""
+        return self.forward(weights)
+
+    def errors_of(self, outputs: Float[Tensor, "runs n output"]) -> Float[Tensor, " runs"]:
+        """Mean error of each run, if these come out, float64."""
+        squares = (outputs - self.targets).square() * self.importance[:, None]
         return (squares.sum(dim=-1).double() * self.filled).sum(dim=-1) / self.counted
 
     def minimised(self, weights: Weights, factors: Tensor | None = None) -> Float[Tensor, " runs"]:
@@ -81,8 +89,16 @@ class Vectors:
 
     def logged(self, weights: Weights) -> Float[Tensor, "2 runs"]:
         """Mean error and, for accuracy, NaN of each run."""
-        error = self.errors(weights)
-        return torch.stack([error, torch.full_like(error, torch.nan)])
+        return with_no_accuracy(self.errors(weights))
+
+    def of_outputs(self, outputs: Float[Tensor, "runs n output"]) -> Float[Tensor, "2 runs"]:
+        """Mean error and, for accuracy, NaN of each run, if these come out."""
+        return with_no_accuracy(self.errors_of(outputs))
+
+
+def with_no_accuracy(error: Float[Tensor, " runs"]) -> Float[Tensor, "2 runs"]:
+    """Errors of runs, with NaN for accuracies."""
+    return torch.stack([error, torch.full_like(error, torch.nan)])
 
 
 def stacked(vectors: Sequence[Float[np.ndarray, "n width"]], dtype: torch.dtype) -> Float[Tensor, "runs n width"]:

@@ -85,3 +85,34 @@ def test_a_precision_rounds_what_it_says_and_no_more(precision, rounds, monkeypa
 def test_small_products_keep_their_precision():
     x, w = random(1, 8, 8, dtype=torch.float32), random(1, 8, 8, seed=1, dtype=torch.float32)
     torch.testing.assert_close(product(x, w, "bfloat16"), x @ w, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("act", [weighted_sum, spread, dots, product], ids=lambda act: act.__name__)
+def test_torch_s_function_transforms_go_through_every_product(act, entries, monkeypatch):
+    """Forward over reverse, reverse over reverse, and a batch of both, are one matrix of second derivatives."""
+    monkeypatch.setattr(products, "SMALL", 0)
+    sizes = {
+        weighted_sum: [(OUT, 2), (ROWS, WIDTH)],
+        spread: [(OUT, 2), (OUT, WIDTH)],
+        dots: [(OUT, WIDTH), (ROWS, WIDTH)],
+    }
+    one, other = (random(*size, seed=i).detach() for i, size in enumerate(sizes.get(act, [(2, 4, 3), (2, 3, 5)])))
+    constant = "float32" if act is product else entries
+    # float64 small products are torch's own; the kernel's function is asked for by itself
+    call = products._Product.apply if act is product else act
+
+    def loss(both):
+        return call(*both, constant).pow(3).sum()
+
+    along = tuple(torch.stack([random(*each.shape, seed=i).detach() for i in (2, 3)]) for each in (one, other))
+
+    def forward_over_reverse(*change):
+        return torch.func.jvp(torch.func.grad(loss), ((one, other),), (change,))[1]
+
+    found = torch.func.vmap(forward_over_reverse)(*along)
+    both = one.clone().requires_grad_(), other.clone().requires_grad_()
+    gradients = torch.autograd.grad(loss(both), both, create_graph=True)
+    for index in range(2):
+        expected = torch.autograd.grad(gradients, both, [each[index] for each in along], retain_graph=True)
+        for got, right in zip(found, expected, strict=True):
+            torch.testing.assert_close(got[index], right)
