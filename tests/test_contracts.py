@@ -50,6 +50,8 @@ UNDEFINED = {
     "ipr_neuron",  # of a matrix whose columns are no neurons
     "ratio_phase_free",  # of features that are no waves
     "learned",  # of what a run of forty steps does not learn
+    "overlap_movement",  # at the first checkpoint, and where nothing moved
+    "overlap_before",
 }
 """Variables that may be NaN."""
 
@@ -285,7 +287,7 @@ def test_every_operation_on_a_group_trains_and_is_measured_as_far_as_it_can_be(o
 )
 def test_operations_learned_jointly_are_measured_as_far_as_they_can_be(task, tmp_path):
     run = train(tiny_config(task=task, train=TrainConfig(steps=2)), tmp_path / "joint")
-    assert applicable(run) == ["breakdown", "curves", "norms", "numerics", "phases"]
+    assert applicable(run) == ["breakdown", "curvature", "curves", "norms", "numerics", "phases", "sharpness"]
 
 
 @pytest.mark.parametrize("operation", ["subtract", "multiply"])
@@ -297,9 +299,12 @@ def test_labels_may_be_wrong_that_are_no_residue_of_the_order(operation, tmp_pat
     assert {*applicable(train(config, tmp_path / operation))} == {*analyze.analyses()} - {"positions"} - OF_TOYS
 
 
+ANYWHERE = {"curvature", "curves", "norms", "phases", "sharpness"}
+"""Analyses of every run whose loss is known."""
+
 APPLIES = {
-    "sequence": {"curves", "norms", "numerics", "phases"},
-    "table": {"attention", "breakdown", "clock_pizza", "curves", "norms", "numerics", "phases", "tsne"},
+    "sequence": ANYWHERE | {"numerics"},
+    "table": ANYWHERE | {"attention", "breakdown", "clock_pizza", "numerics", "tsne"},
 }
 """Analyses that need neither a table nor a sum; and those that need no MLP."""
 

@@ -106,8 +106,10 @@ def stretch(figure: go.Figure, begin: float, end: float, colour: str, row: int =
     figure.add_shape(type="rect", yref="y domain", x0=begin, x1=end, y0=0, y1=1, row=row, col=1, **box)
 
 
-def heatmap(figure: go.Figure, values: xr.DataArray, row: int, colorbar: str | None = None) -> None:
-    """Draw a heatmap over step (horizontal) and the other dimension (vertical)."""
+def heatmap(
+    figure: go.Figure, values: xr.DataArray, row: int, colorbar: str | None = None, zmin: float | None = 0
+) -> None:
+    """Draw a heatmap over step (horizontal) and the other dimension (vertical); colours begin at `zmin`, or at the smallest."""
     other = next(str(dim) for dim in values.dims if dim != "step")
     bottom, top = domain(figure, "y", row)
     figure.add_heatmap(
@@ -115,7 +117,7 @@ def heatmap(figure: go.Figure, values: xr.DataArray, row: int, colorbar: str | N
         y=values[other].values,
         z=values.transpose(other, "step").values,
         colorscale="Viridis",
-        zmin=0,
+        zmin=zmin,
         hovertemplate=f"step %{{x}}<br>{other} %{{y}}<br>%{{z:.3f}}<extra></extra>",
         colorbar={
             "title": {"text": colorbar or "", "side": "right"},

@@ -115,7 +115,8 @@ class Extremes(NamedTuple):
 
     values: Float[Tensor, " k"]
     residuals: Float[Tensor, " k"]
-    vectors: Float[Tensor, "k n"]
+    vectors: Float[Tensor, "k_and_1 n"]
+    """Those of the largest, then that of the smallest."""
     smallest: Float[Tensor, ""]
     smallest_residual: Float[Tensor, ""]
     krylov: Krylov
@@ -145,7 +146,7 @@ def extremes(
             break
         krylov.grow(min(ROUND, at_most - m))
     top = chosen[:k]
-    vectors = krylov.vectors(ritz.coordinates[:, top])
+    vectors = krylov.vectors(ritz.coordinates[:, chosen])
     return Extremes(ritz.values[top], ritz.residuals[top], vectors, ritz.values[0], ritz.residuals[0], krylov)
 
 

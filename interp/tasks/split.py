@@ -11,7 +11,7 @@ class Examples:
     """Examples, one row each: prompts and their answers, or vectors and what they should become."""
 
     inputs: Int[np.ndarray, "n n_ctx"] | Float[np.ndarray, "n feature"]
-    targets: Int[np.ndarray, "n ..."] | Float[np.ndarray, "n feature"]
+    targets: Int[np.ndarray, "n ..."] | Float[np.ndarray, "n output"]
     """Answers: one for a prompt, or one for each of the task's positions if there are several; IGNORED means no answer."""
 
     def __len__(self) -> int:
@@ -31,7 +31,7 @@ class Split:
     train_index: Int[np.ndarray, " n_train"]
     """Rows of the full table that are trained on, ascending; Fourier measures and excluded loss need them. For a task without
     a table: rows of the examples that were drawn."""
-    true_targets: Int[np.ndarray, "n_train ..."] | Float[np.ndarray, "n_train feature"]
+    true_targets: Int[np.ndarray, "n_train ..."] | Float[np.ndarray, "n_train output"]
     """Right answers of the training examples. They differ from the answers that are trained on if labels were corrupted."""
 
     @property

@@ -138,6 +138,7 @@ print(1024 * (peak() - before))
         ("groups", 4, 360_000_000),
         ("attention logits neurons progress clock_pizza numerics", 2, 500_000_000),
         ("ablate", 1, 850_000_000),
+        ("curvature sharpness", 1, 700_000_000),
     ],
 )
 def test_the_bound_holds(tmp_path, names, checkpoints, bound):
