@@ -119,10 +119,11 @@ class Landscape(Checkpoints):
         fixed = {n: t.clone().to(flat.dtype).expand(*lead, *t.shape) for n, t in others.items() if n not in self.slices}
         return {name: part.unflatten(-1, shapes[name]) for name, part in moved} | fixed
 
-    def bytes(self, examples: Examples, copies: int = 1, precision: Width = "float32") -> int:
-        """Bytes that so many losses over these examples take at most, with what their second derivatives need."""
+    def bytes(self, examples: Examples, copies: int = 1, precision: Width = "float32", graph: int = GRAPH) -> int:
+        """Bytes that so many losses over these examples take at most, with what derivatives need: `graph` times the forward
+        pass, 1 without any."""
         logits = 8 * 4 * self.run.task.shape.outputs.n * len(examples)
-        one = GRAPH * self.run.config.model.cost(self.run.task.shape).bytes(len(examples)) + logits
+        one = graph * self.run.config.model.cost(self.run.task.shape).bytes(len(examples)) + logits
         return copies * (1 + (precision == "float64")) * (one + 4 * 4 * self.n_weights)
 
 

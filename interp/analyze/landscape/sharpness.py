@@ -112,7 +112,9 @@ class Near:
         """Bytes that a checkpoint takes: losses side by side, L-BFGS-B's memory, and a subspace."""
         n, options = self.seen.n_weights, self.options
         columns = min(options.dimensions, n) * (options.subspaces > 0)
-        return self.seen.bytes(self.examples, AT_ONCE, options.precision) + 8 * n * (30 + columns)
+        beside = self.seen.bytes(self.examples, AT_ONCE, options.precision, graph=1)
+        slope = self.seen.bytes(self.examples, 1, options.precision, graph=2)
+        return beside + slope + 8 * n * (30 + 2 * columns)
 
     @once
     def surface(self) -> Surface:
@@ -186,9 +188,9 @@ class Near:
             generator = self.generator(1, index)
             drawn = torch.from_numpy(generator.standard_normal((n, min(self.options.dimensions, n)), dtype=np.float32))
             A, _ = torch.linalg.qr(drawn)
-            A = A.double()
-            sizes = (A.T @ flat.double()).abs().numpy() + 1
-            found.append(self.phis(flat, weights, loss, sizes, generator, A.mv, A.T.mv))
+            sizes = (A.T @ flat.float()).abs().double().numpy() + 1
+            along, back = (lambda z, A=A: (A @ z.float()).double(), lambda slope, A=A: (A.T @ slope.float()).double())
+            found.append(self.phis(flat, weights, loss, sizes, generator, along, back))
         if not found:
             return {}
         each = torch.tensor(np.stack(found))
