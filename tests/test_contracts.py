@@ -52,6 +52,12 @@ UNDEFINED = {
     "learned",  # of what a run of forty steps does not learn
     "overlap_movement",  # at the first checkpoint, and where nothing moved
     "overlap_before",
+    "llc_error",  # of chains that diverged or do not agree, as of a few draws
+    "r_hat",
+    "effective",
+    "sweep",
+    "sweep_error",
+    "sweep_r_hat",
 }
 """Variables that may be NaN."""
 
@@ -77,6 +83,14 @@ SEQUENCES = {
 }
 
 
+QUICK = {"llc": {"chains": 2, "draws": 20, "burn_in": 4, "checkpoints": 2}}
+"""Options by which a long analysis is short: what it measures is no part of these claims."""
+
+
+def measure(run: Run, name: str) -> xr.Dataset:
+    return analyze.measure(run, name, **QUICK.get(name, {}))
+
+
 @pytest.fixture(scope="session", params=list(analyze.analyses()))
 def analysis(request) -> str:
     return request.param
@@ -95,7 +109,7 @@ def subject(analysis, tiny, corrupted, tmp_path_factory) -> Run:
 
 @pytest.fixture(scope="session")
 def measured(analysis, subject) -> xr.Dataset:
-    return analyze.measure(subject, analysis)
+    return measure(subject, analysis)
 
 
 @pytest.fixture(scope="session")
@@ -154,7 +168,7 @@ def test_the_table_has_every_number(measured):
 
 
 def test_measuring_twice_gives_the_same(measured, subject):
-    again = analyze.measure(subject, measured.attrs["analysis"])
+    again = measure(subject, measured.attrs["analysis"])
     xr.testing.assert_identical(again, measured)
 
 
@@ -234,7 +248,7 @@ def with_other_tokens(tmp_path_factory) -> list[Run]:
 @pytest.mark.parametrize("analysis", sorted(set(analyze.analyses()) - {"positions"} - OF_TOYS), indirect=True)
 def test_every_analysis_measures_as_many_residues_whatever_the_tokens(analysis, measured, with_other_tokens):
     for run in with_other_tokens:
-        found = analyze.measure(run, analysis)
+        found = measure(run, analysis)
         assert found.sizes == measured.sizes
         for variable in set(found.data_vars) - UNDEFINED:
             assert np.isfinite(found[variable].values.astype(float)).all(), (run.task, variable)
@@ -246,7 +260,7 @@ def test_every_operation_trains_and_is_measured(operation, tmp_path):
     task = ModularTask(p=7, operation=operation, train_fraction=0.5)
     run = train(tiny_config(task=task, train=TrainConfig(steps=2)), tmp_path / operation)
     for name in ("fourier", "superposition"):
-        found = analyze.measure(run, name)
+        found = measure(run, name)
         for variable in set(found.data_vars) - UNDEFINED:
             assert np.isfinite(found[variable].values.astype(float)).all(), (name, variable)
 
@@ -256,7 +270,7 @@ def applicable(run: Run) -> list[str]:
     measured = []
     for name in analyze.analyses():
         try:
-            found = analyze.measure(run, name)
+            found = measure(run, name)
         except DoesNotApply as declined:
             assert str(run.path) in str(declined)
             continue
@@ -287,7 +301,7 @@ def test_every_operation_on_a_group_trains_and_is_measured_as_far_as_it_can_be(o
 )
 def test_operations_learned_jointly_are_measured_as_far_as_they_can_be(task, tmp_path):
     run = train(tiny_config(task=task, train=TrainConfig(steps=2)), tmp_path / "joint")
-    assert applicable(run) == ["breakdown", "curvature", "curves", "norms", "numerics", "phases", "sharpness"]
+    assert applicable(run) == ["breakdown", "curvature", "curves", "llc", "norms", "numerics", "phases", "sharpness"]
 
 
 @pytest.mark.parametrize("operation", ["subtract", "multiply"])
@@ -299,7 +313,7 @@ def test_labels_may_be_wrong_that_are_no_residue_of_the_order(operation, tmp_pat
     assert {*applicable(train(config, tmp_path / operation))} == {*analyze.analyses()} - {"positions"} - OF_TOYS
 
 
-ANYWHERE = {"curvature", "curves", "norms", "phases", "sharpness"}
+ANYWHERE = {"curvature", "curves", "llc", "norms", "phases", "sharpness"}
 """Analyses of every run whose loss is known."""
 
 APPLIES = {

@@ -5,6 +5,8 @@ functions: `measure(seen, options)` gives an xarray.Dataset, `draw(found)` a plo
 with a row per step. The type of `measure`'s first parameter is the view of a run that it needs (interp/views): nothing else says
 which runs it is for. `step` is the first dimension of every variable that has it.
 
+A module with a text `ALONE` ("takes minutes") is measured when it is asked for by name; `all` leaves it out and says so.
+
 It may have a fourth, `compare(found)`: of the measurements of several runs, one table with a row for each number that is
 compared. `python -m interp.analyze NAME DIR DIR…` prints it after the runs and writes it as NAME-comparison.csv into --out, if
 that is given, or into analysis/ of the one directory that the runs were found in; with --json it is written there only, so that

@@ -260,6 +260,9 @@ def measurements(
     if name != "all":
         names, options = [name], arguments.options.model_dump()
     for each in names:
+        if name == "all" and (why := getattr(analyze.find(each), "ALONE", "")):
+            left_out[each] = f"{why}; ask for it by python -m interp.analyze {each} {shlex.quote(str(run.path))}"
+            continue
         try:
             with shown(each):
                 found = analyze.measure(run, each, **options)

@@ -128,9 +128,12 @@ def heatmap(
     )  # fmt: skip
 
 
-def mark_transition(figure: go.Figure, found: xr.Dataset) -> go.Figure:
-    """The figure with dotted lines at the steps of memorisation, generalisation and collapse, named in the first panel."""
-    rows = sum(1 for _ in figure.select_yaxes())
+def mark_transition(figure: go.Figure, found: xr.Dataset, rows: int | None = None) -> go.Figure:
+    """The figure with dotted lines at the steps of memorisation, generalisation and collapse, named in the first panel.
+
+    They are in the first `rows` panels, by default in all.
+    """
+    rows = rows or sum(1 for _ in figure.select_yaxes())
     # A line higher than the other: in a short run they would lie on each other.
     marks = (("memorised", TRAIN, "<br> "), ("generalised", TEST, ""), ("collapsed", INK, "<br> <br> "))
     for name, colour, below in marks:
