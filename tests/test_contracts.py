@@ -52,6 +52,12 @@ UNDEFINED = {
     "learned",  # of what a run of forty steps does not learn
     "overlap_movement",  # at the first checkpoint, and where nothing moved
     "overlap_before",
+    "jump",  # of an accuracy that does not jump
+    "jump_sharpness",
+    "jump_low",
+    "jump_high",
+    "jump_residual",
+    "relative_gap",
 }
 """Variables that may be NaN."""
 
@@ -287,7 +293,7 @@ def test_every_operation_on_a_group_trains_and_is_measured_as_far_as_it_can_be(o
 )
 def test_operations_learned_jointly_are_measured_as_far_as_they_can_be(task, tmp_path):
     run = train(tiny_config(task=task, train=TrainConfig(steps=2)), tmp_path / "joint")
-    assert applicable(run) == ["breakdown", "curvature", "curves", "norms", "numerics", "phases", "sharpness"]
+    assert applicable(run) == ["breakdown", "curvature", "curves", "gap", "norms", "numerics", "phases", "sharpness"]
 
 
 @pytest.mark.parametrize("operation", ["subtract", "multiply"])
@@ -303,8 +309,8 @@ ANYWHERE = {"curvature", "curves", "norms", "phases", "sharpness"}
 """Analyses of every run whose loss is known."""
 
 APPLIES = {
-    "sequence": ANYWHERE | {"numerics"},
-    "table": ANYWHERE | {"attention", "breakdown", "clock_pizza", "numerics", "tsne"},
+    "sequence": {"curves", "gap", "norms", "numerics", "phases"},
+    "table": {"attention", "breakdown", "clock_pizza", "curves", "gap", "norms", "numerics", "phases", "tsne"},
 }
 """Analyses that need neither a table nor a sum; and those that need no MLP."""
 
