@@ -108,7 +108,8 @@ TOGETHER = {
 
 ANALYSES = (
     "ablate", "attention", "breakdown", "clock_pizza", "curves", "double_descent", "fourier", "gap", "geometry", "groups",
-    "logits", "neurons", "norms", "numerics", "phases", "positions", "progress", "superposition", "tsne",
+    "logits", "neurons", "norms", "numerics", "phases", "positions", "progress", "readout", "superposition",
+    "tsne",
 )  # fmt: skip
 COMPARED = ("curves", "double_descent", "geometry", "phases", "positions")
 OPTIONS: dict[str, dict[str, Any]] = {"ablate": {"checkpoints": 3, "repeats": 4}, "tsne": {"frames": 3}}

@@ -293,7 +293,17 @@ def test_every_operation_on_a_group_trains_and_is_measured_as_far_as_it_can_be(o
 )
 def test_operations_learned_jointly_are_measured_as_far_as_they_can_be(task, tmp_path):
     run = train(tiny_config(task=task, train=TrainConfig(steps=2)), tmp_path / "joint")
-    assert applicable(run) == ["breakdown", "curvature", "curves", "gap", "norms", "numerics", "phases", "sharpness"]
+    assert applicable(run) == [
+        "breakdown",
+        "curvature",
+        "curves",
+        "gap",
+        "norms",
+        "numerics",
+        "phases",
+        "readout",
+        "sharpness",
+    ]
 
 
 @pytest.mark.parametrize("operation", ["subtract", "multiply"])
@@ -309,8 +319,19 @@ ANYWHERE = {"curvature", "curves", "norms", "phases", "sharpness"}
 """Analyses of every run whose loss is known."""
 
 APPLIES = {
-    "sequence": {"curves", "gap", "norms", "numerics", "phases"},
-    "table": {"attention", "breakdown", "clock_pizza", "curves", "gap", "norms", "numerics", "phases", "tsne"},
+    "sequence": {"curves", "gap", "norms", "numerics", "phases", "readout"},
+    "table": {
+        "attention",
+        "breakdown",
+        "clock_pizza",
+        "curves",
+        "gap",
+        "norms",
+        "numerics",
+        "phases",
+        "readout",
+        "tsne",
+    },
 }
 """Analyses that need neither a table nor a sum; and those that need no MLP."""
 

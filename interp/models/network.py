@@ -111,6 +111,8 @@ class Roles:
     """Unembedding […, d, answer]: the direction of each answer."""
     neurons: Hook | None = None
     """Hook of the last hidden layer after its activation function."""
+    stream: Hook | None = None
+    """Hook of the residual stream after the last layer, which the unembedding reads, if by way of a LayerNorm."""
     readout: Matrix | None = None
     """Readout […, neuron, answer]: what these neurons write on the answers."""
     linear: bool = True

@@ -41,6 +41,7 @@ def roles(spec: TransformerSpec) -> Roles:
     found = Roles(
         embedding=Matrix(("embed.W_E",), lambda weights: weights["embed.W_E"], spec.d_model, with_W_E),
         unembedding=Matrix(("unembed.W_U",), lambda weights: weights["unembed.W_U"], spec.d_model),
+        stream=Hook(f"{last}.hook_resid_post", spec.d_model),
         attention=Hook(f"{last}.attn.hook_pattern", spec.n_heads),
         linear=spec.norm_at("unembedding") == "none",
     )
