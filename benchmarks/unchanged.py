@@ -107,8 +107,8 @@ TOGETHER = {
 """Runs that are trained in one batch, two seeds of each value, and compared by the analyses that compare."""
 
 ANALYSES = (
-    "ablate", "attention", "breakdown", "clock_pizza", "curves", "double_descent", "fourier", "gap", "geometry", "groups",
-    "logits", "neurons", "norms", "numerics", "phases", "positions", "progress", "readout", "superposition",
+    "ablate", "attention", "breakdown", "clock_pizza", "complexity", "curves", "double_descent", "fourier", "gap", "geometry",
+    "groups", "logits", "neurons", "norms", "numerics", "phases", "positions", "progress", "readout", "superposition",
     "tsne",
 )  # fmt: skip
 COMPARED = ("curves", "double_descent", "geometry", "phases", "positions")

@@ -295,6 +295,7 @@ def test_operations_learned_jointly_are_measured_as_far_as_they_can_be(task, tmp
     run = train(tiny_config(task=task, train=TrainConfig(steps=2)), tmp_path / "joint")
     assert applicable(run) == [
         "breakdown",
+        "complexity",
         "curvature",
         "curves",
         "gap",
@@ -319,11 +320,12 @@ ANYWHERE = {"curvature", "curves", "norms", "phases", "sharpness"}
 """Analyses of every run whose loss is known."""
 
 APPLIES = {
-    "sequence": {"curves", "gap", "norms", "numerics", "phases", "readout"},
+    "sequence": {"complexity", "curves", "gap", "norms", "numerics", "phases", "readout"},
     "table": {
         "attention",
         "breakdown",
         "clock_pizza",
+        "complexity",
         "curves",
         "gap",
         "norms",
