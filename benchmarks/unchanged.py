@@ -108,7 +108,7 @@ TOGETHER = {
 
 ANALYSES = (
     "ablate", "attention", "breakdown", "clock_pizza", "complexity", "curves", "double_descent", "fourier", "gap", "geometry",
-    "groups", "logits", "neurons", "norms", "numerics", "phases", "positions", "progress", "readout", "superposition",
+    "groups", "lazy", "logits", "neurons", "norms", "numerics", "phases", "positions", "progress", "readout", "superposition",
     "tsne",
 )  # fmt: skip
 COMPARED = ("curves", "double_descent", "geometry", "phases", "positions")

@@ -58,6 +58,8 @@ UNDEFINED = {
     "jump_high",
     "jump_residual",
     "relative_gap",
+    "kernel_change",  # of the first checkpoint from the one before
+    "kernel_change_error",
 }
 """Variables that may be NaN."""
 
@@ -299,6 +301,9 @@ def test_operations_learned_jointly_are_measured_as_far_as_they_can_be(task, tmp
         "curvature",
         "curves",
         "gap",
+        "curves",
+        "gap",
+        "lazy",
         "norms",
         "numerics",
         "phases",
@@ -320,7 +325,7 @@ ANYWHERE = {"curvature", "curves", "norms", "phases", "sharpness"}
 """Analyses of every run whose loss is known."""
 
 APPLIES = {
-    "sequence": {"complexity", "curves", "gap", "norms", "numerics", "phases", "readout"},
+    "sequence": {"complexity", "curves", "gap", "lazy", "norms", "numerics", "phases", "readout"},
     "table": {
         "attention",
         "breakdown",
@@ -328,6 +333,7 @@ APPLIES = {
         "complexity",
         "curves",
         "gap",
+        "lazy",
         "norms",
         "numerics",
         "phases",

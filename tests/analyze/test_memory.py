@@ -139,6 +139,7 @@ print(1024 * (peak() - before))
         ("attention logits neurons progress clock_pizza numerics gap readout complexity", 2, 500_000_000),
         ("ablate", 1, 850_000_000),
         ("curvature sharpness", 1, 850_000_000),
+        ("lazy", 2, 850_000_000),
     ],
 )
 def test_the_bound_holds(tmp_path, names, checkpoints, bound):
