@@ -107,8 +107,9 @@ TOGETHER = {
 """Runs that are trained in one batch, two seeds of each value, and compared by the analyses that compare."""
 
 ANALYSES = (
-    "ablate", "attention", "breakdown", "clock_pizza", "curves", "double_descent", "fourier", "geometry", "groups", "logits",
-    "neurons", "norms", "numerics", "phases", "positions", "progress", "superposition", "tsne",
+    "ablate", "attention", "breakdown", "clock_pizza", "complexity", "curves", "double_descent", "fourier", "gap", "geometry",
+    "groups", "lazy", "logits", "neurons", "norms", "numerics", "phases", "positions", "progress", "readout", "superposition",
+    "tsne",
 )  # fmt: skip
 COMPARED = ("curves", "double_descent", "geometry", "phases", "positions")
 OPTIONS: dict[str, dict[str, Any]] = {"ablate": {"checkpoints": 3, "repeats": 4}, "tsne": {"frames": 3}}

@@ -58,6 +58,14 @@ UNDEFINED = {
     "sweep",
     "sweep_error",
     "sweep_r_hat",
+    "jump",  # of an accuracy that does not jump
+    "jump_sharpness",
+    "jump_low",
+    "jump_high",
+    "jump_residual",
+    "relative_gap",
+    "kernel_change",  # of the first checkpoint from the one before
+    "kernel_change_error",
 }
 """Variables that may be NaN."""
 
@@ -301,7 +309,7 @@ def test_every_operation_on_a_group_trains_and_is_measured_as_far_as_it_can_be(o
 )
 def test_operations_learned_jointly_are_measured_as_far_as_they_can_be(task, tmp_path):
     run = train(tiny_config(task=task, train=TrainConfig(steps=2)), tmp_path / "joint")
-    assert applicable(run) == ["breakdown", "curvature", "curves", "llc", "norms", "numerics", "phases", "sharpness"]
+    assert applicable(run) == sorted(ANYWHERE | {"breakdown", "numerics", "readout"})
 
 
 @pytest.mark.parametrize("operation", ["subtract", "multiply"])
@@ -313,12 +321,12 @@ def test_labels_may_be_wrong_that_are_no_residue_of_the_order(operation, tmp_pat
     assert {*applicable(train(config, tmp_path / operation))} == {*analyze.analyses()} - {"positions"} - OF_TOYS
 
 
-ANYWHERE = {"curvature", "curves", "llc", "norms", "phases", "sharpness"}
+ANYWHERE = {"complexity", "curvature", "curves", "gap", "lazy", "llc", "norms", "phases", "sharpness"}
 """Analyses of every run whose loss is known."""
 
 APPLIES = {
-    "sequence": ANYWHERE | {"numerics"},
-    "table": ANYWHERE | {"attention", "breakdown", "clock_pizza", "numerics", "tsne"},
+    "sequence": ANYWHERE | {"numerics", "readout"},
+    "table": ANYWHERE | {"attention", "breakdown", "clock_pizza", "numerics", "readout", "tsne"},
 }
 """Analyses that need neither a table nor a sum; and those that need no MLP."""
 

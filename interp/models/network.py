@@ -98,6 +98,18 @@ class Route(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Layer:
+    """The last layer with an activation function, as a function of what it reads."""
+
+    reads: str
+    """Hook of what it reads, as in `Forward.cache`."""
+    pre: Callable[[Weights, Float[Tensor, "rows width"]], Float[Tensor, "rows neuron"]]
+    """What its neurons receive, before their activation function, if it reads these rows."""
+    axes: int = 1
+    """Number of last axes of the hook that are one row: 2 where a prompt's tokens are read side by side."""
+
+
+@dataclass(frozen=True)
 class Roles:
     """Parts of a network by role: analyses ask for the embedding, not for `embed.W_E`. None: it has no such part."""
 
@@ -111,8 +123,12 @@ class Roles:
     """Unembedding […, d, answer]: the direction of each answer."""
     neurons: Hook | None = None
     """Hook of the last hidden layer after its activation function."""
+    stream: Hook | None = None
+    """Hook of the residual stream after the last layer, which the unembedding reads, if by way of a LayerNorm."""
     readout: Matrix | None = None
     """Readout […, neuron, answer]: what these neurons write on the answers."""
+    layer: Layer | None = None
+    """The layer whose activation function is the last."""
     linear: bool = True
     """Whether answers are linear in these neurons, given what bypasses them: no LayerNorm between."""
     attention: Hook | None = None

@@ -137,8 +137,10 @@ print(1024 * (peak() - before))
         ("fourier norms superposition", 40, 96_000_000),
         ("groups", 4, 360_000_000),
         ("attention logits neurons progress clock_pizza numerics", 2, 500_000_000),
+        ("gap readout complexity", 2, 500_000_000),
         ("ablate", 1, 850_000_000),
         ("curvature sharpness", 1, 850_000_000),
+        ("lazy", 2, 850_000_000),
     ],
 )
 def test_the_bound_holds(tmp_path, names, checkpoints, bound):

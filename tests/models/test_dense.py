@@ -46,6 +46,20 @@ def test_logits_and_gradients_are_those_of_hookedtransformer_where_answers_are_r
 
 
 @examples
+@given(spec=specs, shape_and_tokens=sequences(), seed=st.integers(0, 99))
+@torch.no_grad()
+def test_activations_are_those_of_hookedtransformer_where_answers_are_read(spec, shape_and_tokens, seed):
+    shape, tokens = shape_and_tokens
+    model = hooked_model(spec, shape, perturbed_weights(spec, shape, seed), torch.float64)
+    found = DenseForward(spec, tokens, shape.classes.positions).cache(dict(model.named_parameters()))
+    _, cache = model.run_with_cache(tokens)
+    assert f"blocks.{spec.n_layers - 1}.hook_resid_post" in found
+    for name in found.keys() - {"unembed.hook_out"}:
+        torch.testing.assert_close(found[name], at(shape, cache[name]), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(found["unembed.hook_out"], at(shape, model(tokens)), rtol=1e-9, atol=1e-9)
+
+
+@examples
 @given(spec=specs, shape_and_tokens=sequences(), seed=st.integers(0, 99), n_runs=st.integers(2, 3))
 @torch.no_grad()
 def test_runs_side_by_side_are_those_alone(spec, shape_and_tokens, seed, n_runs):

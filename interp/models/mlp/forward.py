@@ -7,11 +7,11 @@ from functools import partial
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import layer_norm
+from torch.nn.functional import layer_norm, one_hot
 
 from interp.models.activations import ACTIVATIONS
 from interp.models.mlp.spec import MlpSpec
-from interp.models.network import Forward, Hook, Matrix, Roles, Weights
+from interp.models.network import Forward, Hook, Layer, Matrix, Roles, Weights
 from interp.models.products import product, select
 from interp.recipe import Precision
 from interp.shape import Shape
@@ -38,6 +38,8 @@ class MlpForward(Forward):
         single = self.inputs.ndim == 2
         inputs, found = self.inputs[None] if single else self.inputs, {}
         weights = {name: tensor[None] for name, tensor in weights.items()} if single else weights
+        if names("embed.hook_embed"):
+            found["embed.hook_embed"] = self.embedded(weights, inputs)
         post = None
         for layer in range(self.spec.n_hidden):
             pre = self.first(weights, inputs) if post is None else self.times(post, weights[f"layers.{layer}.W"])
@@ -48,6 +50,17 @@ class MlpForward(Forward):
             outputs = self.times(normalise(post, self.spec), weights["unembed.W_U"])
             found["unembed.hook_out"] = self.plus(outputs, weights, "unembed.b_U")
         return {name: value[0] if single else value for name, value in found.items() if names(name)}
+
+    def embedded(self, weights: Weights, inputs: Tensor) -> Float[Tensor, "runs n ..."]:
+        """What the first layer reads: vectors, or one-hot vectors or embeddings [runs, n, n_ctx, d] of tokens."""
+        if self.spec.inputs == "vectors":
+            return inputs
+        if self.spec.inputs == "one_hot":
+            W = weights["layers.0.W"]
+            return one_hot(inputs, W.shape[2]).to(W)
+        W_E = weights["embed.W_E"]
+        of_run = torch.arange(len(inputs), device=inputs.device)[:, None, None]
+        return select(W_E, (inputs + of_run * W_E.shape[1]).flatten(1)).unflatten(1, inputs.shape[1:])
 
     def posts(self, weights: Weights, size: int) -> Iterator[Float[Tensor, "*runs part neuron"]]:
         """The last hidden layer's activations in parts of so many prompts, in order."""
@@ -122,8 +135,27 @@ def roles(spec: MlpSpec) -> Roles:
         unembedding=W_U,
         neurons=Hook(f"layers.{spec.n_hidden - 1}.hook_post", spec.width),
         readout=W_U,
+        layer=last_layer(spec),
         linear=spec.normalization == "none",
     )
+
+
+def last_layer(spec: MlpSpec) -> Layer:
+    """The last hidden layer: it reads the layer before, or what goes in."""
+    last = spec.n_hidden - 1
+
+    def pre(weights: Weights, x: Float[Tensor, "rows width"]) -> Float[Tensor, "rows neuron"]:
+        """What its neurons receive."""
+        W = weights[f"layers.{last}.W"].flatten(0, -2)
+        if not last and spec.inputs == "summed":
+            x = x.unflatten(1, (-1, len(W))).sum(dim=1)
+        x = normalise(x, spec) if not last and spec.inputs in ("embedded", "summed") else x
+        received = x @ W
+        return normalise(received + weights[f"layers.{last}.b"] if spec.biases else received, spec)
+
+    if last:
+        return Layer(f"layers.{last - 1}.hook_post", pre)
+    return Layer("embed.hook_embed", pre, axes=1 if spec.inputs == "vectors" else 2)
 
 
 def put_W_E(weights: Weights, W_E: Tensor) -> Weights:

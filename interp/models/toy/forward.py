@@ -9,6 +9,7 @@ into the processor's cache, and X is sparse. Equal to autograd's to rounding (te
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -16,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.models.activations import ACTIVATIONS, LAYER_NORM_EPS
-from interp.models.network import ClosedError, Forward, Hook, Matrix, Roles, Weights
+from interp.models.network import ClosedError, Forward, Hook, Layer, Matrix, Roles, Weights
 from interp.models.toy.spec import ToySpec
 from interp.recipe import Precision
 from interp.shape import Shape
@@ -116,7 +117,18 @@ def roles(spec: ToySpec) -> Roles:
     """Parts of a toy model by role: directions of each feature among the hidden numbers, on the way in and on the way out."""
     features = Matrix(("W",), lambda weights: weights["W"].mT, spec.d_hidden)
     out = None if spec.tied else Matrix(("W_out",), lambda weights: weights["W_out"].mT, spec.d_hidden)
-    return Roles(logits="hook_post", features=features, features_out=out, hidden=Hook("hook_hidden", spec.d_hidden))
+    return Roles(
+        logits="hook_post",
+        features=features,
+        features_out=out,
+        hidden=Hook("hook_hidden", spec.d_hidden),
+        layer=None if spec.output == "none" else Layer("hook_hidden", partial(received, spec)),
+    )
+
+
+def received(spec: ToySpec, weights: Weights, hidden: Float[Tensor, "rows d_hidden"]) -> Float[Tensor, "rows feature"]:
+    """What the outputs receive of these hidden numbers."""
+    return ToyForward(spec, hidden).received(weights, hidden)
 
 
 @dataclass(frozen=True)

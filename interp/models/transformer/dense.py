@@ -8,6 +8,7 @@ It computes what HookedTransformer does at those positions: logits and gradients
 Many models of one specification are computed at once along a leading axis, `runs`, as in shared.py.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -83,6 +84,18 @@ class DenseForward(Forward):
         self, weights: Weights, factors: Float[Tensor, "*runs n places d_model"] | None = None
     ) -> Float[Tensor, "... d_vocab_out"]:
         """Logits where answers are read. `factors` (dropout) multiply what is added at each of a prompt's `places`."""
+        return self._of_each(self._last_block(weights, factors).logits)
+
+    def cache(self, weights: Weights, names: Callable[[str], bool] = lambda name: True) -> dict[str, Tensor]:
+        """Activations of every prompt where answers are read, [*runs, n, (position,) …], by HookedTransformer's hook names.
+
+        Covers what `SharedForward.cache` does but the pattern. Only what is asked for is computed.
+        """
+        block = self._last_block(weights)
+        return {name: self._of_each(getattr(block, each)) for name, each in block.hooks().items() if names(name)}
+
+    def _last_block(self, weights: Weights, factors: Tensor | None = None) -> "DenseBlock":
+        """The last layer, over the states after the layers before it."""
         if self.single:
             weights = {name: tensor[None] for name, tensor in weights.items()}
         W_E, tokens = weights["embed.W_E"], self.tokens
@@ -105,9 +118,13 @@ class DenseForward(Forward):
                 visible=visible,
             )
         assert block is not None
-        logits = block.logits.unflatten(1, (tokens.shape[1], -1))
-        logits = logits[:, :, 0] if len(self.positions) == 1 else logits
-        return logits[0] if self.single else logits
+        return block
+
+    def _of_each(self, values: Float[Tensor, "runs out ..."]) -> Tensor:
+        """Rows by prompt and position; without an axis for one position, and without that of runs if the prompts have none."""
+        values = values.unflatten(1, (self.tokens.shape[1], -1))
+        values = values[:, :, 0] if len(self.positions) == 1 else values
+        return values[0] if self.single else values
 
     def _of_layers(self, factors: Tensor | None) -> list[Tensor] | list[None]:
         """Factors of dropout by layer, in the order of its output rows: [attention and MLP, runs, out, d_model]."""
@@ -132,6 +149,10 @@ class DenseBlock(Block):
     def out(self) -> int:
         """Number of output rows of a run."""
         return self.n * len(self.visible)
+
+    def hooks(self) -> dict[str, str]:
+        """Names of the activations here; the pattern is never formed."""
+        return {name: here for name, here in super().hooks().items() if here != "pattern"}
 
     def asked(self, states: Float[Tensor, "runs rows d_model"]) -> Float[Tensor, "runs out d_model"]:
         """States of the rows that have output."""

@@ -3,10 +3,11 @@
 from dataclasses import replace
 from functools import partial
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.models.network import Hook, Matrix, Roles, Weights
+from interp.models.network import Hook, Layer, Matrix, Roles, Weights
 from interp.models.transformer.dense import DenseForward
 from interp.models.transformer.shared import SharedForward
 from interp.models.transformer.spec import TransformerSpec
@@ -41,6 +42,7 @@ def roles(spec: TransformerSpec) -> Roles:
     found = Roles(
         embedding=Matrix(("embed.W_E",), lambda weights: weights["embed.W_E"], spec.d_model, with_W_E),
         unembedding=Matrix(("unembed.W_U",), lambda weights: weights["unembed.W_U"], spec.d_model),
+        stream=Hook(f"{last}.hook_resid_post", spec.d_model),
         attention=Hook(f"{last}.attn.hook_pattern", spec.n_heads),
         linear=spec.norm_at("unembedding") == "none",
     )
@@ -52,7 +54,15 @@ def roles(spec: TransformerSpec) -> Roles:
         neurons=Hook(f"{last}.mlp.hook_post", spec.d_mlp),
         readout=Matrix(reads, partial(written, spec), spec.d_mlp),
         routes=routes(spec),
+        layer=Layer(f"{last}.hook_resid_mid", partial(received, spec)),
     )
+
+
+def received(
+    spec: TransformerSpec, weights: Weights, resid_mid: Float[Tensor, "rows d_model"]
+) -> Float[Tensor, "rows d_mlp"]:
+    """What the neurons of the last MLP receive of these rows of the residual stream."""
+    return tail(spec, weights, torch.arange(0)).block.received(resid_mid[None])[0]
 
 
 def with_W_E(weights: Weights, W_E: Tensor) -> Weights:
