@@ -1,10 +1,11 @@
 """A run as a landscape: its logged loss, and derivatives of it, as functions of the weights that learn."""
 
 import math
+import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -38,6 +39,32 @@ def differentiable() -> Generator[None]:
     """A context in which derivatives are taken, whatever the thread does otherwise: checkpoints are walked without them."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
+
+
+class _PlainAttention:
+    """A context in which attention is computed in the one way that has a second derivative on a CPU.
+
+    torch keeps the choice for the whole process: the first thread to enter makes it, and the last to leave takes it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._choice = threading.Lock(), 0, None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._choice = sdpa_kernel(SDPBackend.MATH)
+                self._choice.__enter__()
+            self._inside += 1
+
+    def __exit__(self, *raised: Any) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and self._choice is not None:
+                self._choice.__exit__(None, None, None)
+
+
+PLAIN_ATTENTION = _PlainAttention()
 
 
 @dataclass(frozen=True)
@@ -138,9 +165,8 @@ class Surface:
 
     def outputs(self, flat: Flat, others: Weights) -> Float[Tensor, "copies ..."]:
         """What comes out for every example."""
-        # The other ways to compute attention have no second derivative on a CPU. What the forward pass keeps must be of use to
-        # autograd, whoever asks first.
-        with torch.inference_mode(False), sdpa_kernel(SDPBackend.MATH):
+        # What the forward pass keeps must be of use to autograd, whoever asks first.
+        with torch.inference_mode(False), PLAIN_ATTENTION:
             return self.objective.outputs(self.seen.weights(flat, others))
 
     def logged(self, flat: Flat, others: Weights) -> Float[Tensor, "2 copies"]:

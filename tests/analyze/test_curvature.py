@@ -221,3 +221,18 @@ def test_a_loss_that_is_not_known_has_no_curvature(make, monkeypatch):
     monkeypatch.setattr(type(run), "needs", needs)
     with pytest.raises(DoesNotApply, match=r"do not tell the loss that was minimised; convert it with --train\.loss"):
         analyze.measure(run, "curvature")
+
+
+def test_threads_that_come_and_go_leave_torchs_choice_of_attention_as_it_was():
+    """It is one for the process: a thread that enters later must not take the narrowed choice for the usual one."""
+    from interp.views.landscape import PLAIN_ATTENTION
+
+    flags = torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.math_sdp_enabled
+    before = [flag() for flag in flags]
+    first, second = PLAIN_ATTENTION, PLAIN_ATTENTION
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert [flag() for flag in flags] == [False, True]  # the second is still inside
+    second.__exit__(None, None, None)
+    assert [flag() for flag in flags] == before
