@@ -71,8 +71,3 @@ def barrier(values: Float[np.ndarray, " t"]) -> Barrier:
     return Barrier(
         float(values.max() - max(values[0], values[-1])), float(excess(values).max()), int(np.argmax(values))
     )
-
-
-def lengths(squares: Float[np.ndarray, " step"]) -> Float[np.ndarray, " point"]:
-    """Length of a path up to each of its points, from the squared distance of each to the next."""
-    return np.concatenate([[0.0], np.sqrt(squares).cumsum()])

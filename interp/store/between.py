@@ -22,7 +22,7 @@ class Curve(Frozen):
     """Examples over which the bend is trained."""
     steps: int = Field(default=1000, ge=1, le=1_000_000)
     """Number of updates of the bend, by Adam."""
-    lr: float = Field(default=1e-3, gt=0)
+    lr: float = Field(default=3e-3, gt=0)
     """Learning rate of the bend: constant for half of the steps, from there linear to a hundredth of it at nine tenths."""
     draws: int = Field(default=1, ge=1, le=1000)
     """Number of t at which an update takes the loss: one uniform in each of so many equal parts of the path."""
