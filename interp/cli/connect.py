@@ -14,7 +14,7 @@ from interp.store.between import Curve
 if TYPE_CHECKING:
     from interp.store import Run
 
-USAGE = """usage: python -m interp.connect A[@STEP] B[@STEP] [--curve line|bezier|polygon] [--out DIR]
+USAGE = """usage: python -m interp.connect A[@STEP] B[@STEP] [--curve line|bezier|polygon] [--align] [--out DIR]
 
 Write the networks on a path from A to B as a run: its step is the number of the point, and every analysis of checkpoints runs
 along it. A and B are checkpoints of one run or of two, of the same model and task; without @STEP the last ones.

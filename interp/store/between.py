@@ -16,6 +16,9 @@ class Curve(Frozen):
     curve: Literal["line", "bezier", "polygon"] = "line"
     """line: (1 − t)·A + t·B. bezier: (1 − t)²·A + 2t(1 − t)·θ + t²·B with a bend θ that is trained. polygon: straight to θ and
     straight on to B (Garipov et al. 2018, arXiv 1802.10026)."""
+    align: bool = False
+    """Bring B to A first by the symmetries of the network: order of neurons and heads, turns of hidden spaces. B stays the same
+    function (Ainsworth et al. 2022, arXiv 2209.04836, weight matching)."""
     points: int = Field(default=61, ge=2, le=10_001)
     """Number of networks on the path, evenly spaced in t, with both ends."""
     over: Literal["train", "test", "all"] = "train"
@@ -45,12 +48,14 @@ class Curve(Frozen):
         """The curve in words."""
         shape = {"line": "straight line", "bezier": "Bézier curve with a bend", "polygon": "polygon with a bend"}
         trained = "" if self.curve == "line" else f" trained by {self.steps:,} updates"
-        return f"{shape[self.curve]}{trained}"
+        return f"{shape[self.curve]}{trained}{', B aligned' if self.align else ''}"
 
 
 class Between(Frozen):
     """A path between two networks: its ends and its curve."""
 
     ends: tuple[Start, Start]
-    """A and B: directory, step and digest of each network as it was found."""
+    """A and B: directory, step and digest of each network as it was found; B is not yet aligned there."""
     curve: Curve
+    rounds: int = Field(default=0, ge=0)
+    """Rounds of the alignment through all symmetries; 0 without one."""

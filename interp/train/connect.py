@@ -12,7 +12,7 @@ from torch import Tensor
 from interp.base import UserError, once
 from interp.config import RunConfig, differences
 from interp.maths.paths import CURVES, even
-from interp.models.network import Weights, effective
+from interp.models.network import Weights, effective, symmetries
 from interp.objective import evaluate, in_parts, objective
 from interp.recipe import LOGGED
 from interp.store import Checkpoint, Run, open_run
@@ -24,6 +24,7 @@ from interp.store.layout import SPLIT, is_there
 from interp.store.start import as_start, checkpoint_at
 from interp.store.tensors import Tensors
 from interp.tasks import Examples
+from interp.train.align import aligned
 from interp.train.bend import points, trained_bend
 from interp.train.loop import silently
 from interp.views.landscape import Landscape
@@ -137,7 +138,7 @@ class Found:
     def config(self) -> RunConfig:
         """Configuration of the path."""
         curve = self.between.curve
-        words = [curve.curve, *(f"{e.run.name}@{e.step}" for e in self.ends.both)]
+        words = [f"{curve.curve}{'-aligned' * curve.align}", *(f"{e.run.name}@{e.step}" for e in self.ends.both)]
         return config_of(self.ends.a.run.config, re.sub(r"[^\w.+=@-]+", "_", "+".join(words))[:100], curve)
 
     @once
@@ -188,9 +189,11 @@ class Found:
 
 
 def found_path(ends: Ends, curve: Curve, watcher: Callable[[int, int, str], Any] | None) -> Found:
-    """The path between two networks, its bend trained if it has one."""
-    A, B = ends.a.weights, ends.b.weights
-    between = Between(ends=(as_start(ends.a), as_start(ends.b)), curve=curve)
+    """The path between two networks, B brought to A first if it is to be, and its bend trained if it has one."""
+    A, B, rounds, model = ends.a.weights, ends.b.weights, 0, ends.a.run.known_model
+    if curve.align:
+        B, rounds = aligned(A, B, symmetries(model, ends.a.run.task.shape))
+    between = Between(ends=(as_start(ends.a), as_start(ends.b)), curve=curve, rounds=rounds)
     bend: Mapping[str, Tensor] = A
     if curve.curve != "line":
         seen = Landscape.of(ends.a.run, "a path")
