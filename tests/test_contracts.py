@@ -208,7 +208,7 @@ def test_the_command_names_the_choice_of_checkpoints_and_of_options(tiny):
 def test_the_transition_is_marked_where_it_was_reached(measured, subject):
     marked = measured.assign_attrs(memorised=5.0, generalised=float("nan"))
     figure = analyze.draw(marked)
-    over_steps = measured.attrs["analysis"] not in ("tsne", "geometry")
+    over_steps = measured.attrs["analysis"] not in ("tsne", "geometry", "plane")
     assert any(shape.x0 == 5.0 for shape in figure.layout.shapes) == over_steps
     assert not any(shape.x0 != shape.x0 for shape in figure.layout.shapes)
 
@@ -332,7 +332,7 @@ def test_labels_may_be_wrong_that_are_no_residue_of_the_order(operation, tmp_pat
     } - OF_TOYS - OF_PATHS
 
 
-ANYWHERE = {"complexity", "curvature", "curves", "gap", "lazy", "llc", "norms", "phases", "sharpness"}
+ANYWHERE = {"complexity", "curvature", "curves", "gap", "lazy", "llc", "norms", "phases", "plane", "sharpness"}
 """Analyses of every run whose loss is known."""
 
 APPLIES = {
