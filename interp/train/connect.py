@@ -59,16 +59,17 @@ def connect(
         CheckpointError: a checkpoint is damaged.
     """
     ends, path = Ends(checkpoint_at(a), checkpoint_at(b)), Path(out)
-    ends.refuse_what_differs()
+    ends.refuse(curve)
     if inside := [end.run.path for end in ends.both if end.run.path.resolve() == path.resolve()]:
         raise UserError(f"{inside[0]} is an end of the path and cannot hold it; choose another --out")
     refuse_what_is_there(path, resume=False, overwrite=overwrite)
     lock = claim(path, overwrite=overwrite)
     try:
         found = found_path(ends, curve, watcher)
-        if overwrite:
+        rows = found.rows()
+        if overwrite:  # only now: what is there stays until there is something to put in its place
             clear(path)
-        found.write(path)
+        found.write(path, rows)
     finally:
         release(lock, path)
     return open_run(path)
@@ -86,8 +87,8 @@ class Ends:
         """A and B."""
         return self.a, self.b
 
-    def refuse_what_differs(self) -> None:
-        """Raise UserError unless both are networks of one kind, for one task and one loss, that are known."""
+    def refuse(self, curve: Curve) -> None:
+        """Raise UserError unless both are networks of one kind, for one task and one loss, with all that the path needs."""
         for end in self.both:
             _ = Landscape.of(end.run, "a path").parts, end.run.split
         theirs, ours = (of_the_function(end.run.config) for end in self.both)
@@ -95,6 +96,10 @@ class Ends:
             a, b = (f"{end.run.path}@{end.step}" for end in self.both)
             first = odd[0].replace(" there and ", f" in {a} and ").removesuffix(" here") + f" in {b}"
             raise UserError(f"no path leads from a network to one of another kind: {first}; take two of one kind")
+        if curve.align:
+            symmetries(self.a.run.known_model, self.a.run.task.shape)
+        if curve.curve != "line":
+            Landscape.of(self.a.run, "a path").examples(curve.over)
 
     @once
     def notes(self) -> tuple[str, ...]:
@@ -171,14 +176,14 @@ class Found:
         """A tensor in the precision in which the ends were trained."""
         return tensor.double() if self.config.train.precision == "float64" else tensor
 
-    def write(self, path: Path) -> None:
-        """Write the path as a run into a directory that is claimed and empty."""
+    def write(self, path: Path, rows: list[Row]) -> None:
+        """Write the path as a run with this history into a directory that is claimed and empty."""
         a = self.ends.a.run
         write_at_once(
             path,
             self.config,
             {step: partial(self.at, step) for step in range(len(self.parts))},
-            self.rows(),
+            rows,
             a.split.train_index if is_there(a.path / SPLIT) else None,
             layout="a path between two networks",
             files={f"{end.path}@{end.step}": end.sha256 for end in self.between.ends},

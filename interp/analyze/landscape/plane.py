@@ -86,7 +86,7 @@ def auto(plane: Plane, options: Options) -> float:
 
 ABOUT = {
     "random": "two random directions, filter-normalised",
-    "pca": "the two directions of the run's largest motion",
+    "pca": "the run's two largest principal components",
     "checkpoints": "through three checkpoints",
 }
 
@@ -96,8 +96,8 @@ def draw(found: xr.Dataset) -> go.Figure:
     options, splits = Options.model_validate_json(found.attrs["options"]), list(found["split"].values)
     rows = ["loss", *(["accuracy"] if "accuracy" in found else [])]
     titles = [f"{split} {name}" for name in rows for split in splits]
-    held = "" if np.isnan(found.attrs["held"]) else f"; the plane holds {100 * found.attrs['held']:.3g} % of its motion"
-    title = f"Around step {found.attrs['centre']:,}: {ABOUT[options.directions]}{held}"
+    held = "" if np.isnan(found.attrs["held"]) else f"; it holds {100 * found.attrs['held']:.3g} % of the run's motion"
+    title = f"Plane around step {found.attrs['centre']:,}: {ABOUT[options.directions]}{held}"
     heights = [6.0 if len(splits) > 1 else 10.0] * len(rows)
     figure = figures.panels(titles, heights=heights, title=title, columns=len(splits), over_steps=False)
     for row, name in enumerate(rows, start=1):
