@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from interp.config import RunConfig
     from interp.models.registry import *  # noqa: F403
     from interp.recipe import Seeds, TrainConfig
-    from interp.run import open_run, open_runs, train_run, train_runs
+    from interp.run import connect_runs, open_run, open_runs, train_run, train_runs
     from interp.store.start import start_from
     from interp.study import run_all, spread, tabulate
     from interp.study.grid import grid
@@ -36,7 +36,7 @@ _HOME = {
     "interp.base": ("UserError",),
     "interp.config": ("RunConfig",),
     "interp.recipe": ("Seeds", "TrainConfig"),
-    "interp.run": ("open_run", "open_runs", "train_run", "train_runs"),
+    "interp.run": ("connect_runs", "open_run", "open_runs", "train_run", "train_runs"),
     "interp.store.start": ("start_from",),
     "interp.study": ("run_all", "spread", "tabulate"),
     "interp.study.grid": ("grid",),
@@ -46,9 +46,9 @@ _HOME = {
 }
 
 __all__ = [
-    "PRESETS", "Corruption", "RunConfig", "Seeds", "TrainConfig", "UserError", "analyses", "applies", "compare", "draw",
-    "draw_runs", "grid", "measure", "null_twin", "open_run", "open_runs", "preset", "run_all", "spread", "start_from",
-    "summarise", "tabulate", "train_run", "train_runs",
+    "PRESETS", "Corruption", "RunConfig", "Seeds", "TrainConfig", "UserError", "analyses", "applies", "compare",
+    "connect_runs", "draw", "draw_runs", "grid", "measure", "null_twin", "open_run", "open_runs", "preset", "run_all",
+    "spread", "start_from", "summarise", "tabulate", "train_run", "train_runs",
 ]  # fmt: skip
 
 share_the_processor()

@@ -51,10 +51,18 @@ LEARNING: Variables = {
 UPDATES = {"units": "optimiser updates"}
 
 
+def step_axis(run: Run, steps: Sequence[int]) -> xr.Variable:
+    """The coordinate `step`: optimiser updates, or numbers of the points on a path between two networks."""
+    if run.between is None:
+        return xr.Variable("step", list(steps), UPDATES)
+    along = f"point on the path (0: A, {run.between.curve.points - 1}: B)"
+    return xr.Variable("step", list(steps), {"units": "points", "long_name": along})
+
+
 def history_of(run: Run, history: pd.DataFrame) -> xr.Dataset:
     """Losses and accuracies at every logged step, whatever checkpoints are in view; losses in the run's own units."""
     logged = labelled(run, {name: history[name].to_numpy() for name in LEARNING}, LEARNING)
-    return xr.Dataset(logged, coords={"step": xr.Variable("step", history.index.to_numpy(), UPDATES)})
+    return xr.Dataset(logged, coords={"step": step_axis(run, history.index.tolist())})
 
 
 def labelled(
@@ -93,9 +101,9 @@ def dataset(
     at_steps = history.reindex(run.steps)
     logged = labelled(run, {name: at_steps[name].to_numpy() for name in LEARNING}, LEARNING)
     measured = labelled(run, found, variables, words)
-    steps = {"step": xr.Variable("step", list(run.steps), UPDATES)}
+    steps, reached_at = {"step": step_axis(run, run.steps)}, landmarks(history, learns=run.between is None)
     whole = xr.Dataset(logged | measured, coords={**steps, **coords})
-    return whole.assign_attrs(provenance(run, options), definition=definition, source=source, **landmarks(history))
+    return whole.assign_attrs(provenance(run, options), definition=definition, source=source, **reached_at)
 
 
 def by_step(found: xr.Dataset) -> pd.DataFrame:
@@ -113,15 +121,20 @@ def provenance(run: Run, options: AnalysisOptions) -> dict[str, str]:
     }
 
 
-def landmarks(history: pd.DataFrame, threshold: float = 0.99, in_a_row: int = IN_A_ROW) -> dict[str, Any]:
+def landmarks(
+    history: pd.DataFrame, threshold: float = 0.99, in_a_row: int = IN_A_ROW, learns: bool = True
+) -> dict[str, Any]:
     """Attributes that say when train and test accuracy reached the threshold, how long they stayed, and what they lost.
 
     `memorised`, `generalised`: first of so many evaluations in a row at or above it; NaN: not reached. `…_until`: the last step
     of that first stay, or by which it is known not to be reached. `…_fell`: every later step at which it fell below. `collapsed`:
-    the step at which what had been reached was lost (`interp.maths.curves.collapse`); NaN: never.
+    the step at which what had been reached was lost (`interp.maths.curves.collapse`); NaN: never. On a path between two
+    networks nothing is learned (`learns`), and so nothing is reached.
     """
     steps = history.index.to_numpy()
     train, test = (history[f"{split}_accuracy"].to_numpy() for split in ("train", "test"))
+    if not learns:
+        train = test = np.full(len(steps), np.nan)
     found: dict[str, Any] = {}
     for name, values in (("memorised", train), ("generalised", test)):
         marks = reached(steps, values, threshold, in_a_row)

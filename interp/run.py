@@ -89,6 +89,19 @@ def train_runs(configs: Mapping[str, RunConfig], out: str | Path, **how: Any) ->
     ]
 
 
+def connect_runs(a: str | Path, b: str | Path, out: str | Path, *, overwrite: bool = False, **curve: Any) -> Run:
+    """The path from network A to network B (DIR@STEP, or DIR for the last checkpoint), written as a run into `out`.
+
+    >>> interp.connect_runs("checkpoints/one", "checkpoints/two", "checkpoints/path", curve="bezier")
+
+    Further arguments are the fields of interp.store.between.Curve; errors are those of interp.train.connect.connect.
+    """
+    from interp.store.between import Curve
+    from interp.train.connect import connect
+
+    return open_run(connect(a, b, out, Curve(**curve), overwrite=overwrite).path)
+
+
 def open_runs(parent: str | Path) -> list[Run]:
     """Every run directly below a directory, by name; UserError when there is none."""
     found = store.find_runs(parent)

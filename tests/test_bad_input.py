@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from interp.cli.analyze import main as analyze
+from interp.cli.connect import main as connect
 from interp.cli.train import main as train
 from interp.models.network import initial_weights
 from interp.probe import main as probe
@@ -356,3 +357,48 @@ def test_json_leaves_the_files_alone(tiny_copy, tmp_path, capsys):
     assert sorted(tiny_copy.path.rglob("*")) == before
     assert analyze(["curves", str(tiny_copy.path), "--json", "--out", str(tmp_path / "out")]) == 0
     assert (tmp_path / "out/curves.nc").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["{tiny}", "nowhere"], "nowhere is no directory"),
+        (["{tiny}@7", "{tiny}"], "has no checkpoint at step 7; the nearest are at 5 and 10"),
+        (["{tiny}", "{tiny}", "--points", "1"], "error: points is 1; it should be greater than or equal to 2"),
+        (
+            ["{tiny}", "{tiny}", "--steps", "9"],
+            'steps is 9 and curve "line", on which nothing is trained; leave it out',
+        ),
+        (["{tiny}", "{tiny}", "--curve", "bezier", "--lr", "0"], "error: lr is 0.0; it should be greater than 0"),
+        (["{tiny}", "{tiny}", "--out", "{tiny}", "--overwrite"], "is an end of the path and cannot hold it; choose"),
+        (
+            ["{tiny}", "{other}"],
+            "to one of another kind: task.p is 11 in {tiny}@40 and 7 in {other}@1; take two of one kind",
+        ),
+        (["{tiny}", "{curves}"], "has learning curves and no weights"),
+    ],
+)
+def test_paths_that_there_are_not(says, tiny, tmp_path, words, sentence):
+    from helpers import tiny_config
+
+    from interp.recipe import TrainConfig
+    from interp.store.foreign.convert import convert
+    from interp.tasks import ModularTask
+    from interp.train.loop import train as learn
+
+    learn(tiny_config(task=ModularTask(p=7), train=TrainConfig(steps=1)), tmp_path / "other")
+    (tmp_path / "curves.csv").write_text("step,train_loss\n0,3\n1,2\n")
+    convert(tmp_path / "curves.csv", tmp_path / "curves")
+    places = {"tiny": tiny.path, "other": tmp_path / "other", "curves": tmp_path / "curves"}
+    out = [] if "--out" in words else ["--out", tmp_path / "x"]
+    assert sentence.format(**places) in says(connect, *(word.format(**places) for word in words), *out)
+    assert not (tmp_path / "x").exists()
+    assert (tiny.path / "run.json").exists()
+
+
+def test_a_path_does_not_go_on(says, tiny, tmp_path):
+    assert connect([str(tiny.path), f"{tiny.path}@10", "--points", "3", "--out", str(tmp_path / "x")]) == 0
+    assert "is a path between two networks and no training: there is nothing to go on from" in says(
+        train, "--resume", tmp_path / "x"
+    )
+    assert "holds a run already" in says(connect, tiny.path, tiny.path, "--out", tmp_path / "x")

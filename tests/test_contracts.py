@@ -16,6 +16,7 @@ from interp.models import ToySpec, TransformerSpec
 from interp.recipe import TrainConfig
 from interp.report import files as _export
 from interp.store import Run
+from interp.store.between import Curve
 from interp.tasks import (
     GROUP_OPERATIONS,
     OPERATIONS,
@@ -28,6 +29,7 @@ from interp.tasks import (
     SkipTrigramTask,
     SparseFeaturesTask,
 )
+from interp.train.connect import connect
 from interp.train.loop import train
 
 UNDEFINED = {
@@ -72,6 +74,9 @@ UNDEFINED = {
 OF_TOYS = {"double_descent", "geometry"}
 """Analyses of toy models alone."""
 
+OF_PATHS = {"path"}
+"""Analyses of paths alone."""
+
 UNDEFINED_IN_TOYS = UNDEFINED | {"train_accuracy", "test_accuracy", "feature_gap", "example_gap"}
 """Of their runs, which have no accuracy, and of features that are not represented."""
 
@@ -109,6 +114,8 @@ def subject(analysis, tiny, corrupted, tmp_path_factory) -> Run:
     """The tiny run, or one that has what the analysis is about."""
     if analysis == "positions":
         return train(tiny_config(task=SEQUENCES["addition"]), tmp_path_factory.mktemp("runs") / "sums")
+    if analysis in OF_PATHS:
+        return connect(f"{tiny.path}@10", tiny.path, tmp_path_factory.mktemp("runs") / "path", Curve(points=5))
     if analysis in OF_TOYS:
         task, model = SparseFeaturesTask(n_features=12, sparsity=0.7, examples=5, test_examples=9), ToySpec(d_hidden=2)
         return train(tiny_config(task=task, model=model), tmp_path_factory.mktemp("runs") / "toy")
@@ -139,7 +146,7 @@ def test_step_is_the_first_dimension_of_every_variable_that_has_it(measured, sub
     assert "step" in measured.dims
     for name, variable in measured.data_vars.items():
         assert "step" not in variable.dims[1:], name
-    assert measured["step"].attrs["units"] == "optimiser updates"
+    assert measured["step"].attrs["units"] == ("optimiser updates" if subject.between is None else "points")
     assert set(measured["step"].values) <= {*subject.steps, *subject.history.index}
 
 
@@ -201,7 +208,7 @@ def test_the_command_names_the_choice_of_checkpoints_and_of_options(tiny):
 def test_the_transition_is_marked_where_it_was_reached(measured, subject):
     marked = measured.assign_attrs(memorised=5.0, generalised=float("nan"))
     figure = analyze.draw(marked)
-    over_steps = measured.attrs["analysis"] not in ("tsne", "geometry")
+    over_steps = measured.attrs["analysis"] not in ("tsne", "geometry", "plane")
     assert any(shape.x0 == 5.0 for shape in figure.layout.shapes) == over_steps
     assert not any(shape.x0 != shape.x0 for shape in figure.layout.shapes)
 
@@ -225,7 +232,7 @@ def test_a_comparison_of_runs_counts_those_that_arrive_and_those_that_do_not(mea
         return
     assert analyze.find(measured.attrs["analysis"]).compare.__doc__
     table, alone = analyze.compare([measured, measured]), analyze.compare([measured])
-    if measured.attrs["analysis"] in OF_TOYS:  # there is no step that some runs reach and others do not
+    if measured.attrs["analysis"] in OF_TOYS | OF_PATHS:  # there is no step that some runs reach and others do not
         assert len(table)
         return
     columns = ["reached", "collapsed", "censored", "median", "lowest", "highest"]
@@ -253,7 +260,9 @@ def with_other_tokens(tmp_path_factory) -> list[Run]:
     return [train(config, place / str(number)) for number, config in enumerate(configs)]
 
 
-@pytest.mark.parametrize("analysis", sorted(set(analyze.analyses()) - {"positions"} - OF_TOYS), indirect=True)
+@pytest.mark.parametrize(
+    "analysis", sorted(set(analyze.analyses()) - {"positions"} - OF_TOYS - OF_PATHS), indirect=True
+)
 def test_every_analysis_measures_as_many_residues_whatever_the_tokens(analysis, measured, with_other_tokens):
     for run in with_other_tokens:
         found = measure(run, analysis)
@@ -318,10 +327,12 @@ def test_labels_may_be_wrong_that_are_no_residue_of_the_order(operation, tmp_pat
     config = tiny_config(task=task, train=TrainConfig(steps=2), corruption=Corruption(share=0.9))
     split = config.split()
     assert 0 in split.train.targets[split.true_targets != 0]
-    assert {*applicable(train(config, tmp_path / operation))} == {*analyze.analyses()} - {"positions"} - OF_TOYS
+    assert {*applicable(train(config, tmp_path / operation))} == {*analyze.analyses()} - {
+        "positions"
+    } - OF_TOYS - OF_PATHS
 
 
-ANYWHERE = {"complexity", "curvature", "curves", "gap", "lazy", "llc", "norms", "phases", "sharpness"}
+ANYWHERE = {"complexity", "curvature", "curves", "gap", "lazy", "llc", "norms", "phases", "plane", "sharpness"}
 """Analyses of every run whose loss is known."""
 
 APPLIES = {
@@ -339,7 +350,7 @@ def test_sequences_and_attention_alone_are_measured_as_far_as_they_can_be(task, 
     run = train(tiny_config(task=SEQUENCES[task], model=model, train=how), tmp_path / "run")
     measured = set(applicable(run))
     if task == "a table":
-        of_others = {"positions"} | OF_TOYS
+        of_others = {"positions"} | OF_TOYS | OF_PATHS
         assert measured == (APPLIES["table"] if attn_only else set(analyze.analyses()) - of_others)
     else:
         several = len(SEQUENCES[task].shape.classes.positions) > 1

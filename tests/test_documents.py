@@ -8,6 +8,7 @@ from pathlib import Path
 
 import interp
 from interp.cli.analyze import parse as parse_analyze
+from interp.cli.connect import parse as parse_connect
 from interp.cli.convert import parse as parse_convert
 from interp.cli.store import parse as parse_store
 from interp.cli.study import parse as parse_study
@@ -21,6 +22,7 @@ DOCUMENTS = [
 ]
 PARSERS = {
     "interp.analyze": lambda words: parse_analyze(words[0], words[1:]),
+    "interp.connect": parse_connect,
     "interp.convert": parse_convert,
     "interp.store": parse_store,
     "interp.study": parse_study,

@@ -18,7 +18,7 @@ TRAIN = [
     "2", "--model.d-mlp", "24", "--train.steps", "30", "--train.checkpoint-every", "10",
 ]  # fmt: skip
 
-LEFT_OUT = {"positions", "double_descent", "geometry"}
+LEFT_OUT = {"positions", "double_descent", "geometry", "path"}
 """Of one task with one answer a prompt, by a transformer."""
 
 

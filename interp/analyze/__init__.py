@@ -180,6 +180,8 @@ def draw(found: "xr.Dataset", beside: "Sequence[xr.Dataset]" = ()) -> "go.Figure
     if beside:
         about = f"lowest to highest of {named(beside)}"
         figure = figures.behind(figure, [analysis.draw(each) for each in beside], about)
+    if along := found["step"].attrs.get("long_name"):
+        figure = figures.over_points(figure, along)
     return figures.caption(figure, found.attrs["command"])
 
 

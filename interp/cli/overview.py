@@ -50,6 +50,7 @@ def chart() -> dict[str, dict[str, str]]:
             "python -m interp.analyze all DIR": ALL,
             "python -m interp.probe DIR": "IPython with the run at hand.",
             "python -m interp.convert SRC --out DIR": "Runs of others, as ordinary ones; --to bridge: for TransformerLens 4.",
+            "python -m interp.connect A B --out DIR": "The networks on a path from A to B, as a run.",
             "python -m interp.study compare TABLE.csv": "Whether settings differ, by exact permutation.",
             "python -m interp.store verify DIR": "Whether every file of a run is what was written there.",
         },

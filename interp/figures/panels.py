@@ -10,6 +10,8 @@ TRAIN, TEST, QUIET, INK = "#2563ab", "#e8730c", "#8a93a0", "#1f2933"
 PALETTE = ("#5b3a9b", "#0f8a6d", "#c2255c", "#8d6e00", "#0b7285", "#d9480f", "#495057")
 """Colours of everything that is neither train nor test."""
 PIXELS_PER_HEIGHT = 62
+STEPS = "step (optimiser updates)"
+"""Title of the step axis."""
 FONT = "Inter, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -46,8 +48,16 @@ def panels(titles: list[str], heights: list[float], title: str, columns: int = 1
     figure.update_annotations(font_size=13)
     figure.update_xaxes(gridcolor="#e9edf1", zeroline=False).update_yaxes(gridcolor="#e9edf1", zeroline=False)
     if over_steps:
-        figure.update_xaxes(title_text="step (optimiser updates)", row=rows, col=1)
+        figure.update_xaxes(title_text=STEPS, row=rows, col=1)
         figure.update_layout(updatemenus=[step_axis_buttons(rows)])
+    return figure
+
+
+def over_points(figure: go.Figure, along: str) -> go.Figure:
+    """The figure over points on a path: `along` in place of the title of the step axis, and no choice of its scale."""
+    for axis in figure.select_xaxes(selector={"title.text": STEPS}):
+        axis.title.text = html.escape(along)
+        figure.update_layout(updatemenus=[])
     return figure
 
 

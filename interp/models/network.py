@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.base import once
+from interp.base import DoesNotApply, once
 from interp.models.family import Family, TensorSpec
 from interp.models.products import product
+from interp.models.symmetry import Symmetry
 from interp.recipe import Precision
 from interp.shape import Shape
 
@@ -299,6 +300,16 @@ def tail(spec: Family, weights: Weights, answers: Int[Tensor, " answer"]) -> Tai
 def has_tail(spec: Family) -> bool:
     """Whether the model has a `tail`: the family makes one, or answers are linear in the neurons."""
     return hasattr(network(spec), "tail") or roles(spec).linear
+
+
+def symmetries(spec: Family, shape: Shape) -> list[Symmetry]:
+    """Changes of the weights that leave the function as it is; DoesNotApply if the family names none."""
+    try:
+        return beside(spec, "symmetries").symmetries(spec, shape)
+    except ModuleNotFoundError as error:
+        raise DoesNotApply(
+            f'model.kind "{spec.kind}" names no symmetries by which one network is brought to another; leave out --align'
+        ) from error
 
 
 def effective(weights: Weights, norms: Mapping[str, float]) -> Weights:

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 
 from interp.base import Frozen, UserError, explain
 from interp.config import RunConfig
+from interp.store.between import Between
 from interp.store.files import CheckpointError, read_json
 from interp.store.history import Position
 
@@ -60,7 +61,7 @@ class Session(Frozen):
 
 
 class Origin(Frozen):
-    """Where a converted run comes from, and what its files do not tell."""
+    """Where a run comes from that was not trained here, and what its files do not tell."""
 
     layout: str
     """Layout that the files were recognised as."""
@@ -77,6 +78,8 @@ class Origin(Frozen):
     """Number of checkpoints."""
     knows_split: bool
     """Whether the files told which prompts were trained on."""
+    between: Between | None = None
+    """What a path between two networks is; None of a converted run."""
 
     def tells(self, field: str) -> bool:
         """Whether the files tell a field of the configuration, or a whole part of it."""
@@ -93,7 +96,7 @@ class Record(Frozen):
     because the configuration of a later version has more fields."""
     sessions: tuple[Session, ...] = ()
     origin: Origin | None = None
-    """Origin of a run that was converted from files of others; None for a run that was trained here."""
+    """Origin of a run that was converted from files of others, or is a path; None for a run that was trained here."""
 
     def to_json(self) -> bytes:
         """The record as indented JSON, with a digest of all the rest; floats read back exactly."""

@@ -11,6 +11,7 @@ from interp.base import DoesNotApply, UserError
 from interp.config import RunConfig
 from interp.machine import memory_size, quarter_of_ram
 from interp.models import Family, TensorSpec
+from interp.store.between import Between
 from interp.store.files import CheckpointError, identity
 from interp.store.history import read_history
 from interp.store.layout import (
@@ -157,6 +158,11 @@ class Run:
     def task(self) -> Task:
         """Task that the run was trained on."""
         return self.config.task
+
+    @property
+    def between(self) -> Between | None:
+        """What the path is that the checkpoints lie on, between two networks; None of a run that learns."""
+        return self.record.origin.between if self.record.origin else None
 
     @property
     def known_model(self) -> Family:

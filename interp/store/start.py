@@ -20,12 +20,20 @@ def start_from(where: str | Path) -> Start:
     Raises:
         UserError: there is no such checkpoint, or it is damaged.
     """
+    return as_start(checkpoint_at(where))
+
+
+def checkpoint_at(where: str | Path) -> Checkpoint:
+    """The checkpoint given as DIR@STEP; as DIR alone, the last one. UserError if there is none."""
     path, at, step = str(where).rpartition("@")
     if at and step.isascii() and step.isdecimal() and not Path(where).is_dir():
-        checkpoint = open_run(path).at(int(step))
-    else:
-        path, checkpoint = str(where), open_run(where).final
-    return Start(path=path, step=checkpoint.step, sha256=digest(checkpoint.weights, {}))
+        return open_run(path).at(int(step))
+    return open_run(where).final
+
+
+def as_start(checkpoint: Checkpoint) -> Start:
+    """Where the weights of a checkpoint are, and their digest."""
+    return Start(path=str(checkpoint.run.path), step=checkpoint.step, sha256=digest(checkpoint.weights, {}))
 
 
 def starting_weights(path: Path, config: RunConfig) -> Tensors | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interp.store.between import Between
 from interp.store.files import CheckpointError
 from interp.store.layout import RESUME, checkpoint_steps, steps_in
 from interp.store.record import Record
@@ -26,7 +27,7 @@ def summary(path: Path, record: Record, steps: Sequence[int], history: "Callable
         "run": f"{config.name} ({path})",
         "task": task(record),
         "model": model(record),
-        "training": f"{training(record)}, {max(done, *steps, 0):,} of {config.train.steps:,} steps",
+        **trained(record, max(done, *steps, 0)),
         **(
             {"start": f"weights of {config.start.path} at step {config.start.step:,}, optimiser anew"}
             if config.start
@@ -40,11 +41,20 @@ def summary(path: Path, record: Record, steps: Sequence[int], history: "Callable
         words |= {"accuracy": accuracy} if config.task.shape.outputs.kind == "classes" else {}
     if fault:
         words |= {"history": fault}
-    if record.origin is not None:
+    if record.origin is not None and record.origin.between is not None:
+        words |= path_of(record.origin.between)
+    elif record.origin is not None:
         words |= {"converted": f"from {record.origin.layout}: {', '.join(record.origin.files)}"}
         words |= {"not known": ", ".join(record.origin.unknown) or "nothing"}
+    if record.origin is not None:
         words |= {f"note {number}": note for number, note in enumerate(record.origin.notes, start=1)}
     return words
+
+
+def path_of(between: Between) -> dict[str, str]:
+    """A path between two networks in words."""
+    a, b = (f"{end.path} at step {end.step:,}" for end in between.ends)
+    return {"path": between.curve.about, "A": a, "B": b}
 
 
 def beyond(path: Path) -> str:
@@ -79,6 +89,13 @@ def model(record: Record) -> str:
         return "not known"
     open_fields = [name for name in spec.computes if origin and not origin.tells(f"model.{name}")]
     return f"{spec.about}; assumed: {', '.join(open_fields)}" if open_fields else spec.about
+
+
+def trained(record: Record, steps: int) -> dict[str, str]:
+    """The training in words, and how far it is; of a path, how its ends were trained."""
+    if record.origin is not None and record.origin.between is not None:
+        return {"A was trained by": training(record)}
+    return {"training": f"{training(record)}, {steps:,} of {record.config.train.steps:,} steps"}
 
 
 def training(record: Record) -> str:

@@ -150,6 +150,11 @@ class RunWriter:
 
 def refuse_another(path: Path, record: Record, config: RunConfig) -> None:
     """Raise UserError unless the run that is there has the configuration asked for, or the same with fewer steps."""
+    if record.origin is not None and record.origin.between is not None:
+        raise UserError(
+            f"{path} is a path between two networks and no training: there is nothing to go on from; choose another --out, or "
+            f"begin a run from one of its points by --from {path}@STEP"
+        )
     if record.origin is not None:
         raise UserError(
             f"{path} was converted from {record.origin.layout}, which does not hold what training needs "

@@ -113,7 +113,9 @@ def median(rows: Sequence[Row]) -> Row:
 
 
 def numbers(row: Row) -> str:
-    """Losses and accuracies of a row as text, train before test; empty if it has none."""
+    """Losses and accuracies of a row as text, train before test; or the one loss that it has."""
+    if "loss" in row:
+        return f"loss {row['loss']:.2e}"
     losses = f"loss {row['train_loss']:.2e} / {row['test_loss']:.2e}"
     if math.isnan(row["train_accuracy"]):
         return f"{losses} (train / test)"
@@ -122,6 +124,8 @@ def numbers(row: Row) -> str:
 
 def brief(row: Row) -> str:
     """Losses and accuracies of a row as short text, for a bar."""
+    if "loss" in row:
+        return numbers(row)
     losses = f"loss {row['train_loss']:.0e}/{row['test_loss']:.0e}"
     if math.isnan(row["train_accuracy"]):
         return f"{losses} train/test"

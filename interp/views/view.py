@@ -1,5 +1,6 @@
 """What a run can be seen as: the first parameter of an analysis names a view, which alone says what the analysis needs."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -43,7 +44,9 @@ class View:
 
     @once
     def collapsed(self) -> float:
-        """The logged step at which the run lost what it had reached; NaN if it never did, or logged no accuracy."""
+        """The logged step at which the run lost what it had reached; NaN if it never did, logged no accuracy, or is a path."""
+        if self.run.between is not None:
+            return math.nan
         history = self.run.history
         train, test = (history[f"{split}_accuracy"].to_numpy() for split in ("train", "test"))
         return collapse(history.index.to_numpy(), train, test)
@@ -90,6 +93,8 @@ class Curves(View):
     def check(self) -> None:
         """Nothing; DoesNotApply when the history has no loss, or no curve has two steps."""
         run, history = self.run, self.run.history
+        if run.between is not None:
+            raise DoesNotApply(f"{run.path} is a path between two networks; {self.asked} needs a run that learns")
         if history[["train_loss", "test_loss"]].dropna(how="all").empty:
             raise DoesNotApply(f"{run.path} has no losses in its history; {self.asked} needs logged losses")
         if len(run) < 2 and int(history.notna().sum().max()) < 2:

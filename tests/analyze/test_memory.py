@@ -121,6 +121,7 @@ from interp.store import open_run
 torch.set_num_threads(2)
 run = open_run(sys.argv[1])
 names, few = sys.argv[3:], {"ablate": {"repeats": 2}, "curvature": {"probes": 2, "at_most": 40}, "sharpness": {"iterations": 1}}
+few["plane"] = {"points": 5}
 analyze.measure(run.select(last=1), "superposition")  # libraries and the plan
 def peak():  # not getrusage's, which begins with that of the process before
     return next(int(row.split()[1]) for row in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in row)
@@ -142,6 +143,7 @@ print(1024 * (peak() - before))
         ("ablate", 1, 850_000_000),
         ("curvature sharpness", 1, 850_000_000),
         ("lazy", 2, 850_000_000),
+        ("plane", 2, 400_000_000),
     ],
 )
 def test_the_bound_holds(tmp_path, names, checkpoints, bound):

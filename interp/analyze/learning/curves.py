@@ -48,7 +48,7 @@ def measure(seen: History, options: Options) -> xr.Dataset:
     curves of others, its steps are NaN as well. What is said of the steps so far stays true when the run goes on.
     """
     run, history = seen.run, seen.run.history
-    reached = landmarks(history, options.threshold, options.in_a_row)
+    reached = landmarks(history, options.threshold, options.in_a_row, learns=run.between is None)
     steps = history.index.to_numpy()
     below = {
         f"{name}_below": first_below(steps, history[name].to_numpy(), options.loss_threshold)
