@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := checkpoints/quick
 
-.PHONY: demo setup quick test test-slow test-gpu test-bridge torture check lint bench lock clean
+.PHONY: demo setup quick test test-slow test-gpu test-bridge test-peers torture check lint bench lock clean
 
 demo: .venv/base  ## Train the quick preset, run every analysis, print where the page is
 	$(BIN)/python -m interp.train quick --out $(DEMO) --resume
@@ -33,6 +33,9 @@ test-bridge: .venv/base .venv-bridge/base  ## Whether TransformerLens 4 computes
 	rm -rf build/bridge
 	$(BIN)/python tests/bridge/make.py build/bridge
 	.venv-bridge/bin/python tests/bridge/check.py build/bridge
+
+test-peers: .venv-peers/base  ## Whether curvlinops finds the same eigenvalues and traces
+	.venv-peers/bin/python tests/peers/check.py
 
 check: lint test  ## The linter, the formatter and the type checker, which take seconds, then the tests
 
@@ -65,6 +68,16 @@ lint: .venv/dev
 	.venv-bridge/bin/python -m pip install --quiet --disable-pip-version-check 'transformer-lens>=4,<5' safetensors
 	touch $@
 
+# Installed by themselves: what they ask for would replace torch's CPU build.
+PEERS := curvlinops-for-pytorch==3.0.1 backpack-for-pytorch==1.7.1 einconv==0.1.0 canonical-interp==0.1.5
+
+.venv-peers/base: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . opt_einsum linear_operator tqdm
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(PEERS)
+	touch $@
+
 lock:  ## Renew constraints.txt from what a fresh environment resolves to
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet torch==2.13.0
@@ -74,4 +87,4 @@ lock:  ## Renew constraints.txt from what a fresh environment resolves to
 	rm -rf .venv-lock
 
 clean:  ## Remove what make made
-	rm -rf .venv .venv-lock .venv-bridge build/bridge $(DEMO)
+	rm -rf .venv .venv-lock .venv-bridge .venv-peers build/bridge $(DEMO)

@@ -1,10 +1,22 @@
-"""How far a mean over draws is from the mean over all there is."""
+"""Random numbers apart from those of a run, and how far a mean over draws is from the mean over all there is."""
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+
+def generator(seed: int, *purpose: int) -> torch.Generator:
+    """Random numbers for one purpose of one seed.
+
+    torch's own numbers of a seed are those that a run draws its initial weights from, if its seed is equal: a direction drawn so
+    would point along them.
+    """
+    return torch.Generator().manual_seed(
+        int(np.random.SeedSequence([seed, *purpose]).generate_state(1, np.uint64)[0] >> 1)
+    )
 
 
 def standard_error(drawn: Float[Tensor, "... n"], of: int | None = None) -> Float[Tensor, "..."]:

@@ -49,7 +49,7 @@ def trained_bend(
     bend = {name: (A[name] + B[name]) / 2 for name in A}
     with torch.inference_mode(False), torch.enable_grad(), watching as watcher:
         moved = {name: bend[name].clone().requires_grad_() for name in learned}
-        adam = torch.optim.Adam(moved.values(), lr=curve.lr)
+        adam = torch.optim.Adam(moved.values(), lr=curve.lr, fused=True)
         for step in range(curve.steps):
             for group in adam.param_groups:
                 group["lr"] = rate(step, curve)

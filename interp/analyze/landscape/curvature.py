@@ -15,6 +15,7 @@ from torch import Tensor
 from interp import figures
 from interp.base import UserError, once
 from interp.maths.lanczos import Extremes, Product, extremes, quadrature
+from interp.maths.sampling import generator
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
 from interp.models.network import Weights
 from interp.tasks import Examples
@@ -152,13 +153,13 @@ class Around:
     def of_matrix(self, name: Matrix, flat: Tensor, gradient: Tensor, weights: Weights) -> dict[str, Tensor]:
         """Every measure of one matrix."""
         many: Product = getattr(self.surface, name)(flat[None], weights)
-        options, generator = self.options, torch.Generator().manual_seed(self.options.seed)
+        options, drawn = self.options, generator(self.options.seed)
 
         def product(vector: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
             return many(vector[None])[0]
 
-        found = self.ends(product, len(flat), generator)
-        density = quadrature(product, len(flat), options.probes, options.density_steps, found.krylov, generator)
+        found = self.ends(product, len(flat), drawn)
+        density = quadrature(product, len(flat), options.probes, options.density_steps, found.krylov, drawn)
         squared, trace = flat.double().square().sum(), density.quadratic.mean()
         return {
             "eigenvalue": found.values,
@@ -177,12 +178,12 @@ class Around:
             "vector": found.vectors[0].float(),
         }
 
-    def ends(self, product: Product, n: int, generator: torch.Generator, k: int | None = None) -> Extremes:
+    def ends(self, product: Product, n: int, drawn: torch.Generator, k: int | None = None) -> Extremes:
         """The ends of the spectrum of a matrix of n rows."""
         kind = torch.float64 if self.options.precision == "float64" else torch.float32
-        start = torch.randn(n, generator=generator, dtype=torch.float64).to(kind)
+        start = torch.randn(n, generator=drawn, dtype=torch.float64).to(kind)
         options = self.options
-        return extremes(product, start, k or options.eigenvalues, options.tolerance, options.at_most, generator)
+        return extremes(product, start, k or options.eigenvalues, options.tolerance, options.at_most, drawn)
 
     def of_invariant(self, product: Product, flat: Float[Tensor, " n"]) -> dict[str, Tensor]:
         """Largest eigenvalue among the weights of each group whose scale is free, and × ‖θ‖² of them."""
@@ -195,8 +196,7 @@ class Around:
                 """The product with the part of the matrix that belongs to the group."""
                 return product(torch.zeros_like(flat).index_copy(0, chosen, vector))[chosen]
 
-            generator = torch.Generator().manual_seed(self.options.seed)
-            largest.append(self.ends(within, len(chosen), generator, k=1).values[0])
+            largest.append(self.ends(within, len(chosen), generator(self.options.seed), k=1).values[0])
             scaled.append(largest[-1] * flat[chosen].double().square().sum())
         if not largest:
             return {}

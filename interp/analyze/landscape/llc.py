@@ -19,6 +19,7 @@ from interp import figures
 from interp.base import once
 from interp.maths.chains import effective_draws, split_r_hat
 from interp.maths.lanczos import extremes
+from interp.maths.sampling import generator
 from interp.maths.sgld import Langevin
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
 from interp.models.network import Weights
@@ -186,10 +187,12 @@ class Chains:
         """nβ·(loss − loss at the checkpoint) of every draw."""
         flat = self.seen.flat(weights, self.options.precision)
         at = self.whole.losses(flat[None], weights).detach()
-        generator = torch.Generator().manual_seed(self.options.seed)
         start = flat.clone().expand(len(settings.epsilon), -1)
         found = settings.sample(
-            lambda here, draw: surfaces[draw % len(surfaces)].sloped(here, weights), start, draws, generator
+            lambda here, draw: surfaces[draw % len(surfaces)].sloped(here, weights),
+            start,
+            draws,
+            generator(self.options.seed, 1),
         )
         return settings.n_beta.double()[:, None] * (found - at)
 
@@ -228,9 +231,9 @@ class Chains:
     def sharpest(self, weights: Weights) -> float:
         """Largest eigenvalue of the Hessian, roughly."""
         flat = self.seen.flat(weights, self.options.precision)
-        product, generator = self.whole.hessian(flat[None], weights), torch.Generator().manual_seed(self.options.seed)
-        start = torch.randn(len(flat), generator=generator, dtype=torch.float64).to(flat)
-        found = extremes(lambda vector: product(vector[None])[0], start, 1, 0.05, 24, generator)
+        product, drawn = self.whole.hessian(flat[None], weights), generator(self.options.seed, 2)
+        start = torch.randn(len(flat), generator=drawn, dtype=torch.float64).to(flat)
+        found = extremes(lambda vector: product(vector[None])[0], start, 1, 0.05, 24, drawn)
         return max(float(found.values[0]), 1e-12)
 
 
