@@ -1,5 +1,6 @@
 """Memory of this machine: amounts as text, how much there is, and keeping what was freed."""
 
+import contextlib
 import ctypes
 import os
 import re
@@ -46,3 +47,13 @@ def keep_freed_memory() -> None:
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """Numbers of two parameters of mallopt(3)."""
+
+
+def give_back_freed_memory() -> None:
+    """Return to the system what was freed and kept, of all threads.
+
+    Each thread keeps its own, and a later thread cannot use what one that has ended kept.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # of another C library than GNU's
+            ctypes.CDLL(None).malloc_trim(0)

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 import xarray as xr
-from helpers import tiny_config
+from helpers import SHORT, tiny_config
 
 from interp import analyze
 from interp.base import DoesNotApply, UserError
@@ -96,12 +96,8 @@ SEQUENCES = {
 }
 
 
-QUICK = {"llc": {"chains": 2, "draws": 20, "burn_in": 4, "checkpoints": 2}}
-"""Options by which a long analysis is short: what it measures is no part of these claims."""
-
-
 def measure(run: Run, name: str) -> xr.Dataset:
-    return analyze.measure(run, name, **QUICK.get(name, {}))
+    return analyze.measure(run, name, **SHORT.get(name, {}))
 
 
 @pytest.fixture(scope="session", params=list(analyze.analyses()))

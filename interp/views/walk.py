@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from interp.base import UserError
-from interp.machine import keep_freed_memory, readable_size
+from interp.machine import give_back_freed_memory, keep_freed_memory, readable_size
 from interp.store import Run
 from interp.store.tensors import Tensors
 from interp.views import watched
@@ -59,6 +59,7 @@ def over_checkpoints(
         except BaseException:  # a Ctrl-C or a damaged file: do not measure the rest first
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    give_back_freed_memory()
     return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
 
 
@@ -127,8 +128,7 @@ def evenly(run: Run, at_most: int) -> Run:
 def beforehand(work: Callable[[], Value]) -> Value:
     """What is found out before checkpoints are measured, on one thread under inference mode as they are.
 
-    The memory that this takes is then theirs: freed memory stays with a thread and goes to its successor, and would lie idle
-    with the main one.
+    What it frees is given back: it would stay with its thread, and seldom goes to a later one.
     """
     keep_freed_memory()
 
@@ -138,4 +138,6 @@ def beforehand(work: Callable[[], Value]) -> Value:
             return work()
 
     with single_threads() as initialise, ThreadPoolExecutor(1, initializer=initialise) as pool:
-        return pool.submit(worked).result()
+        value = pool.submit(worked).result()
+    give_back_freed_memory()
+    return value

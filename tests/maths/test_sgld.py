@@ -7,9 +7,10 @@ from interp.maths.chains import effective_draws, split_r_hat
 from interp.maths.sgld import Langevin
 
 
-def estimate(loss, d, n_beta, epsilon, gamma=1.0, chains=256, draws=3000, burn_in=1000, **how):
+def estimate(loss, d, n_beta, epsilon, gamma=1.0, chains=256, draws=3000, burn_in=1000, preconditioned=False):
     """nβ·E L around 0, where the loss is 0, with R̂."""
-    settings = Langevin(*(torch.full((chains,), float(value)) for value in (epsilon, n_beta, gamma)), **how)
+    epsilons, betas, gammas = (torch.full((chains,), float(value)) for value in (epsilon, n_beta, gamma))
+    settings = Langevin(epsilons, betas, gammas, preconditioned)
 
     def sloped(weights, draw):
         weights = weights.detach().requires_grad_()
