@@ -199,21 +199,34 @@ class Surface:
 
         return product
 
+    def tangent(self, flat: Flat, others: Weights) -> tuple[Tensor, Product]:
+        """Outputs with the graph of their gradients; and as a function their derivative along directions [copies, n]: J·v.
+
+        Not by torch.func.jvp, whose levels threads share. A gradient is linear in what it is taken of, and its derivative is J.
+        """
+        with differentiable():
+            here = flat if flat.requires_grad else flat.detach().clone().requires_grad_()
+            outputs = self.outputs(here, others)
+            beside = torch.zeros_like(outputs, requires_grad=True)
+            (back,) = torch.autograd.grad(outputs, here, beside, create_graph=True)
+
+        def along(directions: Flat) -> Tensor:
+            with differentiable():
+                return torch.autograd.grad(back, beside, directions.detach().clone(), retain_graph=True)[0]
+
+        return outputs, along
+
     def gauss_newton(self, flat: Flat, others: Weights) -> Product:
         """The product with each Gauss–Newton matrix Jᵀ·H·J: J of the outputs by the weights, H of the loss by the outputs."""
         with differentiable():
             here = flat.detach().clone().requires_grad_()
-            outputs = self.outputs(here, others)
-            beside = torch.zeros_like(outputs, requires_grad=True)
-            (back,) = torch.autograd.grad(outputs, here, beside, create_graph=True)
+            outputs, along = self.tangent(here, others)
             there = outputs.detach().clone().requires_grad_()
             (by_outputs,) = torch.autograd.grad(self.objective.of_outputs(there)[0].sum(), there, create_graph=True)
 
         def product(vectors: Flat) -> Flat:
             with differentiable():
-                # `back` is linear in `beside`: its derivative is J
-                (moved,) = torch.autograd.grad(back, beside, vectors.detach().clone(), retain_graph=True)
-                (curved,) = torch.autograd.grad(by_outputs, there, moved, retain_graph=True)
+                (curved,) = torch.autograd.grad(by_outputs, there, along(vectors), retain_graph=True)
                 (image,) = torch.autograd.grad(outputs, here, curved, retain_graph=True)
             return image
 

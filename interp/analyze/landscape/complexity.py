@@ -14,6 +14,7 @@ from torch import Tensor
 
 from interp import figures
 from interp.base import once
+from interp.maths.sampling import generator
 from interp.maths.simplicity import code_length, crossed, frames, vertices
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
 from interp.models.network import Forward, Matrix, Weights, over
@@ -112,9 +113,7 @@ class Drawn:
 
     def generator(self, use: int) -> torch.Generator:
         """Random numbers of this half for one use."""
-        numbers = torch.Generator().manual_seed(self.options.seed)
-        streams = torch.randint(2**62, (3, len(HALVES)), generator=numbers)
-        return torch.Generator().manual_seed(int(streams[use, HALVES.index(self.half)]))
+        return generator(self.options.seed, use, HALVES.index(self.half))
 
     @once
     def inputs(self) -> Tensor:
@@ -146,9 +145,9 @@ class Drawn:
         with differentiable():
             outputs, leaves = self.differentiated({name: tensor.clone() for name, tensor in weights.items()})
             outputs = outputs.flatten(0, -2)
-            generator, squares = self.generator(2), []
+            random, squares = self.generator(2), []
             for _ in range(self.options.probes):
-                signs = (torch.randint(0, 2, outputs.shape, generator=generator) * 2 - 1).to(outputs)
+                signs = (torch.randint(0, 2, outputs.shape, generator=random) * 2 - 1).to(outputs)
                 gradients = torch.autograd.grad(outputs, leaves, signs, retain_graph=True)
                 squares.append(torch.stack([each.double().square().sum() for each in gradients]).sum() / len(outputs))
         drawn, kept = torch.stack(squares), [leaf.detach().double() for leaf in leaves]

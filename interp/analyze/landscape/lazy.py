@@ -1,6 +1,5 @@
 """Lazy training: does the network leave its linearisation?"""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -16,11 +15,12 @@ from torch import Tensor
 from interp import figures
 from interp.base import IGNORED, once
 from interp.maths.kernels import Estimate, alignment, alignment_with, centred_kernels
+from interp.maths.sampling import generator
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
 from interp.models.network import Weights
 from interp.tasks import Examples
 from interp.views.halves import HALVES, Halves
-from interp.views.landscape import Flat, Surface, differentiable
+from interp.views.landscape import Flat, differentiable
 from interp.views.walk import beforehand, each_checkpoint, evenly
 
 
@@ -106,8 +106,11 @@ class Tangent:
     def drawn(self) -> Examples:
         """The examples that the kernel is over."""
         every = self.seen.parts["all"]
-        generator = torch.Generator().manual_seed(self.options.seed)
-        return every[torch.randperm(len(every), generator=generator)[: self.options.prompts].sort().values.numpy()]
+        return every[
+            torch.randperm(len(every), generator=generator(self.options.seed))[: self.options.prompts]
+            .sort()
+            .values.numpy()
+        ]
 
     @once
     def known(self) -> np.ndarray:
@@ -130,11 +133,11 @@ class Tangent:
         """Centred kernel of each probe."""
         with differentiable():
             surface = self.seen.over(self.drawn)
-            _, along = directional(self.seen, surface, weights)
-            generator = torch.Generator().manual_seed(self.options.seed + 1)
+            _, along = surface.tangent(self.seen.flat(cloned(weights))[None], cloned(weights))
+            random = generator(self.options.seed, 1)
             changes = []
             for _ in range(self.options.probes):
-                signs = torch.randint(0, 2, (1, self.seen.n_weights), generator=generator) * 2 - 1
+                signs = torch.randint(0, 2, (1, self.seen.n_weights), generator=random) * 2 - 1
                 changes.append(along(signs.float())[0, self.known])
             return centred_kernels(torch.stack(changes).double())
 
@@ -149,7 +152,8 @@ class Tangent:
     def on_half(self, half: str, flat: Flat, begin: Flat, weights: Weights) -> dict[str, Tensor]:
         """These numbers on one half."""
         surface = self.seen.over(self.seen.parts[half])
-        before, along = directional(self.seen, surface, self.start)
+        start, along = surface.tangent(begin, self.start)
+        before = start.detach()
         outputs, linear = surface.outputs(flat, cloned(weights)), before + along(flat - begin)
         rows = self.seen.known[half]
         gone, off = ((each - outputs)[0, rows].double().norm() for each in (before, linear))
@@ -168,24 +172,6 @@ class Tangent:
 def cloned(weights: Weights) -> dict[str, Tensor]:
     """Copies that derivatives can be taken of: checkpoints are walked in inference mode."""
     return {name: tensor.clone() for name, tensor in weights.items()}
-
-
-def directional(
-    seen: Halves, surface: Surface, weights: Weights
-) -> tuple[Float[Tensor, "1 n output"], Callable[[Flat], Float[Tensor, "1 n output"]]]:
-    """The outputs at these weights, and as a function their derivative along a direction of those that learn."""
-    others = cloned(weights)
-    here = seen.flat(others)[None].requires_grad_()
-    outputs = surface.outputs(here, others)
-    # Not by torch.func.jvp, whose levels threads share. The gradient is linear in what it is taken of, and its derivative is J.
-    beside = torch.zeros_like(outputs, requires_grad=True)
-    (back,) = torch.autograd.grad(outputs, here, beside, create_graph=True)
-
-    def along(direction: Flat) -> Tensor:
-        """Derivative of the outputs along that direction, in one pass."""
-        return torch.autograd.grad(back, beside, direction, retain_graph=True)[0]
-
-    return outputs.detach(), along
 
 
 def compared(
