@@ -73,7 +73,7 @@ def test_the_last_layer_receives_what_the_cache_says_of_what_it_reads(model, tas
 @pytest.mark.parametrize(("model", "task"), MODELS, ids=NAMES)
 def test_the_jacobian_is_that_of_torch_func_through_the_hooked_network(of_model, model, task):
     run = of_model(model, task)
-    found = analyze.measure(run, "complexity", probes=200, prompts=1000).isel(step=0)
+    found = analyze.measure(run, "complexity", probes=200, prompts=2000).isel(step=0)
     network, weights = run.final.model, {n: w.detach() for n, w in run.final.model.named_parameters()}
     name = "embed.W_E" if "embed.W_E" in weights else "layers.0.W"
     inputs, by_inputs = torch.from_numpy(run.split.test.inputs), task.shape.inputs.kind == "vectors"
