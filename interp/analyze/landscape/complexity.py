@@ -242,9 +242,10 @@ def bytes_at_work(seen: Halves, options: Options) -> int:
     shape, config = seen.run.task.shape, seen.run.config
     cost = config.model.cost(shape)
     one = 4 * (cost.work + cost.states)
-    rows = options.prompts * (len(shape.classes.positions) if seen.has_answers else 1)
+    prompts = min(options.prompts, max(len(seen.parts[half]) for half in HALVES))
+    rows = prompts * (len(shape.classes.positions) if seen.has_answers else 1)
     around = 2 * options.directions * rows * (one + 8 * math.prod(seen.parts["train"].inputs.shape[1:]))
-    return seen.bytes_of_outputs + max(around, GRAPH * one * options.prompts) + 8 * bytes_read(seen.run)
+    return seen.bytes_of_outputs + max(around, GRAPH * one * prompts) + 8 * bytes_read(seen.run)
 
 
 COLOURS = {"train": figures.TRAIN, "test": figures.TEST}

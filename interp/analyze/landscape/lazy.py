@@ -201,7 +201,7 @@ def bytes_at_work(seen: Halves, options: Options) -> int:
     """Bytes of a checkpoint: the network and its derivative over a half, and every checkpoint's kernels."""
     shape = seen.run.task.shape
     answers = len(shape.classes.positions) if seen.has_answers else 1
-    rows = options.prompts * answers
+    rows = min(options.prompts, len(seen.parts["all"])) * answers
     kernels = 8 * options.probes * rows * (rows + shape.outputs.n)
     return max(seen.bytes(seen.parts[half]) for half in HALVES) + (2 + len(seen.run)) * kernels
 
