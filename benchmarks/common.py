@@ -3,8 +3,11 @@
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,11 +15,18 @@ import torch
 RESULTS = Path(__file__).parent / "results"
 
 
-def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 3) -> dict[str, list[float]]:
-    """Seconds of each case in each round, a call of each in turn: whatever else the machine does falls on all."""
+def interleaved(
+    cases: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 3, settle: int = 0
+) -> dict[str, list[float]]:
+    """Seconds of each case in each round, a call of each in turn: whatever else the machine does falls on all.
+
+    Before each call that is timed come `settle` others of the same case, so that no case finds the caches as another left them.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for count in range(warm_up + rounds):
         for name, act in cases.items():
+            for _ in range(settle):
+                act()
             begin = time.perf_counter()
             act()
             if count >= warm_up:
@@ -55,6 +65,28 @@ def write(name: str, about: str, header: list[str], rows: list[list[str]], notes
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text(text)
     print(text)
+
+
+@contextmanager
+def build(checkout: Path) -> Generator[None]:
+    """A region in which `import interp` takes the package of another checkout, beside ours in one process."""
+    ours = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "interp"}
+    sys.path.insert(0, str(checkout))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(checkout))
+        for name in [name for name in sys.modules if name.split(".")[0] == "interp"]:
+            del sys.modules[name]
+        sys.modules.update(ours)
+
+
+def commit(checkout: Path) -> str:
+    """Short name of a checkout's commit; that of its directory where there is none."""
+    found = subprocess.run(
+        ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or checkout.name
 
 
 def peak_memory() -> float:

@@ -1,9 +1,14 @@
 """Time of a training step: the plain TransformerLens loop, as its grokking demo writes it, against ours and its floor.
 
 The floor is our own step's matrix products, dense and sparse, called again with the same arguments and nothing between.
+
+    python benchmarks/training_step.py                       # against the plain loop
+    python benchmarks/training_step.py --against ../earlier  # and against the build in another checkout, in the same process
 """
 
+import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import common
@@ -50,6 +55,19 @@ def our_step(config: RunConfig) -> Callable[[], None]:
     return lambda: learner.update(100)
 
 
+def earlier_step(checkout: Path, config: RunConfig) -> Callable[[], None]:
+    """The same as `our_step`, by the build in another checkout."""
+    given = config.model_dump(exclude_defaults=True)
+    given |= {part: {"kind": getattr(config, part).kind, **given.get(part, {})} for part in ("task", "model")}
+    with common.build(checkout):
+        from interp.config import RunConfig as Earlier
+        from interp.train.learner import Learner as EarlierLearner
+
+        learner = EarlierLearner.make([Earlier.model_validate(given)], "cpu")
+        learner.update(100)  # what is imported at the first step is imported here
+    return lambda: learner.update(100)
+
+
 class Recorder(TorchDispatchMode):
     """Keeps every matrix product that is called, with its arguments."""
 
@@ -85,36 +103,43 @@ def plain(argument: Any) -> Any:
 
 def main() -> None:
     """Write the table."""
-    keep_freed_memory()  # for both
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--against", type=Path, help="checkout of an earlier build", metavar="DIR")
+    earlier = parser.parse_args().against
+    keep_freed_memory()  # for all
     rows = []
     for name, config in CASES.items():
         config = config.but(model=config.model.but(biases="frozen"), train=TrainConfig())
         rounded = config.but(train=TrainConfig(precision="bfloat16_gradients"))
         ours = our_step(config)
-        seconds = common.interleaved(
-            {"plain": plain_step(config), "ours": ours, "floor": products_of(ours), "bf16": our_step(rounded)}, ROUNDS
-        )
+        cases = {"plain": plain_step(config), "ours": ours, "floor": products_of(ours), "bf16": our_step(rounded)}
+        if earlier:
+            cases["earlier"] = earlier_step(earlier.resolve(), config)
+        seconds = common.interleaved(cases, ROUNDS, settle=2)
         rows.append(
             [
                 name,
-                *(common.spread(seconds[case]) for case in ("plain", "ours", "floor", "bf16")),
+                *(common.spread(each) for each in seconds.values()),
                 f"{common.ratio(seconds['plain'], seconds['ours']):.1f}",
                 f"{common.ratio(seconds['ours'], seconds['floor']):.2f}",
                 f"{common.ratio(seconds['plain'], seconds['bf16']):.1f}",
+                *([f"{common.ratio(seconds['earlier'], seconds['ours']):.2f}"] if earlier else []),
             ]
         )
     common.write(
         "training_step",
-        f"median of {ROUNDS} steps of each in turn, quartiles in brackets, ms",
+        f"median of {ROUNDS} steps of each in turn, each after two of its own, quartiles in brackets, ms",
         [
             "case",
             "TransformerLens loop",
             "interp",
             "its products alone",
             "interp, bfloat16_gradients",
+            *([f"interp at {common.commit(earlier)}"] if earlier else []),
             "loop ÷ interp",
             "interp ÷ products",
             "loop ÷ bfloat16_gradients",
+            *(["earlier ÷ interp"] if earlier else []),
         ],
         rows,
     )

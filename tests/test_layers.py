@@ -30,6 +30,7 @@ ROWS = [
 BORDERS = {
     "transformer_lens": "interp/models/lens.py",
     "sklearn": "interp/maths/tsne.py interp/tasks/images.py",  # the method, and the digits that come with it
+    "numba": "interp/maths/loops.py",
     "kaleido": "interp/report/png.py",
     "choreographer": "interp/report/files.py",
     "IPython": "interp/cli/probe.py",

@@ -1,12 +1,15 @@
 """Losses and accuracies of answers. Leading axes ("...") are carried along."""
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from interp.base import IGNORED
+from interp.maths.compiled import serve
 
 
 def cross_entropy(
@@ -22,6 +25,9 @@ def cross_entropy(
 
     With `smoothing` ε, the target has probability 1 − ε, and ε is spread evenly over all answers, the right one included.
     """
+    counted = (targets != IGNORED).sum(dim=-1)
+    if not smoothing and dtype == torch.float64 and serve(targets.shape[-1] * logits.shape[-1], logits):
+        return _CrossEntropy.apply(logits, targets, counted)
     each = torch.nn.functional.cross_entropy(
         logits.to(dtype).flatten(0, -2),
         targets.flatten(),
@@ -29,7 +35,30 @@ def cross_entropy(
         ignore_index=IGNORED,
         label_smoothing=smoothing,
     )
-    return each.double().view_as(targets).sum(dim=-1) / (targets != IGNORED).sum(dim=-1)
+    return each.double().view_as(targets).sum(dim=-1) / counted
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """Mean cross-entropy in float64 by compiled loops, which take its gradient with it; differentiable once."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
+        from interp.maths.loops import cross_entropies
+
+        losses, gradients = torch.empty(targets.shape, dtype=torch.float64), torch.empty(logits.shape)
+        shares = counted.double().reciprocal()[..., None].expand(targets.shape)
+        rows = logits.flatten(0, -2), targets.flatten(), shares.flatten(), losses.flatten(), gradients.flatten(0, -2)
+        cross_entropies(*(each.detach().contiguous().numpy() for each in rows))
+        ctx.save_for_backward(gradients)
+        return losses.sum(dim=-1) / counted
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (by_logits,), (by_loss,) = ctx.saved_tensors, gradients
+        if (by_loss != 1).any():  # the sum of all runs' losses gives 1
+            by_logits = by_logits * by_loss[..., None, None].float()
+        return by_logits, None, None
 
 
 def stablemax_cross_entropy(

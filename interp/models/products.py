@@ -9,19 +9,26 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding_bag
 
 from interp.base import once
+from interp.maths.compiled import once_at_most
 from interp.recipe import Precision
 
 
 def product(
-    x: Float[Tensor, "runs m k"], w: Float[Tensor, "runs k n"], precision: Precision = "float32"
+    x: Float[Tensor, "runs m k"],
+    w: Float[Tensor, "runs k n"],
+    precision: Precision = "float32",
+    bias: Float[Tensor, "runs n"] | None = None,
 ) -> Float[Tensor, "runs m n"]:
-    """Product x @ w for each run. Small products are never in bfloat16: rounding their arguments would save nothing."""
+    """Product x @ w (+ bias) for each run. Small ones are never in bfloat16: rounding their arguments would save nothing."""
     if x.shape[1] * x.shape[2] * w.shape[2] <= SMALL or precision == "float64":
-        return torch.bmm(x, w)
-    return _Product.apply(x, w, precision)
+        return torch.bmm(x, w) if bias is None else torch.baddbmm(bias[:, None], x, w)
+    if bias is None:
+        return _Product.apply(x, w, precision)
+    return _Affine.apply(x, w, precision, bias) if once_at_most() else _Product.apply(x, w, precision) + bias[:, None]
 
 
 SMALL = 2**23
@@ -42,11 +49,18 @@ class _Linear(torch.autograd.Function):
         ctx.save_for_backward(one, other)
         ctx.save_for_forward(one, other)
 
+    @classmethod
+    def apply(cls, *arguments: Any) -> Any:
+        """The result. torch's own `apply` first looks up the signature of `forward`, in as much time as a small product."""
+        if torch._C._are_functorch_transforms_active():  # pyright: ignore[reportPrivateUsage]
+            return super().apply(*arguments)
+        return super(torch.autograd.Function, cls).apply(*arguments)  # pyright: ignore[reportAttributeAccessIssue]
+
     # Class methods, so that one of each serves every product; torch calls them as it would static ones.
     @classmethod
     def jvp(  # pyright: ignore[reportIncompatibleMethodOverride]
         cls, ctx: Any, by_one: Tensor | None, by_other: Tensor | None, constant: None
-    ) -> Tensor | None:
+    ) -> Any:
         """Derivative along changes of both factors."""
         one, other = ctx.saved_tensors
         parts = [] if by_one is None else [cls.apply(by_one, other, ctx.constant)]
@@ -79,7 +93,7 @@ class _Product(_Linear):
         (g,) = gradients
         x, w = ctx.saved_tensors
         precision = "float32" if ctx.constant == "float32" else "bfloat16"
-        to_x, to_w, _ = ctx.needs_input_grad
+        to_x, to_w = ctx.needs_input_grad[:2]
         for_x = _Product.apply(g, w.mT, precision) if to_x else None
         if not to_w:
             return for_x, None, None
@@ -89,18 +103,40 @@ class _Product(_Linear):
         return for_x, _Product.apply(g.mT, x, precision).mT, None
 
 
+class _Affine(torch.autograd.Function):
+    """Product x @ w + bias in one pass over the result; differentiable once."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, precision: Precision, bias: Tensor) -> Tensor:
+        ctx.constant = precision
+        ctx.save_for_backward(x, w)
+        return multiply(x, w, precision == "bfloat16", bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return *_Product.backward(ctx, *gradients), gradients[0].sum(dim=1) if ctx.needs_input_grad[3] else None
+
+
 ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 """oneDNN's float32 product, as torch.compile calls it. torch's own takes MKL, which is half as fast on AMD processors
 (docs/decisions/0005)."""
 
 
-def multiply(x: Float[Tensor, "runs m k"], w: Float[Tensor, "runs k n"], rounded: bool) -> Float[Tensor, "runs m n"]:
-    """Product x @ w, with the arguments rounded to bfloat16 if `rounded`."""
+def multiply(
+    x: Float[Tensor, "runs m k"],
+    w: Float[Tensor, "runs k n"],
+    rounded: bool,
+    bias: Float[Tensor, "runs n"] | None = None,
+) -> Float[Tensor, "runs m n"]:
+    """Product x @ w (+ bias), with the arguments rounded to bfloat16 if `rounded`."""
     if rounded:
-        return torch.bmm(x.bfloat16(), w.bfloat16()).to(x.dtype)
+        found = torch.bmm(x.bfloat16(), w.bfloat16()).to(x.dtype)
+        return found if bias is None else found + bias[:, None]
     if ONEDNN is None or x.dtype != torch.float32 or x.device.type != "cpu":
-        return torch.bmm(x, w)
-    each = [ONEDNN(packed(x_run), packed(w_run.mT), None, "none", [], "") for x_run, w_run in zip(x, w, strict=True)]
+        return torch.bmm(x, w) if bias is None else torch.baddbmm(bias[:, None], x, w)
+    biases = [None] * len(x) if bias is None else bias
+    each = [ONEDNN(packed(x[i]), packed(w[i].mT), biases[i], "none", [], "") for i in range(len(x))]
     return each[0][None] if len(each) == 1 else torch.stack(each)
 
 

@@ -21,7 +21,7 @@ from interp.store.between import Between
 from interp.store.files import CheckpointError, read_json
 from interp.store.history import Position
 
-VERSIONED = ("torch", "transformer-lens", "numpy", "safetensors")
+VERSIONED = ("torch", "transformer-lens", "numpy", "numba", "safetensors")
 MAX_BYTES = 1 << 24
 """Most bytes of run.json: enough for a run that was resumed ten thousand times."""
 
@@ -53,7 +53,7 @@ class Session(Frozen):
             machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
             versions={
                 "python": platform.python_version(),
-                **{name: metadata.version(name) for name in ("interp", *VERSIONED)},
+                **{name: version(name) for name in ("interp", *VERSIONED)},
             },
             git_commit=git_commit(),
             command=sys.argv,
@@ -141,6 +141,14 @@ def read_2(path: Path, content: dict[str, Any]) -> dict[str, Any]:
 
 READERS: dict[int, Callable[[Path, dict[str, Any]], dict[str, Any]]] = {1: read_1, 2: read_2}
 """Functions that read the content of a run.json, by version of the format; all versions that ever were."""
+
+
+def version(library: str) -> str:
+    """Version of an installed library; "not installed" if it is missing, as numba may."""
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 @cache

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from interp.config import RunConfig
+from interp.maths.compiled import first_derivatives
 from interp.models.network import effective, initial_weights
 from interp.objective import Objective, evaluate, in_parts, objective
 from interp.recipe import LOGGED, NORMS
@@ -188,7 +189,8 @@ class Learner:
         for name in self.learned:
             self.gradient(name).zero_()
         # Each run's loss has a gradient by its own parameters alone: their sum gives every run its own.
-        self.losses(examples, factors, moved).sum().backward()
+        with first_derivatives():
+            self.losses(examples, factors, moved).sum().backward()
 
     def gradient(self, name: str) -> Tensor:
         """Gradient of the parameter `name`, [runs, …]."""

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
+from interp.maths.compiled import first_derivatives
 from interp.models import products
 from interp.models.products import Entries, dots, multiply, product, spread, weighted_sum
 
@@ -50,6 +51,22 @@ def test_gradients_of_a_dense_product_are_right_twice(monkeypatch):
         runs, m, k, n = size
         assert gradcheck(product, (random(runs, m, k), random(runs, k, n, seed=1)))
         assert gradgradcheck(product, (random(runs, m, k), random(runs, k, n, seed=1)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("small", [True, False])
+def test_a_bias_is_added_and_has_its_gradient(small, dtype, monkeypatch):
+    monkeypatch.setattr(products, "SMALL", 2**30 if small else 0)
+    x, w, b = random(2, 4, 3, dtype=dtype), random(2, 3, 5, seed=1, dtype=dtype), random(2, 5, seed=2, dtype=dtype)
+    outer = random(2, 4, 5, seed=3, dtype=dtype).detach()
+
+    def with_gradients(found):
+        return [found, *torch.autograd.grad((found * outer).sum(), (x, w, b))]
+
+    expected = with_gradients(torch.bmm(x, w) + b[:, None])
+    torch.testing.assert_close(with_gradients(product(x, w, bias=b)), expected)
+    with first_derivatives():
+        torch.testing.assert_close(with_gradients(product(x, w, bias=b)), expected)
 
 
 @pytest.mark.parametrize("runs", [1, 3])

@@ -1,4 +1,4 @@
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from networks import SMALL, assert_equal_to_rounding, examples, hooked_model, perturbed_weights, specs, with_gradients
 
-from interp.models import TransformerSpec
+from interp.maths import compiled
+from interp.maths.compiled import first_derivatives
+from interp.models import TransformerSpec, products
 from interp.models.network import initial_weights
 from interp.models.transformer.block import Block
 from interp.models.transformer.prefixes import make_plan
@@ -48,6 +50,15 @@ def way(mixes, folds):
         yield
 
 
+@contextmanager
+def in_training():
+    """What a training step does: compiled loops, in float32, and products that are differentiated once."""
+    with pytest.MonkeyPatch.context() as patch, first_derivatives():
+        patch.setattr(compiled, "MANY", 0)
+        patch.setattr(products, "SMALL", 0)
+        yield
+
+
 WAYS = {"chosen": (None, None), "mixed": (True, False), "mixed, folded": (True, True), "folded": (False, True)}
 
 
@@ -64,9 +75,10 @@ def test_logits_and_gradients_are_those_of_hookedtransformer_at_the_last_positio
     weights = dict(model.named_parameters())
     expected, forward = with_gradients(model(tokens)[:, -1], weights), SharedForward(spec, tokens)
     for order in WAYS.values():
-        with way(*order):
-            found = with_gradients(forward(weights), weights)
-        assert_equal_to_rounding(found, expected, tolerance)
+        for region in (nullcontext, in_training):
+            with way(*order), region():
+                found = with_gradients(forward(weights), weights)
+            assert_equal_to_rounding(found, expected, tolerance)
 
 
 @examples

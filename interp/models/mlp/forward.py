@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import layer_norm, one_hot
 
-from interp.models.activations import ACTIVATIONS
+from interp.models.activations import activate
 from interp.models.mlp.spec import MlpSpec
 from interp.models.network import Forward, Hook, Layer, Matrix, Roles, Weights
 from interp.models.products import product, select
@@ -44,7 +44,7 @@ class MlpForward(Forward):
         for layer in range(self.spec.n_hidden):
             pre = self.first(weights, inputs) if post is None else self.times(post, weights[f"layers.{layer}.W"])
             pre = normalise(self.plus(pre, weights, f"layers.{layer}.b"), self.spec)
-            post = ACTIVATIONS[self.spec.act_fn](pre)
+            post = activate(self.spec.act_fn, pre)
             found |= {f"layers.{layer}.hook_pre": pre, f"layers.{layer}.hook_post": post}
         if names("unembed.hook_out") and post is not None:
             outputs = self.times(normalise(post, self.spec), weights["unembed.W_U"])

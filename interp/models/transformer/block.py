@@ -1,17 +1,19 @@
 """One layer of the transformer over distinct rows; each activation is computed in the cheapest way."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from interp.base import once
-from interp.models.activations import ACTIVATIONS, LAYER_NORM_EPS
+from interp.maths.compiled import once_at_most
+from interp.models.activations import LAYER_NORM_EPS, activate
 from interp.models.network import Weights
-from interp.models.products import dots, product, select, weighted_sum
+from interp.models.products import product, select, weighted_sum
+from interp.models.transformer.pattern import attention_pattern
 from interp.models.transformer.prefixes import Reads
 from interp.models.transformer.spec import Place, TransformerSpec
 from interp.recipe import Precision
@@ -67,8 +69,8 @@ class Block:
 
     def heads(self, kind: str, states: Tensor) -> Float[Tensor, "runs rows head d_head"]:
         """Queries, keys or values (`kind`) of these states."""
-        by_head = self[f"attn.W_{kind}"].transpose(1, 2)
-        return self.times(states, by_head.flatten(2)).unflatten(-1, by_head.shape[2:]) + self[f"attn.b_{kind}"][:, None]
+        by_head, bias = self[f"attn.W_{kind}"].transpose(1, 2), self[f"attn.b_{kind}"]
+        return self.times(states, by_head.flatten(2), bias.flatten(1)).unflatten(-1, bias.shape[1:])
 
     @once
     def value(self) -> Float[Tensor, "runs rows head d_head"]:
@@ -84,15 +86,8 @@ class Block:
 
     def attend(self, key: Float[Tensor, "runs rows head d_head"], group: Reads) -> Float[Tensor, "runs_out head seen"]:
         """Attention pattern of one group: softmax over the visible positions for each output row."""
-        asking, which = group.asking
-        query, scale = self.heads("Q", select(self.normal, asking)), math.sqrt(self.spec.d_head)
-        few = asking.shape[1] * group.rows < group.keys[0].numel()
-        if few and not torch.is_grad_enabled():  # the sparse product has the better gradient
-            every = (query.transpose(1, 2) @ key.permute(0, 2, 3, 1) / scale).permute(0, 2, 3, 1).flatten(0, 2)
-            scores = every.index_select(0, group.pairs).unflatten(0, (group.keys.shape[2], -1))
-            return scores.softmax(dim=0).permute(1, 2, 0)
-        scores = dots(select(query, which).flatten(0, 2), key.flatten(0, 2), group.attention) / scale
-        return scores.softmax(dim=-1).unflatten(0, (-1, self.spec.n_heads))
+        query = self.heads("Q", select(self.normal, group.asking[0]))
+        return attention_pattern(query, key, group)
 
     @property
     def pattern(self) -> Float[Tensor, "runs out head seen"]:
@@ -113,7 +108,7 @@ class Block:
     @once
     def attn_out(self) -> Float[Tensor, "runs out d_model"]:
         """Output of attention, added to the residual stream."""
-        added = self.times(self.z.flatten(2), self["attn.W_O"].flatten(1, 2)) + self["attn.b_O"][:, None]
+        added = self.times(self.z.flatten(2), self["attn.W_O"].flatten(1, 2), self["attn.b_O"])
         return added if self.factors is None else added * self.factors[0]
 
     # The residual stream
@@ -155,42 +150,59 @@ class Block:
 
     def through(self, matrix: Float[Tensor, "runs d_model width"], bias: Float[Tensor, "runs width"]) -> Tensor:
         """Residual stream after attention through a linear map: resid_mid @ matrix + bias."""
-        return self.mixture(matrix, bias) if self.mixes else self.times(self.resid_mid, matrix) + bias[:, None]
+        return self.mixture(matrix, bias) if self.mixes else self.times(self.resid_mid, matrix, bias)
 
     def mixture(self, matrix: Tensor | None, bias: Tensor | None) -> Float[Tensor, "runs out width"]:
         """resid_mid @ matrix + bias, computed from the table without forming resid_mid; without a matrix, resid_mid itself."""
-        together = zip(self.patterns, self.groups, self.tabulate(matrix, bias), strict=True)
-        mixed = [
-            weighted_sum(mixing(pattern, group), table, group.sources.entries) for pattern, group, table in together
-        ]
-        return joined([rows.unflatten(0, (len(self.states), -1)) for rows in mixed])
+        together = zip(self.mixings, self.groups, self.tabulate(matrix, bias), strict=True)
+        return joined([self.mixed(mixing, table.rows, group) for mixing, group, table in together])
 
-    def tabulate(self, matrix: Tensor | None, bias: Tensor | None) -> list[Float[Tensor, "rows width"]]:
-        """Table of each group: what every input row gives by every head, then what every distinct query begins with."""
+    def mixed(self, mixing: Tensor, rows: Tensor, group: Reads) -> Float[Tensor, "runs out width"]:
+        """Weighted sums of table rows, one for each output row."""
+        return weighted_sum(mixing, rows, group.sources.entries).unflatten(0, (len(self.states), -1))
+
+    @once
+    def mixings(self) -> list[Float[Tensor, "runs_out j"]]:
+        """Weight of each table row in each output row, for each group."""
+        return [mixing(pattern, group) for pattern, group in zip(self.patterns, self.groups, strict=True)]
+
+    def tabulate(self, matrix: Tensor | None, bias: Tensor | None) -> list["Table"]:
+        """Table of each group."""
         by_head = self["attn.W_O"]
         if matrix is not None:
             by_head = product(by_head.flatten(1, 2), matrix).unflatten(1, by_head.shape[1:3])
-        values = product(self.value.transpose(1, 2).flatten(0, 1), by_head.flatten(0, 1))
-        values = values.unflatten(0, (-1, self.spec.n_heads))  # [runs, head, rows, width]
-        return [self.tabulated(values, matrix, bias, group) for group in self.groups]
+        whole = any(group.sources.anchor is None for group in self.groups)
+        given = self.given(self.value, by_head) if whole else None
+        return [self.tabulated(group, by_head, given, matrix, bias) for group in self.groups]
 
-    def tabulated(self, values: Tensor, matrix: Tensor | None, bias: Tensor | None, group: Reads) -> Tensor:
-        """The table of one group."""
-        base = select(self.states, group.asking[0]) + self["attn.b_O"][:, None]
-        if matrix is not None and bias is not None:
-            base = product(base, matrix) + bias[:, None]
-        if group.sources.anchor is not None:
-            fixed = select(values.transpose(1, 2), group.sources.anchor)  # [runs, 1, head, width]
+    def given(self, value: Tensor, by_head: Tensor) -> Float[Tensor, "runs head_rows width"]:
+        """What these values give through each head's matrix."""
+        values = product(value.transpose(1, 2).flatten(0, 1), by_head.flatten(0, 1))
+        return values.unflatten(0, (-1, self.spec.n_heads)).flatten(1, 2)
+
+    def tabulated(
+        self, group: Reads, by_head: Tensor, given: Tensor | None, matrix: Tensor | None, bias: Tensor | None
+    ) -> "Table":
+        """The table of one group; `given` is what whole values give."""
+        begun, W_O = select(self.states, group.asking[0]), self["attn.W_O"].flatten(1, 2)
+        if group.sources.anchor is None:
+            begun = begun + self["attn.b_O"][:, None]
+        else:
+            fixed = select(self.value.flatten(2), group.sources.anchor)  # [runs, 1, head·d_head]
             rate, seen = self.spec.attention_rate, group.keys.shape[2]
             attended = rate + (1 - rate) * seen  # the sum over the visible positions
-            values, base = values - fixed.transpose(1, 2), base.add(fixed.sum(dim=2), alpha=attended)
-        return torch.cat([values.flatten(1, 2), base], dim=1).flatten(0, 1)
+            given = self.given(self.value - fixed.unflatten(2, self.value.shape[2:]), by_head)
+            begun = begun + torch.baddbmm(self["attn.b_O"][:, None], fixed, W_O, alpha=attended)
+        assert given is not None
+        return Table(given, begun if matrix is None else product(begun, matrix, bias=bias))
 
     # The MLP
 
     @once
     def pre(self) -> Float[Tensor, "runs out d_mlp"]:
         """Pre-activations of the neurons (hook_pre)."""
+        if self.needs_both:
+            return self.both[0]
         if self.spec.norm_at("mlp") == "none":
             return self.through(self["mlp.W_in"], self["mlp.b_in"])
         return self.received(self.resid_mid)
@@ -198,12 +210,12 @@ class Block:
     def received(self, resid_mid: Float[Tensor, "runs rows d_model"]) -> Float[Tensor, "runs rows d_mlp"]:
         """Pre-activations of the neurons, for rows of the residual stream after attention."""
         normal = self.normalise(resid_mid, "mlp")
-        return self.times(normal, self["mlp.W_in"]) + self["mlp.b_in"][:, None]
+        return self.times(normal, self["mlp.W_in"], self["mlp.b_in"])
 
     @once
     def activated(self) -> Float[Tensor, "runs out d_mlp"]:
         """Activations of the neurons before the LayerNorm of solu_ln, if there is one."""
-        return ACTIVATIONS[self.spec.act_fn](self.pre)
+        return activate(self.spec.act_fn, self.pre)
 
     @once
     def post(self) -> Float[Tensor, "runs out d_mlp"]:
@@ -217,38 +229,63 @@ class Block:
     def posts(self, size: int) -> Iterator[Float[Tensor, "runs part d_mlp"]]:
         """`post` in parts of `size` rows of the only group, in order."""
         for pre in self.pres(size):
-            yield self.sent(ACTIVATIONS[self.spec.act_fn](pre))
+            yield self.sent(activate(self.spec.act_fn, pre))
 
     def pres(self, size: int) -> Iterator[Float[Tensor, "runs part d_mlp"]]:
         """`pre` in parts of `size` rows of the only group; what all rows need is computed once."""
         if not self.mixes or self.spec.norm_at("mlp") != "none":
             yield from map(self.received, self.resid_mid.split(size, dim=1))
             return
-        (pattern,), (group,), runs = self.patterns, self.groups, len(self.states)
+        (weights,), (group,), runs = self.mixings, self.groups, len(self.states)
         (table,) = self.tabulate(self["mlp.W_in"], self["mlp.b_in"])
-        weights = mixing(pattern, group).unflatten(0, (runs, -1)).split(size, dim=1)
-        for part, entries in zip(weights, group.sources.parts(size, runs), strict=True):
-            yield weighted_sum(part.flatten(0, 1), table, entries).unflatten(0, (runs, -1))
+        rows = table.rows
+        parts = weights.unflatten(0, (runs, -1)).split(size, dim=1)
+        for part, entries in zip(parts, group.sources.parts(size, runs), strict=True):
+            yield weighted_sum(part.flatten(0, 1), rows, entries).unflatten(0, (runs, -1))
 
     @once
     def mlp_out(self) -> Float[Tensor, "runs out d_model"]:
         """Output of the MLP, added to the residual stream."""
-        added = self.times(self.post, self["mlp.W_out"]) + self["mlp.b_out"][:, None]
+        added = self.times(self.post, self["mlp.W_out"], self["mlp.b_out"])
         return added if self.factors is None else added * self.factors[1]
+
+    @once
+    def unembedding(self) -> tuple[Tensor, Tensor]:
+        """Matrix and bias by which the residual stream after attention becomes the logits, of which the MLP's are no part."""
+        W_U = self.weights["unembed.W_U"]
+        return W_U, torch.baddbmm(self.weights["unembed.b_U"][:, None], self["mlp.b_out"][:, None], W_U)[:, 0]
+
+    @once
+    def both(self) -> tuple[Tensor, Tensor]:
+        """`pre` and `beside`, whose tables are made by one product each."""
+        (matrix, bias), width = self.unembedding, self.spec.d_mlp
+        matrix, bias = torch.cat([self["mlp.W_in"], matrix], dim=2), torch.cat([self["mlp.b_in"], bias], dim=1)
+        (table,), (mixing,), (group,) = self.tabulate(matrix, bias), self.mixings, self.groups
+        pre, beside = (self.mixed(mixing, part.rows, group) for part in table.split(width))
+        return pre, beside
+
+    @property
+    def needs_both(self) -> bool:
+        """Whether `pre` and `beside` are both wanted, as in training, and come from tables."""
+        last, plain = self.layer == self.spec.n_layers - 1, self.spec.norm_at("mlp") == "none"
+        return once_at_most() and last and plain and self.mixes and self.folds
+
+    @once
+    def beside(self) -> Float[Tensor, "runs out d_vocab_out"]:
+        """Logits but for what the neurons add; where W_out·W_U is multiplied first."""
+        return self.both[1] if self.needs_both else self.through(*self.unembedding)
 
     @once
     def logits(self) -> Float[Tensor, "runs out d_vocab_out"]:
         """Logits of the output rows; for the last layer only."""
-        W_U, b_U = self.weights["unembed.W_U"], self.weights["unembed.b_U"]
         if self.folds:
-            rest = self.through(W_U, b_U + (self["mlp.b_out"][:, None] @ W_U)[:, 0])
-            return rest + self.times(self.post, product(self["mlp.W_out"], W_U))
+            return self.beside + self.times(self.post, product(self["mlp.W_out"], self.weights["unembed.W_U"]))
         return self.unembedded(self.resid_post)
 
     def unembedded(self, resid_post: Float[Tensor, "runs rows d_model"]) -> Float[Tensor, "runs rows d_vocab_out"]:
         """Logits of rows of the residual stream after the last layer."""
         W_U, b_U = self.weights["unembed.W_U"], self.weights["unembed.b_U"]
-        return self.times(self.normalise(resid_post, "unembedding"), W_U) + b_U[:, None]
+        return self.times(self.normalise(resid_post, "unembedding"), W_U, b_U)
 
     @property
     def folds(self) -> bool:
@@ -270,9 +307,29 @@ class Block:
             return normal
         return normal * self.weights[f"{name}.w"][:, None] + self.weights[f"{name}.b"][:, None]
 
-    def times(self, x: Tensor, w: Tensor) -> Tensor:
-        """Product x @ w for each run."""
-        return product(x, w, self.precision)
+    def times(self, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Product x @ w (+ bias) for each run."""
+        return product(x, w, self.precision, bias)
+
+
+class Table(NamedTuple):
+    """A table of which output rows are weighted sums, in two parts."""
+
+    given: Float[Tensor, "runs head_rows width"]
+    """What every input row gives by every head."""
+    begun: Float[Tensor, "runs queries width"]
+    """What every distinct query begins with."""
+
+    @property
+    def rows(self) -> Float[Tensor, "rows width"]:
+        """All rows of all runs."""
+        return torch.cat(self, dim=1).flatten(0, 1)
+
+    def split(self, width: int) -> tuple["Table", "Table"]:
+        """The first so many columns and the others."""
+        sizes = [width, self.given.shape[2] - width]
+        (given, others), (begun, rest) = self.given.split(sizes, dim=2), self.begun.split(sizes, dim=2)
+        return Table(given, begun), Table(others, rest)
 
 
 def mixing(pattern: Float[Tensor, "runs_out head seen"], group: Reads) -> Float[Tensor, "runs_out j"]:

@@ -1,0 +1,44 @@
+"""Where compiled loops (loops.py) take the place of torch's operations: in training, which needs first derivatives alone.
+
+Everything else, all analyses with it, goes the plain way, which can be differentiated any number of times and is the reference.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor
+
+_once = ContextVar("first derivatives alone", default=False)
+
+
+@contextmanager
+def first_derivatives() -> Generator[None]:
+    """A region in which what is computed is differentiated once at most."""
+    token = _once.set(True)
+    try:
+        yield
+    finally:
+        _once.reset(token)
+
+
+def once_at_most() -> bool:
+    """Whether what is computed here is differentiated once at most."""
+    return _once.get()
+
+
+def serve(numbers: int, *tensors: Tensor) -> bool:
+    """Whether compiled loops serve for these tensors: in a region of `first_derivatives`, for float32 on the CPU, if numba is
+    there and there are many `numbers` in a run. For few its import takes longer than they save."""
+    if not _once.get() or numbers < MANY:
+        return False
+    if any(tensor.dtype != torch.float32 or tensor.device.type != "cpu" for tensor in tensors):
+        return False
+    from interp.maths.loops import numba
+
+    return numba is not None
+
+
+MANY = 2**13
+"""Numbers of a run from which on its loops are compiled."""
