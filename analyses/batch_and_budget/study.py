@@ -153,11 +153,12 @@ def draw(table: pd.DataFrame, cells: pd.DataFrame) -> go.Figure:
         heights=[6] * len(decays),
         title="Half the batch",
         over_steps=False,
+        gap=110,  # an axis of two levels
     )
     for row, decay in enumerate(decays, start=1):
         of_decay = table.loc[table["decay"] == decay, :]
         add_steps(figure, row, of_decay, cells.xs(decay, level="decay"))
-    figure.update_xaxes(title_text="batch size, by operation")
+    figure.update_xaxes(title_text="batch size, by operation", row=len(decays))
     figure.update_yaxes(
         type="log", title_text="step (optimiser updates)", tickvals=MARKS, ticktext=[f"{mark:,}" for mark in MARKS]
     )

@@ -15,8 +15,10 @@ STEPS = "step (optimiser updates)"
 FONT = "Inter, 'Helvetica Neue', Arial, sans-serif"
 
 
-def panels(titles: list[str], heights: list[float], title: str, columns: int = 1, over_steps: bool = True) -> go.Figure:
-    """An empty figure of panels in a grid, filled row by row; with `over_steps` they share the step axis."""
+def panels(
+    titles: list[str], heights: list[float], title: str, columns: int = 1, over_steps: bool = True, gap: int = 46
+) -> go.Figure:
+    """An empty figure of panels in a grid, filled row by row, `gap` pixels apart; with `over_steps` they share the step axis."""
     rows = len(heights)
     inside = PIXELS_PER_HEIGHT * sum(heights)
     figure = make_subplots(
@@ -25,14 +27,14 @@ def panels(titles: list[str], heights: list[float], title: str, columns: int = 1
         shared_xaxes=over_steps,
         row_heights=heights,
         subplot_titles=[html.escape(name) for name in titles],
-        vertical_spacing=46 / (inside + 46 * (rows - 1)) if rows > 1 else 0,
+        vertical_spacing=gap / (inside + gap * (rows - 1)) if rows > 1 else 0,
         horizontal_spacing=0.07,
     )
     figure.update_layout(
         title={"text": html.escape(title), "x": 0, "xref": "paper", "xanchor": "left", "font": {"size": 18}},
         template="plotly_white",
         font={"family": FONT, "size": 13, "color": INK},
-        height=inside + 46 * (rows - 1) + 160,
+        height=inside + gap * (rows - 1) + 160,
         margin={"l": 70, "r": 130, "t": 95, "b": 65},
         hovermode="x" if over_steps else "closest",
     )
