@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from interp.base import UserError
+from interp.maths.compiled import first_derivatives
 from interp.maths.paths import CURVES, at, drawn
 from interp.models.network import Weights
 from interp.store.between import Curve
@@ -54,14 +55,16 @@ def trained_bend(
             for group in adam.param_groups:
                 group["lr"] = rate(step, curve)
             parts = CURVES[curve.curve](drawn(curve.draws, generator))
-            mean = loss(points(parts, A, {**bend, **moved}, B)).mean()
+            with first_derivatives():
+                mean = loss(points(parts, A, {**bend, **moved}, B)).mean()
             if not math.isfinite(mean.item()):
                 raise UserError(
                     f"training the bend diverged: the loss is {mean.item()} at update {step:,}; take a smaller --lr than "
                     f"{curve.lr:g}"
                 )
             adam.zero_grad()
-            mean.backward()
+            with first_derivatives():
+                mean.backward()
             adam.step()
             watcher.rows([{"step": step + 1, "loss": mean.item()}])
             watcher.step(step + 1)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from interp.base import DoesNotApply, once
+from interp.maths.compiled import first_derivatives
 from interp.maths.lanczos import Product
 from interp.models.network import Weights
 from interp.objective import Objective, objective
@@ -180,7 +181,7 @@ class Surface:
 
     def sloped(self, flat: Flat, others: Weights) -> tuple[Float[Tensor, " copies"], Flat]:
         """Loss of each network, float64, and its gradient by the weights."""
-        with differentiable():
+        with differentiable(), first_derivatives():
             here = flat.detach().clone().requires_grad_()
             losses = self.losses(here, others)
             (gradient,) = torch.autograd.grad(losses.sum(), here)
