@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
     file
     for file in sorted(ROOT.rglob("*.md"))
-    if not {".venv", ".venv-bridge", "node_modules"} & set(file.relative_to(ROOT).parts)
+    if not {".venv", ".venv-bridge", ".venv-peers", "node_modules"} & set(file.relative_to(ROOT).parts)
 ]
 PARSERS = {
     "interp.analyze": lambda words: parse_analyze(words[0], words[1:]),
