@@ -1,6 +1,7 @@
-"""Where compiled loops (loops.py) take the place of torch's operations: in training, which needs first derivatives alone.
+"""Where compiled loops (loops.py) take the place of torch's operations: where first derivatives alone are needed.
 
-Everything else, all analyses with it, goes the plain way, which can be differentiated any number of times and is the reference.
+These are the steps of training, of chains (`llc`) and of curves between networks. Everything else goes the plain way, which can
+be differentiated any number of times and is the reference.
 """
 
 from collections.abc import Generator
