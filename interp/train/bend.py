@@ -63,8 +63,7 @@ def trained_bend(
                     f"{curve.lr:g}"
                 )
             adam.zero_grad()
-            with first_derivatives():
-                mean.backward()
+            mean.backward()
             adam.step()
             watcher.rows([{"step": step + 1, "loss": mean.item()}])
             watcher.step(step + 1)
