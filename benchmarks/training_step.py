@@ -106,7 +106,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", type=Path, help="checkout of an earlier build", metavar="DIR")
     earlier = parser.parse_args().against
-    if earlier and not (earlier / "interp").is_dir():  # else our own package would be imported, and measured against itself
+    if (
+        earlier and not (earlier / "interp").is_dir()
+    ):  # else our own package would be imported, and measured against itself
         parser.error(f"--against {earlier} has no folder interp; name a checkout of this project")
     keep_freed_memory()  # for all
     rows = []
