@@ -7,6 +7,7 @@ be differentiated any number of times and is the reference.
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,6 +40,11 @@ def serve(numbers: int, *tensors: Tensor) -> bool:
     from interp.maths.loops import numba
 
     return numba is not None
+
+
+def arrays(*tensors: Tensor) -> list[Any]:
+    """The tensors as arrays without gaps, since loops are compiled for one layout alone. What has no gaps keeps its memory."""
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
 MANY = 2**13

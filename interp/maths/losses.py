@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from interp.base import IGNORED
-from interp.maths.compiled import serve
+from interp.maths.compiled import arrays, serve
 
 
 def cross_entropy(
@@ -48,7 +48,7 @@ class _CrossEntropy(torch.autograd.Function):
         losses, gradients = torch.empty(targets.shape, dtype=torch.float64), torch.empty(logits.shape)
         shares = counted.double().reciprocal()[..., None].expand(targets.shape)
         rows = logits.flatten(0, -2), targets.flatten(), shares.flatten(), losses.flatten(), gradients.flatten(0, -2)
-        cross_entropies(*(each.detach().contiguous().numpy() for each in rows))
+        cross_entropies(*arrays(*rows))
         ctx.save_for_backward(gradients)
         return losses.sum(dim=-1) / counted
 

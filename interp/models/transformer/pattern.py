@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from interp.maths.compiled import serve
+from interp.maths.compiled import arrays, serve
 from interp.models.products import dots, select
 from interp.models.transformer.prefixes import Reads
 
@@ -53,8 +53,3 @@ class _GatheredSoftmax(torch.autograd.Function):
         by_scores = pattern.new_zeros(ctx.size)
         scattered_gradient(*arrays(pattern, gradients[0].view_as(pattern), queries, keys, by_scores))
         return by_scores, None, None
-
-
-def arrays(*tensors: Tensor) -> list[Any]:
-    """The tensors as arrays in the same memory, which must have no gaps: loops are compiled for one layout alone."""
-    return [tensor.detach().contiguous().numpy() for tensor in tensors]
