@@ -3,6 +3,9 @@
 Blocks of checkpoints are measured by both in turn, in one process, so that whatever else the machine does falls on both;
 they give the same numbers, or the benchmark fails. Then time and peak memory against the number of checkpoints, each in a
 process of its own. Prints both tables and writes them to benchmarks/results/analysis.md.
+
+    python benchmarks/analysis.py                       # against the plain loop
+    python benchmarks/analysis.py --against ../earlier  # and against the build in another checkout, in the same process
 """
 
 import argparse
@@ -164,21 +167,39 @@ def ours(run: Run) -> dict[str, np.ndarray]:
     return {str(name): values.values for measured in found for name, values in measured.data_vars.items()}
 
 
-def compare(path: Path, checkpoints: int) -> tuple[list[float], list[float]]:
-    """Seconds a checkpoint of both, of each block in turn; AssertionError where their numbers differ."""
+class Earlier:
+    """The same numbers by the analyses of an earlier build."""
+
+    def __init__(self, checkout: Path):
+        self.build = common.Build(checkout)
+
+    def __call__(self, run: Run) -> dict[str, np.ndarray]:
+        """Those of the checkpoints in view. Its own view of the run has to read every file again, as ours has."""
+        with self.build:
+            from interp import analyze
+            from interp.store import open_run
+
+            theirs = open_run(run.path).select(steps=run.steps)
+            found = [analyze.measure(theirs, name) for name in ANALYSES]
+        return {str(name): values.values for measured in found for name, values in measured.data_vars.items()}
+
+
+def compare(path: Path, checkpoints: int, earlier: Path | None) -> dict[str, list[float]]:
+    """Seconds a checkpoint by each, of each block in turn; AssertionError where their numbers differ."""
     run = open_run(path)
-    plain = PlainLoop(run)
-    seconds: tuple[list[float], list[float]] = ([], [])
+    measures = {"plain": PlainLoop(run).measure, "ours": ours} | ({"earlier": Earlier(earlier)} if earlier else {})
+    seconds: dict[str, list[float]] = {name: [] for name in measures}
     for begin in (0, *range(0, checkpoints, BLOCK)):  # the first block twice: once to warm up
-        steps, found = run.steps[begin : begin + BLOCK], []
-        for measure, times in zip((plain.measure, ours), seconds, strict=True):
+        steps, found = run.steps[begin : begin + BLOCK], {}
+        for name, measure in measures.items():
             view = open_run(path).select(steps=steps)  # so that ours hashes every file, as the plain loop does
             start = time.perf_counter()
-            found.append(measure(view))
-            times.append((time.perf_counter() - start) / len(steps))
-        for name, expected in found[0].items():
-            np.testing.assert_allclose(found[1][name], expected, rtol=1e-6, atol=1e-12, err_msg=name)
-    return seconds[0][1:], seconds[1][1:]
+            found[name] = measure(view)
+            seconds[name].append((time.perf_counter() - start) / len(steps))
+        for name, expected in found["plain"].items():
+            for each in found.keys() - {"plain"}:
+                np.testing.assert_allclose(found[each][name], expected, rtol=1e-6, atol=1e-12, err_msg=f"{each} {name}")
+    return {name: times[1:] for name, times in seconds.items()}
 
 
 def cost(path: Path, checkpoints: int) -> dict[str, float]:
@@ -202,7 +223,7 @@ def exponent(counts: Sequence[int], seconds: Sequence[float]) -> float:
     return float(np.polyfit(np.log(counts), np.log(seconds), 1)[0])
 
 
-def main(checkpoints: int) -> None:
+def main(checkpoints: int, earlier: Path | None) -> None:
     """Write the tables."""
     lines = [
         f"`python benchmarks/analysis.py` on {common.machine()}: p = 113, one layer (`nanda`), synthetic checkpoints; "
@@ -212,15 +233,20 @@ def main(checkpoints: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "run"
         synthetic(path, max(*COUNTS, checkpoints))
-        times = compare(path, checkpoints)
-        cells, ratio = [common.spread(each) for each in times], common.ratio(*times)
+        times = compare(path, checkpoints, earlier)
+        columns = ["HookedTransformer, run_with_cache", "interp", "ratio of medians"]
+        cells = [common.spread(times["plain"]), common.spread(times["ours"])]
+        cells += [f"{common.ratio(times['plain'], times['ours']):.1f}"]
+        if earlier:
+            columns += [f"interp at {common.commit(earlier)}", "earlier ÷ interp"]
+            cells += [common.spread(times["earlier"]), f"{common.ratio(times['earlier'], times['ours']):.2f}"]
         lines += [
             f"{checkpoints} checkpoints, blocks of {BLOCK} by each in turn: median of a block, ms a checkpoint, quartiles in "
-            "brackets. Both read and hash every file, and agree to 1e-6.",
+            "brackets. All read and hash every file, and agree to 1e-6.",
             "",
-            "| HookedTransformer, run_with_cache | interp | ratio of medians |",
-            "|---|---|---|",
-            f"| {' | '.join(cells)} | {ratio:.1f} |",
+            f"| {' | '.join(columns)} |",
+            f"|{'---|' * len(columns)}",
+            f"| {' | '.join(cells)} |",
             "",
             "In a process each; memory is resident, its peak, with that of Python and the libraries before measuring.",
             "",
@@ -244,5 +270,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoints", type=int, default=CHECKPOINTS)
     parser.add_argument("--one", type=Path, help="a run, to measure in this process")
+    common.add_earlier(parser)
     given = parser.parse_args()
-    one(given.one, given.checkpoints) if given.one else main(given.checkpoints)
+    one(given.one, given.checkpoints) if given.one else main(given.checkpoints, given.against)

@@ -1,14 +1,15 @@
 """What the benchmarks share: fair timing, and how a table says where it comes from."""
 
+import argparse
 import os
 import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
@@ -67,18 +68,42 @@ def write(name: str, about: str, header: list[str], rows: list[list[str]], notes
     print(text)
 
 
-@contextmanager
-def build(checkout: Path) -> Generator[None]:
-    """A region in which `import interp` takes the package of another checkout, beside ours in one process."""
-    ours = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "interp"}
-    sys.path.insert(0, str(checkout))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(checkout))
-        for name in [name for name in sys.modules if name.split(".")[0] == "interp"]:
-            del sys.modules[name]
-        sys.modules.update(ours)
+class Build:
+    """The package of another checkout, beside ours in one process: within its region, `import interp` takes that one.
+
+    What is imported there is kept for the next time that the region is entered.
+    """
+
+    def __init__(self, checkout: Path):
+        self.path, self.modules, self.ours = str(checkout), {}, {}
+
+    def __enter__(self) -> None:
+        self.ours = taken_out()
+        sys.path.insert(0, self.path)
+        sys.modules.update(self.modules)
+
+    def __exit__(self, *_: object) -> None:
+        sys.path.remove(self.path)
+        self.modules = taken_out()
+        sys.modules.update(self.ours)
+
+
+def taken_out() -> dict[str, ModuleType]:
+    """The package's modules, which are no longer imported."""
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "interp"}
+
+
+def add_earlier(parser: argparse.ArgumentParser) -> None:
+    """Give a benchmark the option to be held against an earlier build."""
+    parser.add_argument("--against", type=checkout, help="checkout of an earlier build", metavar="DIR")
+
+
+def checkout(text: str) -> Path:
+    """Directory of a checkout. Without the package there, our own would be imported, and measured against itself."""
+    path = Path(text).resolve()
+    if not (path / "interp").is_dir():
+        raise argparse.ArgumentTypeError(f"{text} has no folder interp; name a checkout of this project")
+    return path
 
 
 def commit(checkout: Path) -> str:

@@ -59,7 +59,7 @@ def earlier_step(checkout: Path, config: RunConfig) -> Callable[[], None]:
     """The same as `our_step`, by the build in another checkout."""
     given = config.model_dump(exclude_defaults=True)
     given |= {part: {"kind": getattr(config, part).kind, **given.get(part, {})} for part in ("task", "model")}
-    with common.build(checkout):
+    with common.Build(checkout):
         from interp.config import RunConfig as Earlier
         from interp.train.learner import Learner as EarlierLearner
 
@@ -104,12 +104,8 @@ def plain(argument: Any) -> Any:
 def main() -> None:
     """Write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--against", type=Path, help="checkout of an earlier build", metavar="DIR")
+    common.add_earlier(parser)
     earlier = parser.parse_args().against
-    if (
-        earlier and not (earlier / "interp").is_dir()
-    ):  # else our own package would be imported, and measured against itself
-        parser.error(f"--against {earlier} has no folder interp; name a checkout of this project")
     keep_freed_memory()  # for all
     rows = []
     for name, config in CASES.items():
@@ -118,7 +114,7 @@ def main() -> None:
         ours = our_step(config)
         cases = {"plain": plain_step(config), "ours": ours, "floor": products_of(ours), "bf16": our_step(rounded)}
         if earlier:
-            cases["earlier"] = earlier_step(earlier.resolve(), config)
+            cases["earlier"] = earlier_step(earlier, config)
         seconds = common.interleaved(cases, ROUNDS, settle=2)
         rows.append(
             [

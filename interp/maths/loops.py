@@ -152,3 +152,35 @@ def scattered_gradient(
                 for j in range(pattern.shape[3]):
                     change = pattern[run, i, head, j] * (gradient[run, i, head, j] - mean)
                     by_scores[row, query, keys[run, i, j] - run * by_scores.shape[2]] += change
+
+
+@compiled(SUMMED)
+def rectified_sums(
+    weights: Float[np.ndarray, "n j"],
+    columns: Int[np.ndarray, "n j"],
+    table: Float[np.ndarray, "rows width"],
+    labels: Int[np.ndarray, " n"],
+    sums: Float[np.ndarray, "label width"],
+) -> None:
+    """Add max(0, x_i) to the sums of the label of each i, where x_i is the sum of `weights` × the table rows `columns` of i."""
+    few = weights.shape[1] % 4
+    x, zero = np.empty(table.shape[1], np.float32), np.float32(0)
+    for i in range(len(labels)):
+        x[:] = zero
+        for j in range(0, weights.shape[1] - few, 4):  # four at a time, since x is read and written for each
+            a, b, c, d = weights[i, j], weights[i, j + 1], weights[i, j + 2], weights[i, j + 3]
+            A, B, C, D = (
+                table[columns[i, j]],
+                table[columns[i, j + 1]],
+                table[columns[i, j + 2]],
+                table[columns[i, j + 3]],
+            )
+            for k in range(len(x)):
+                x[k] += a * A[k] + b * B[k] + c * C[k] + d * D[k]
+        for j in range(weights.shape[1] - few, weights.shape[1]):
+            a, A = weights[i, j], table[columns[i, j]]
+            for k in range(len(x)):
+                x[k] += a * A[k]
+        total = sums[labels[i]]
+        for k in range(len(x)):
+            total[k] += max(x[k], zero)

@@ -14,13 +14,19 @@ def gram(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... d d"]:
     return V.double().mT @ V.double()
 
 
-def overlaps(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... n"]:
-    """Mass of all features along the direction of each feature i, Σ_j (v̂_i·v_j)², itself included. NaN for v_i = 0."""
-    V = V.double()
-    unit = V / V.norm(dim=-1, keepdim=True)
-    if V.shape[-2] < V.shape[-1]:
-        return (unit @ V.mT).square().sum(dim=-1)
-    return ((unit @ gram(V)) * unit).sum(dim=-1)
+def smaller_gram(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... k k"]:
+    """The smaller of VVᵀ and VᵀV, k = min(n, d), in float64."""
+    return gram(V.mT if V.shape[-2] < V.shape[-1] else V)
+
+
+def overlaps(V: Float[Tensor, "... n d"], smaller: Float[Tensor, "... k k"] | None = None) -> Float[Tensor, "... n"]:
+    """Mass of all features along the direction of each feature i, Σ_j (v̂_i·v_j)², itself included. NaN for v_i = 0.
+
+    `smaller` is `smaller_gram(V)`, where it is known.
+    """
+    V, G = V.double(), smaller_gram(V) if smaller is None else smaller
+    mass = V.square().sum(dim=-1)
+    return (G.square() if V.shape[-2] < V.shape[-1] else (V @ G) * V).sum(dim=-1) / mass
 
 
 def feature_dimensionality(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... n"]:
@@ -76,11 +82,16 @@ def phase_free_shares(shares: Float[Tensor, "... wave"]) -> Float[Tensor, "... w
     return torch.cat([even, shares[..., paired.shape[-1] :]], dim=-1)
 
 
-def dimension_shares(V: Float[Tensor, "... n d"]) -> Float[Tensor, "... d"]:
-    """Share of the mass along each principal dimension, ascending: eigenvalues of VᵀV over their sum. Sums to 1."""
+def dimension_shares(
+    V: Float[Tensor, "... n d"], smaller: Float[Tensor, "... k k"] | None = None
+) -> Float[Tensor, "... d"]:
+    """Share of the mass along each principal dimension, ascending: eigenvalues of VᵀV over their sum. Sums to 1.
+
+    `smaller` is `smaller_gram(V)`, where it is known.
+    """
     n, d = V.shape[-2:]
-    eigenvalues = torch.linalg.eigvalsh(gram(V if d <= n else V.mT)).clamp(min=0)  # rounding can leave −1e-17
-    eigenvalues = torch.nn.functional.pad(eigenvalues, (max(0, d - n), 0))
+    eigenvalues = torch.linalg.eigvalsh(smaller_gram(V) if smaller is None else smaller)
+    eigenvalues = torch.nn.functional.pad(eigenvalues.clamp(min=0), (max(0, d - n), 0))  # rounding can leave −1e-17
     return eigenvalues / eigenvalues.sum(dim=-1, keepdim=True)
 
 

@@ -55,6 +55,12 @@ class Forward:
         """Activations of `Roles.neurons` in parts of `size` examples, in order."""
         raise NotImplementedError
 
+    def post_sums(
+        self, weights: Weights, labels: Int[Tensor, " n"], n_labels: int
+    ) -> Float[Tensor, "*runs label neuron"] | None:
+        """Sums of those activations over the examples with each label, by compiled loops; None where there are none for them."""
+        return None
+
     def closed_error(self, targets: Tensor, counted: Tensor, importance: Tensor) -> ClosedError | None:
         """Squared error of vectors in closed form; None if the network has none that is faster.
 

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.base import once
+from interp.maths.compiled import first_derivatives
 from interp.models.network import Forward, Hook, Weights, over
 from interp.store import Run
 
@@ -15,6 +16,10 @@ ACTIVATIONS = 1 << 21
 
 TOGETHER = 16
 """Checkpoints whose activations are computed at once, at most: what calling torch costs is small by then."""
+
+MANY = 1 << 22
+"""Activations of a checkpoint from which on its sums are taken by compiled loops: for fewer their import takes longer than they
+save on some tens of checkpoints. It goes by the network alone, so that a number does not depend on how many are measured."""
 
 
 class NeuronSums:
@@ -57,9 +62,18 @@ class NeuronSums:
             # Always as many, the last ones repeated: rounding in a product depends on how many stand side by side.
             steps = torch.arange(begin, begin + self.together).clamp(max=n - 1)
             some: Weights = {name: w[steps] for name, w in weights.items()}
-            parts = self.forward.posts(some, self.part)
-            found.append(functools.reduce(torch.add, map(self.by_label, parts, self.bags)))
+            found.append(self.of_some(some))
         return torch.cat(found)[:n]
+
+    def of_some(self, weights: Weights) -> Float[Tensor, "step label width"]:
+        """The sums for so many checkpoints as are computed at once."""
+        if self.neurons.width * len(self.labels) >= MANY:
+            with first_derivatives():  # none are taken here
+                sums = self.forward.post_sums(weights, self.labels, self.n_labels)
+            if sums is not None:
+                return sums
+        parts = self.forward.posts(weights, self.part)
+        return functools.reduce(torch.add, map(self.by_label, parts, self.bags))
 
     def by_label(self, activation: Tensor, bag: tuple[Tensor, Tensor]) -> Float[Tensor, "step label width"]:
         """Sums over one part of the prompts; embedding_bag is four times as fast as index_add."""

@@ -1,11 +1,13 @@
 """Compiled loops: equal to what they take the place of, and to exp."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from interp import analyze
 from interp.base import IGNORED
 from interp.config import RunConfig
 from interp.maths import compiled, loops
@@ -13,9 +15,14 @@ from interp.maths.compiled import first_derivatives, serve
 from interp.maths.losses import cross_entropy
 from interp.models import MlpSpec, TransformerSpec
 from interp.models.activations import activate
+from interp.models.network import initial_weights, over
 from interp.recipe import Seeds
+from interp.store import RunWriter, open_run
 from interp.tasks import ModularTask
 from interp.train.learner import Learner
+from interp.views import neurons
+
+HOOK = "blocks.0.mlp.hook_post"
 
 RUNS, N, ANSWERS = 2, 40, 7
 
@@ -117,3 +124,52 @@ def test_a_network_s_gradients_are_those_without_loops(layers, monkeypatch):
     for name, gradient in expected.items():
         largest = float(gradient.abs().max())
         assert largest > 0 and float((by_loops[name] - gradient).abs().max()) < 1e-5 * largest, name
+
+
+def wide(act_fn: Any = "relu", **more):
+    """A network of which few prompts outnumber the table: its neurons receive sums over table rows."""
+    return TransformerSpec(n_heads=1, d_model=128, d_head=128, d_mlp=16, act_fn=act_fn, **more)
+
+
+@pytest.mark.parametrize("labelled", [0, 1])  # all prompts have one label; labels as they come, and some have no prompt
+def test_sums_of_neurons_by_label_are_those_of_the_activations(labelled, always):
+    task, runs = ModularTask(p=11), 3
+    tokens = torch.from_numpy(task.table().inputs)
+    labels = torch.arange(len(tokens)) * labelled % 5
+    each = [initial_weights(wide(), task.shape, seed=seed) for seed in range(runs)]
+    weights = {name: torch.stack([of_one[name] for of_one in each]) for name in each[0]}
+    forward = over(wide(), task.shape, tokens.expand(runs, -1, -1))
+    with torch.inference_mode(), first_derivatives():
+        found = forward.post_sums(weights, labels, 7)
+    post = forward.cache(weights, HOOK.__eq__)[HOOK]
+    expected = torch.zeros(runs, 7, 16).index_add_(1, labels, post)
+    assert found is not None and (post > 0).float().mean() > 0.3
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", [wide("gelu"), wide(normalization="LN"), LAYERS["two layers"], LAYERS["an MLP"]])
+def test_sums_of_other_neurons_have_no_loops(spec, always):
+    task = ModularTask(p=11)
+    tokens = torch.from_numpy(task.table().inputs)
+    with torch.inference_mode(), first_derivatives():
+        forward = over(spec, task.shape, tokens)
+        assert (
+            forward.post_sums(initial_weights(spec, task.shape, seed=0), torch.zeros(121, dtype=torch.int64), 1) is None
+        )
+
+
+def test_neurons_of_a_run_by_answer_are_the_same_with_and_without_loops(tmp_path, always, monkeypatch):
+    config = RunConfig(task=ModularTask(p=11), model=wide())
+    with RunWriter(tmp_path / "run", config) as writer:
+        for step in (0, 1):
+            writer.log(
+                dict.fromkeys(("train_loss", "test_loss", "train_accuracy", "test_accuracy"), 0.5) | {"step": step}
+            )
+            writer.checkpoint(step, initial_weights(config.model, config.task.shape, seed=step))
+    found = []
+    for many in (0, 2**40):
+        monkeypatch.setattr(neurons, "MANY", many)
+        found.append(analyze.measure(open_run(tmp_path / "run"), "superposition"))
+    by_loops, plain = (of_one["ratio"].sel(features="neuron waves").values for of_one in found)
+    np.testing.assert_allclose(by_loops, plain, rtol=1e-5)
+    assert not (by_loops == plain).all()  # they were taken

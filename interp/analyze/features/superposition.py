@@ -1,5 +1,6 @@
 """Superposition: how many features does the network represent, in how many dimensions, before and after it groks?"""
 
+import functools
 import json
 from collections.abc import Mapping
 
@@ -82,7 +83,8 @@ def measure(seen: FeatureDirections, options: Options) -> xr.Dataset:
         return found | of_each(each)
 
     found = over_checkpoints(seen.run, measures, each=seen.each, beside=seen.beside)
-    random = [random_ratio(shape, options, centred=name in seen.centred) for name, shape in seen.shapes.items()]
+    draws = options.random_draws, options.random_seed
+    random = [random_ratio(shape, name in seen.centred, *draws) for name, shape in seen.shapes.items()]
     of_random, error = (np.tile(each, (len(seen.run), 1)) for each in zip(*random, strict=True))
     n, d = zip(*seen.shapes.values(), strict=True)
     return dataset(
@@ -135,9 +137,10 @@ def ratios_of_all(
 
 def ratios(V: Float[Tensor, "step n d"], options: Options) -> dict[str, Float[Tensor, " step"]]:
     """Every definition of the ratio, for one kind of feature."""
-    mass, overlaps = V.square().sum(dim=-1), superposition.overlaps(V)
+    gram = superposition.smaller_gram(V)
+    mass, overlaps = V.square().sum(dim=-1), superposition.overlaps(V, gram)
     D, disturbance = mass / overlaps, overlaps - mass
-    s, eigenvalues = superposition.feature_shares(V), superposition.dimension_shares(V)
+    s, eigenvalues = superposition.feature_shares(V), superposition.dimension_shares(V, gram)
     features, dimensions = superposition.exp_entropy(s), superposition.exp_entropy(eigenvalues)
     represented = (options.represented_above < D).sum(dim=-1).double()
     return {
@@ -156,11 +159,12 @@ def ratios(V: Float[Tensor, "step n d"], options: Options) -> dict[str, Float[Te
     }
 
 
-def random_ratio(shape: tuple[int, int], options: Options, centred: bool) -> tuple[float, float]:
+@functools.cache
+def random_ratio(shape: tuple[int, int], centred: bool, draws: int, seed: int) -> tuple[float, float]:
     """Mean superposition ratio of Gaussian matrices that are centred where the features are, and its standard error."""
-    generator = torch.Generator().manual_seed(options.random_seed)
+    generator = torch.Generator().manual_seed(seed)
     drawn = []
-    for _ in range(options.random_draws):  # one at a time, which takes the memory of one
+    for _ in range(draws):  # one at a time, which takes the memory of one
         V = torch.randn(*shape, generator=generator, dtype=torch.float64)
         if centred:
             V -= V.mean(dim=-2, keepdim=True)

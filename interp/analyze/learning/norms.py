@@ -55,7 +55,7 @@ def measure(seen: Checkpoints, options: Options) -> xr.Dataset:
     """L2, L∞ and RMS of every tensor, L2 of groups and of the whole, weights and biases apart; ranks of matrices."""
     run, parts = seen.run, Parts.of(seen.run)
     found = over_checkpoints(run, parts.sizes, each=4 * bytes_read(run))
-    first = parts.sizes({name: tensor[None] for name, tensor in run.first.weights.items()})["sum_of_squares"].numpy()
+    first = parts.squares({name: tensor[None] for name, tensor in run.first.weights.items()}).numpy()
     return dataset(
         run,
         options,
@@ -105,8 +105,7 @@ class Parts:
 
     def sizes(self, weights: Weights) -> dict[str, Tensor]:
         """Sizes and ranks of a stack of checkpoints: [step, tensor], and [step, weight matrix]."""
-        flat = [weights[name].flatten(1) for name in self.tensors]
-        squares = torch.stack([each.double().square().sum(dim=1) for each in flat], dim=1)
+        flat, squares = [weights[name].flatten(1) for name in self.tensors], self.squares(weights)
         entries = torch.tensor([each.shape[1] for each in flat])
         singular = [norms.singular_values(as_matrix(self.table[name], weights[name])) for name in self.matrices]
         none = squares[:, :0]  # of a model without matrices
@@ -119,6 +118,12 @@ class Parts:
                 for name, rank in RANKS.items()
             },
         }
+
+    def squares(self, weights: Weights) -> Float[Tensor, "step tensor"]:
+        """Σw² of every tensor, in float64. By its root, which torch computes without a copy of the weights in float64."""
+        flat = (weights[name].flatten(1) for name in self.tensors)
+        roots = [torch.linalg.vector_norm(each, dim=1, dtype=torch.float64) for each in flat]
+        return torch.stack(roots, dim=1).square()
 
     def members(self, kind: str, group: str | None = None) -> np.ndarray:
         """Which tensors are of a kind, and of a group where one is named: a mask over `tensors`."""

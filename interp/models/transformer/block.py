@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.base import once
-from interp.maths.compiled import once_at_most
+from interp.maths.compiled import arrays, once_at_most, serve
 from interp.models.activations import LAYER_NORM_EPS, activate
 from interp.models.network import Weights
 from interp.models.products import product, select, weighted_sum
@@ -231,9 +231,31 @@ class Block:
         for pre in self.pres(size):
             yield self.sent(activate(self.spec.act_fn, pre))
 
+    def post_sums(self, labels: Int[Tensor, " out"], n_labels: int) -> Float[Tensor, "runs label d_mlp"] | None:
+        """Sums of `post` over the rows with each label, without forming it; None where compiled loops do not serve."""
+        if (
+            self.spec.act_fn != "relu"
+            or not self.sums_for_neurons
+            or not serve(self.out * self.spec.d_mlp, self.states)
+        ):
+            return None
+        from interp.maths.loops import rectified_sums
+
+        (mixing,), (group,), (table,) = self.mixings, self.groups, self.tabulate(self["mlp.W_in"], self["mlp.b_in"])
+        runs, columns = len(self.states), group.sources.entries.columns.view_as(mixing)
+        sums = mixing.new_zeros(runs * n_labels, self.spec.d_mlp)
+        of_runs = labels + n_labels * torch.arange(runs)[:, None]
+        rectified_sums(*arrays(mixing, columns, table.rows, of_runs.flatten(), sums))
+        return sums.unflatten(0, (runs, -1))
+
+    @property
+    def sums_for_neurons(self) -> bool:
+        """Whether what the neurons receive is a sum over table rows."""
+        return self.mixes and self.spec.norm_at("mlp") == "none"
+
     def pres(self, size: int) -> Iterator[Float[Tensor, "runs part d_mlp"]]:
         """`pre` in parts of `size` rows of the only group; what all rows need is computed once."""
-        if not self.mixes or self.spec.norm_at("mlp") != "none":
+        if not self.sums_for_neurons:
             yield from map(self.received, self.resid_mid.split(size, dim=1))
             return
         (weights,), (group,), runs = self.mixings, self.groups, len(self.states)

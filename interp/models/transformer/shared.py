@@ -88,6 +88,13 @@ class SharedForward(Forward):
         for part in self._last_block(weights).posts(size):
             yield self._of_each(part)
 
+    def post_sums(
+        self, weights: Weights, labels: Int[Tensor, " n"], n_labels: int
+    ) -> Float[Tensor, "*runs label d_mlp"] | None:
+        """Sums of the last layer's hook_post over the prompts with each label, by compiled loops; None where there are none."""
+        sums = self._last_block(weights).post_sums(labels, n_labels)
+        return None if sums is None else self._of_each(sums)
+
     def unembed(
         self, weights: Weights, resid_post: Float[Tensor, "*runs rows d_model"]
     ) -> Float[Tensor, "*runs rows d_vocab_out"]:
