@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROWS = [
     {"base"},
-    {"machine", "threads", "shape", "plugins"},
+    {"machine", "threads", "denormals", "shape", "plugins"},
     {"recipe"},
     {"maths", "figures"},
     {"tasks", "models"},
@@ -31,6 +31,7 @@ BORDERS = {
     "transformer_lens": "interp/models/lens.py",
     "sklearn": "interp/maths/tsne.py interp/tasks/images.py",  # the method, and the digits that come with it
     "numba": "interp/maths/loops.py",
+    "mlxtend": "interp/tasks/images.py",
     "kaleido": "interp/report/png.py",
     "choreographer": "interp/report/files.py",
     "IPython": "interp/cli/probe.py",

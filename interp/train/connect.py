@@ -11,6 +11,7 @@ from torch import Tensor
 
 from interp.base import UserError, once
 from interp.config import RunConfig, differences
+from interp.denormals import flushed
 from interp.maths.paths import CURVES, even
 from interp.models.network import Weights, effective, symmetries
 from interp.objective import evaluate, in_parts, objective
@@ -204,7 +205,8 @@ def found_path(ends: Ends, curve: Curve, watcher: Callable[[int, int, str], Any]
         seen = Landscape.of(ends.a.run, "a path")
         watching = watcher(curve.steps, 0, "") if watcher else silently()
         loss = minimised(seen.examples(curve.over), ends.a.run.config, curve.draws)
-        bend = trained_bend(A, B, loss, seen.learned, curve, watching)
+        with flushed():
+            bend = trained_bend(A, B, loss, seen.learned, curve, watching)
     return Found(ends, between, A, bend, B)
 
 

@@ -19,6 +19,7 @@ import torch
 
 from interp.base import UserError
 from interp.config import RunConfig
+from interp.denormals import flushed
 from interp.machine import keep_freed_memory
 from interp.store import Run, RunWriter, open_run
 from interp.store.directory import refuse_what_is_there
@@ -102,6 +103,7 @@ def train_many(
     starts = {Path(out): starting_weights(Path(out), config) for config, out in zip(configs, outs, strict=True)}
     keep_freed_memory()
     with ExitStack() as stack:
+        stack.enter_context(flushed())
         writers: list[RunWriter] = []
         for config, out in zip(configs, outs, strict=True):
             writers.append(RunWriter(Path(out), config, resume=resume, overwrite=overwrite))

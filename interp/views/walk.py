@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from interp.base import UserError
+from interp.denormals import flushed
 from interp.machine import give_back_freed_memory, keep_freed_memory, readable_size
 from interp.store import Run
 from interp.store.tensors import Tensors
@@ -107,14 +108,15 @@ def shares(run: Run, each: int, beside: int, at_most: int) -> tuple[int, int]:
 
 @contextmanager
 def single_threads() -> Generator[Callable[[], None]]:
-    """Within, torch computes on one thread; yields what a new thread calls for the same.
+    """Within, torch computes on one thread, and denormals are 0; yields what a new thread calls for the first of these.
 
     Many small decompositions gain nothing from the threads of a single one, and all from standing side by side.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield lambda: torch.set_num_threads(1)
+        with flushed():
+            yield lambda: torch.set_num_threads(1)
     finally:
         torch.set_num_threads(before)
 
