@@ -90,7 +90,9 @@ class RunConfig(Frozen):
         if self.corruption:
             if self.task.shape.outputs.kind != "classes":
                 raise ValueError("corruption is of answers, and vectors have none; leave it out")
-            self.split()  # says itself what is wrong, before anything is written
+            self.corruption.count(self.task.n_train)
+            if not self.task.reads_files:
+                self.split()  # says itself what is wrong, before anything is written
         return self
 
     def _can_be_constrained(self) -> None:

@@ -39,9 +39,12 @@ class TrainConfig(Frozen):
     """Learning rate of what Muon moves, after the warm-up; it follows the same schedule."""
     muon_momentum: float = Field(default=0.95, ge=0, lt=1)
     """Momentum of Muon, which is Nesterov's."""
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "inverse_root"] = "constant"
     """Learning rate after the warm-up. constant: stays. cosine: falls along half a cosine (Loshchilov & Hutter 2017, SGDR) to
-    train.lr-end after the last step."""
+    train.lr-end after the last step. inverse_root: lr/√(1 + ⌊t/T⌋) after t updates, T = train.schedule-period (Nakkiran et al.
+    2019, for SGD)."""
+    schedule_period: int = Field(default=512, ge=1)
+    """Updates T after which schedule inverse_root changes the rate."""
     lr_end: float = Field(default=0.0, ge=0)
     """Learning rate at which schedule cosine ends."""
     warmup_steps: int = Field(default=10, ge=0)
@@ -162,6 +165,14 @@ class TrainConfig(Frozen):
             raise ValueError(
                 f'train.lr_end is {self.lr_end:g} with train.schedule "{self.schedule}" and train.lr {self.lr:g}; it is for '
                 "cosine, and at most train.lr"
+            )
+        if (
+            self.schedule != "inverse_root"
+            and self.schedule_period != TrainConfig.model_fields["schedule_period"].default
+        ):
+            raise ValueError(
+                f'train.schedule_period is {self.schedule_period:,} with train.schedule "{self.schedule}"; it is for '
+                "inverse_root, leave it out"
             )
         self._keeps_its_norm()
         self._suits_muon()

@@ -1,10 +1,11 @@
 """Wrong answers in a training set: how well does a network that must memorise them generalise to the rest?
 
+Label noise comes in two conventions, and 20 % of one is 18 % of the other among ten classes, so a run says which it has.
 Power et al. (2022, arXiv 2201.02177, figure 6) train with up to 3,000 wrong answers. Doshi et al. (2023, arXiv 2310.13061)
 ask what becomes of them once the network has generalised.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -15,15 +16,18 @@ from interp.tasks.split import Examples, Split
 
 
 class Corruption(Frozen):
-    """Corruption of labels: how many training examples get a wrong answer."""
+    """Corruption of labels: how many training examples get another answer, and how it is drawn."""
 
     section: ClassVar[str] = "corruption"
 
     labels: int = Field(default=0, ge=0)
-    """Number of training examples with a wrong answer. It is drawn uniformly from the other answers of the task."""
+    """Number of training examples whose answer is drawn."""
     share: float = Field(default=0.0, ge=0, le=1)
-    """Share of the training set with a wrong answer, 0 to 1; the number is rounded down. Give this or corruption.labels, not
+    """Share of the training set whose answer is drawn, 0 to 1; the number is rounded down. Give this or corruption.labels, not
     both."""
+    drawn: Literal["wrong_class", "redraw"] = "wrong_class"
+    """Answers from which it is drawn, uniformly. wrong_class: all but the right one, so that it is always wrong (Nakkiran et al.
+    2019). redraw: all of them, so that of ten classes a tenth of the drawn ones are right (Zhang et al. 2017)."""
 
     @model_validator(mode="after")
     def _is_one_number(self) -> "Corruption":
@@ -51,7 +55,7 @@ class Corruption(Frozen):
         return found
 
     def of(self, split: Split, seed: int) -> Split:
-        """The split with wrong answers in its training set, drawn from `seed` alone; the test set is unchanged.
+        """The split with other answers in its training set, drawn from `seed` alone; the test set is unchanged.
 
         With one seed, the corrupted examples of a smaller number are among those of a larger one, with the same wrong answers.
         """
@@ -62,7 +66,7 @@ class Corruption(Frozen):
         chosen = np.zeros(len(targets), dtype=bool)
         chosen[generator.permutation(len(targets))[:count]] = True
         answers = np.setdiff1d(np.concatenate([targets, split.test.targets]), IGNORED)
-        trained = np.where(along(chosen, targets), others(targets, answers, generator), targets)
+        trained = np.where(along(chosen, targets), self.draws(targets, answers, generator), targets)
         return Split(Examples(split.train.inputs, trained), split.test, split.train_index, targets)
 
     def of_batch(
@@ -82,7 +86,15 @@ class Corruption(Frozen):
             )
         generator = np.random.default_rng([seed, step])
         chosen = generator.random(len(targets)) < self.share
-        return np.where(along(chosen, targets), others(targets, answers, generator), targets)
+        return np.where(along(chosen, targets), self.draws(targets, answers, generator), targets)
+
+    def draws(
+        self, targets: Int[np.ndarray, "n ..."], answers: Int[np.ndarray, " m"], generator: np.random.Generator
+    ) -> Int[np.ndarray, "n ..."]:
+        """Another answer for every target, as `drawn` says."""
+        if self.drawn == "wrong_class":
+            return others(targets, answers, generator)
+        return np.where(targets == IGNORED, IGNORED, generator.choice(answers, size=targets.shape))
 
 
 def others(

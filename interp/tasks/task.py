@@ -103,6 +103,20 @@ class Task(Frozen):
         raise DoesNotApply(f'task "{self.kind}" has a fixed training set and draws no fresh examples')
 
     @property
+    def reads_files(self) -> bool:
+        """Whether its examples are read from files; a configuration is then checked without them."""
+        return False
+
+    @property
+    def augments(self) -> bool:
+        """Whether training examples are changed anew for every update, as images that are moved."""
+        return False
+
+    def augmented(self, examples: Examples, step: int, seed: int) -> Examples:
+        """Training examples as they are for the update after `step` others, from seed and step alone; evaluated plain."""
+        return examples
+
+    @property
     def importances(self) -> Float[np.ndarray, " output"]:
         """Weight of each output's squared error."""
         return np.ones(self.shape.outputs.n, dtype=np.float32)

@@ -41,7 +41,9 @@ def together(config: RunConfig) -> str:
     loss = (train.loss, train.label_smoothing, train.loss_precision, train.loss_reduction, train.precision)
     # Shorter sets of vectors are filled up with nothing, to twice their size at most.
     size = task.n_train.bit_length() if task.shape.inputs.kind == "vectors" and train.batch_size == "full" else 0
-    return repr((task.kind, task.shape, model, train.steps, train.batch_size, events, methods, loss, size))
+    return repr(
+        (task.kind, task.shape, task.augments, model, train.steps, train.batch_size, events, methods, loss, size)
+    )
 
 
 @dataclass
@@ -96,7 +98,8 @@ class Learner:
         )
         # The last first: a constraint scales the initial weights, to which another may decay.
         methods = [method(side) for method in reversed(asked(configs[0].train))][::-1]
-        apart, full = configs[0].train.dropout > 0, configs[0].train.batch_size == "full"
+        apart = configs[0].train.dropout > 0
+        full = configs[0].train.batch_size == "full" and not configs[0].task.augments
         whole = None
         if full:
             whole = parts[0] if len(parts) == 1 and not apart else objective(train, configs, device, apart)
@@ -205,14 +208,7 @@ class Learner:
 
     def batch(self, step: int) -> Objective:
         """Mini-batch of each run for the update after `step` others."""
-        size = self.configs[0].train.batch_size
-        assert size != "full"
-        each = [
-            config.fresh(step, size)
-            if config.task.endless
-            else train[batch_rows(step, len(train), size, config.seeds.order)]
-            for train, config in zip(self.examples, self.configs, strict=True)
-        ]
+        each = [batch(config, train, step) for config, train in zip(self.configs, self.examples, strict=True)]
         return objective(each, self.configs, self.side.rates.device, apart=self.configs[0].train.dropout > 0)
 
     def rows(self, step: int) -> list[Row]:
@@ -251,6 +247,16 @@ class Learner:
             for key, tensor in method.state(run).items():
                 tensor.copy_(kept.pop(key))
         restore_optimizer(self.optimizers[run], self.learned, kept)
+
+
+def batch(config: RunConfig, train: Examples, step: int) -> Examples:
+    """Examples of a run's update after `step` others."""
+    size = config.train.batch_size
+    if config.task.endless:
+        assert size != "full"
+        return config.fresh(step, size)
+    rows = batch_rows(step, len(train), len(train) if size == "full" else size, config.seeds.order)
+    return config.task.augmented(train[rows], step, config.seeds.order)
 
 
 def learned_views(weights: dict[str, Tensor], run: int) -> dict[str, nn.Parameter]:

@@ -7,6 +7,7 @@ from interp.config import RunConfig, TrainConfig
 from interp.models import MlpSpec, ToySpec, TransformerSpec
 from interp.tasks import (
     AdditionTask,
+    Corruption,
     GroupTask,
     ImagesTask,
     JointTask,
@@ -26,6 +27,26 @@ class Preset:
     minutes: float
     """Expected minutes of training on 2 CPU cores."""
     config: RunConfig
+
+
+def width_sweep(name: str, task: ImagesTask, steps: int, batch_size: int) -> RunConfig:
+    """One width of a sweep, near where the training set is just fitted: Adam without decay, a fifth of the labels wrong."""
+    return RunConfig(
+        name=name,
+        task=task,
+        model=MlpSpec(inputs="vectors", width=16, act_fn="relu", biases=True, init="linear"),
+        train=TrainConfig(
+            steps=steps,
+            batch_size=batch_size,
+            optimizer="adam",
+            weight_decay=0.0,
+            warmup_steps=0,
+            betas=(0.9, 0.999),
+            log_every=100,
+            checkpoint_every=1_000,
+        ),
+        corruption=Corruption(share=0.2),
+    )
 
 
 PRESETS = {
@@ -148,6 +169,21 @@ PRESETS = {
                 log_every=50,
             ),
         ),
+    ),
+    "mnist-width": Preset(
+        about="784-h-10 on 4,000 images of MNIST, a fifth of the labels wrong: sweep model.width",
+        minutes=1,
+        config=width_sweep(
+            "mnist-width",
+            ImagesTask(images="mnist_5k", examples=4_000, scaling="standard"),
+            steps=16_000,
+            batch_size=256,
+        ),
+    ),
+    "digits-width": Preset(
+        about="64-h-10 on 1,000 digits, a fifth of the labels wrong: sweep model.width",
+        minutes=0.2,
+        config=width_sweep("digits-width", ImagesTask(scaling="standard"), steps=8_000, batch_size=250),
     ),
     "teacher": Preset(
         about="what a tanh network answers, from 100 examples, weights twice as large (Omnigrok): fits, then generalises slowly",

@@ -14,12 +14,14 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     """Learning rate of the update after `step` updates: lr · min(step / warmup_steps, 1).
 
     With schedule "cosine" it is lr_end + (lr − lr_end)·(1 + cos πt)/2 after the warm-up. t is the share of the updates after
-    the warm-up that are done, so the rate reaches lr_end after the last update.
+    the warm-up that are done, so the rate reaches lr_end after the last update. With "inverse_root" it is lr/√(1 + ⌊step/T⌋).
     """
     if step < config.warmup_steps:
         return config.lr * step / config.warmup_steps
     if config.schedule == "constant":
         return config.lr
+    if config.schedule == "inverse_root":
+        return config.lr / math.sqrt(1 + step // config.schedule_period)
     done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
     return config.lr_end + (config.lr - config.lr_end) * (1 + math.cos(math.pi * done)) / 2
 

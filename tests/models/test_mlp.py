@@ -38,6 +38,7 @@ specs = st.builds(
     d_model=st.sampled_from([3, 6]),
     width=st.sampled_from([5, 8]),
     n_hidden=st.integers(1, 3),
+    widths=st.sampled_from([(), (), (4,), (7, 4, 6)]),
     act_fn=st.sampled_from(["relu", "gelu", "quadratic"]),
     biases=st.booleans(),
 )

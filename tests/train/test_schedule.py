@@ -20,6 +20,22 @@ def test_the_rate_rises_linearly_from_zero_and_stays():
     assert learning_rate(0, TrainConfig(lr=2.0, warmup_steps=0)) == 2
 
 
+def test_an_inverse_root_falls_by_steps():
+    config = TrainConfig(lr=0.1, warmup_steps=0, schedule="inverse_root", schedule_period=512)
+    rates = {step: learning_rate(step, config) for step in (0, 511, 512, 1023, 1024, 3 * 512, 8 * 512)}
+    assert rates == {
+        0: 0.1,
+        511: 0.1,
+        512: 0.1 / 2**0.5,
+        1023: 0.1 / 2**0.5,
+        1024: 0.1 / 3**0.5,
+        1536: 0.05,
+        4096: 0.1 / 3,
+    }
+    with pytest.raises(UserError, match="it is for inverse_root"):
+        TrainConfig(schedule_period=100)
+
+
 def test_a_cosine_falls_from_the_rate_to_its_end():
     config = TrainConfig(lr=2.0, warmup_steps=10, schedule="cosine", lr_end=0.5, steps=110)
     rates = [learning_rate(step, config) for step in (5, 10, 60, 110)]

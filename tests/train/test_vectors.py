@@ -17,7 +17,7 @@ from interp.models import MlpSpec, ToySpec, TransformerSpec
 from interp.models.network import initial_weights, load, over
 from interp.recipe import Seeds, TrainConfig
 from interp.tasks import Corruption, ImagesTask, TeacherTask
-from interp.tasks.images import DIGITS
+from interp.tasks.images import SETS
 from interp.train.learner import Learner
 from interp.train.loop import Interrupted, train
 
@@ -60,7 +60,7 @@ def test_seeds_of_teacher_and_inputs_are_apart():
 def test_every_image_is_trained_or_tested_on():
     splits, table = [ImagesTask(examples=500).split(seed) for seed in (0, 1)], ImagesTask().table().inputs
     for split in splits:
-        assert (len(split.train), len(split.test)) == (500, DIGITS - 500)
+        assert (len(split.train), len(split.test)) == (500, SETS["digits"].n - 500)
         both = np.concatenate([split.train.inputs, split.test.inputs])
         assert sorted(map(bytes, both)) == sorted(map(bytes, table))
         assert set(split.train.targets) == set(range(10))

@@ -41,7 +41,7 @@ class MlpForward(Forward):
         if names("embed.hook_embed"):
             found["embed.hook_embed"] = self.embedded(weights, inputs)
         post = None
-        for layer in range(self.spec.n_hidden):
+        for layer in range(len(self.spec.layers)):
             pre = self.first(weights, inputs) if post is None else self.times(post, weights[f"layers.{layer}.W"])
             pre = normalise(self.plus(pre, weights, f"layers.{layer}.b"), self.spec)
             post = activate(self.spec.act_fn, pre)
@@ -64,7 +64,7 @@ class MlpForward(Forward):
 
     def posts(self, weights: Weights, size: int) -> Iterator[Float[Tensor, "*runs part neuron"]]:
         """The last hidden layer's activations in parts of so many prompts, in order."""
-        last = f"layers.{self.spec.n_hidden - 1}.hook_post"
+        last = f"layers.{len(self.spec.layers) - 1}.hook_post"
         for part in self.inputs.split(size, dim=-2):
             yield MlpForward(self.spec, part, self.precision).cache(weights, last.__eq__)[last]
 
@@ -127,13 +127,13 @@ def roles(spec: MlpSpec) -> Roles:
     A one-hot input is embedded by its row of the first W, which differs by position. Vectors have no embedding.
     """
     embedded = Matrix(("embed.W_E",), lambda weights: weights["embed.W_E"], spec.d_model, put_W_E)
-    W_U = Matrix(("unembed.W_U",), lambda weights: weights["unembed.W_U"], spec.width)
+    W_U = Matrix(("unembed.W_U",), lambda weights: weights["unembed.W_U"], spec.layers[-1])
     one_hot, vectors = spec.inputs == "one_hot", spec.inputs == "vectors"
     return Roles(
         embedding=None if vectors else rows_at(spec, 0) if one_hot else embedded,
         embedding_at=partial(rows_at, spec) if one_hot else None,
         unembedding=W_U,
-        neurons=Hook(f"layers.{spec.n_hidden - 1}.hook_post", spec.width),
+        neurons=Hook(f"layers.{len(spec.layers) - 1}.hook_post", spec.layers[-1]),
         readout=W_U,
         layer=last_layer(spec),
         linear=spec.normalization == "none",
@@ -142,7 +142,7 @@ def roles(spec: MlpSpec) -> Roles:
 
 def last_layer(spec: MlpSpec) -> Layer:
     """The last hidden layer: it reads the layer before, or what goes in."""
-    last = spec.n_hidden - 1
+    last = len(spec.layers) - 1
 
     def pre(weights: Weights, x: Float[Tensor, "rows width"]) -> Float[Tensor, "rows neuron"]:
         """What its neurons receive."""
@@ -173,5 +173,9 @@ def rows_at(spec: MlpSpec, position: int) -> Matrix:
         return {**weights, "layers.0.W": W}
 
     return Matrix(
-        ("layers.0.W",), lambda weights: weights["layers.0.W"][..., position, :, :], spec.width, put, of_neurons=True
+        ("layers.0.W",),
+        lambda weights: weights["layers.0.W"][..., position, :, :],
+        spec.layers[0],
+        put,
+        of_neurons=True,
     )

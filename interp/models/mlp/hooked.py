@@ -16,7 +16,7 @@ class HookedMlp(HookedRootModule):
     def __init__(self, spec: MlpSpec, shape: Shape):
         super().__init__()
         self.spec, self.d_vocab = spec, 0 if spec.inputs == "vectors" else shape.tokens.d_vocab
-        layers = [part(hook_pre=HookPoint(), hook_post=HookPoint()) for _ in range(spec.n_hidden)]
+        layers = [part(hook_pre=HookPoint(), hook_post=HookPoint()) for _ in range(len(spec.layers))]
         self.embed, self.layers = part(hook_embed=HookPoint()), nn.ModuleList(layers)
         self.unembed = part(hook_out=HookPoint())
         for name, size in spec.tensor_shapes(shape).items():
@@ -38,7 +38,7 @@ class HookedMlp(HookedRootModule):
         x = hooks["embed.hook_embed"](x)
         x = x.sum(dim=1) if self.spec.inputs == "summed" else x.flatten(1)
         x = x if self.spec.inputs in ("one_hot", "vectors") else self.normalised(x)
-        for layer in range(self.spec.n_hidden):
+        for layer in range(len(self.spec.layers)):
             name = f"layers.{layer}"
             received = x @ weights[f"{name}.W"].flatten(0, -2) + weights.get(f"{name}.b", 0)
             x = hooks[f"{name}.hook_post"](

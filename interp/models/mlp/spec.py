@@ -4,7 +4,7 @@ import math
 from typing import ClassVar, Literal
 
 import tyro
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from interp.models.family import Cost, Family, TensorSpec
 from interp.recipe import TrainConfig
@@ -28,6 +28,8 @@ class MlpSpec(Family):
     """Neurons of a hidden layer."""
     n_hidden: int = Field(default=1, ge=1, le=64)
     """Hidden layers."""
+    widths: tuple[int, ...] = ()
+    """Neurons of each hidden layer, first to last, such as 64 512, in place of model.width and model.n_hidden. Empty: those."""
     act_fn: Literal["relu", "gelu", "quadratic", "tanh"] = "quadratic"
     """Activation φ of the neurons; quadratic is x² (Gromov 2023)."""
     biases: bool = False
@@ -46,6 +48,18 @@ class MlpSpec(Family):
     init_scale: float = Field(default=1.0, gt=0)
     """Factor on every initial parameter (α of Omnigrok, Liu et al. 2023)."""
 
+    @field_validator("widths")
+    @classmethod
+    def _are_widths(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
+        if len(widths) > 64 or not all(1 <= width <= 65536 for width in widths):
+            raise ValueError(f"are {' '.join(map(str, widths))[:80]}; take at most 64 widths, each from 1 to 65,536")
+        return widths
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Neurons of each hidden layer."""
+        return self.widths or (self.width,) * self.n_hidden
+
     @property
     def unstarted(self) -> "MlpSpec":
         """The specification without what decides the initial weights alone."""
@@ -54,7 +68,9 @@ class MlpSpec(Family):
     @property
     def about(self) -> str:
         """The widths, and what is applied to them."""
-        layers = f"{self.n_hidden} hidden layer{'s' * (self.n_hidden > 1)} of {self.width:,}"
+        n, each = len(self.layers), [f"{width:,}" for width in dict.fromkeys(self.layers)]
+        sizes = each[0] if len(each) == 1 else " ".join(f"{width:,}" for width in self.layers)
+        layers = f"{n} hidden layer{'s' * (n > 1)} of {sizes}"
         summed = " summed" if self.inputs == "summed" else ""
         tokens = "one-hot inputs" if self.inputs == "one_hot" else f"embeddings of {self.d_model}{summed}"
         what = "vectors" if self.inputs == "vectors" else tokens
@@ -88,16 +104,16 @@ class MlpSpec(Family):
         found: dict[str, TensorSpec] = {}
         if self.inputs in ("embedded", "summed"):
             found["embed.W_E"] = self._weight((shape.tokens.d_vocab, self.d_model), "embed", self.d_model)
-        first = (*self._read(shape), self.width)
-        for layer in range(self.n_hidden):
-            size = (self.width, self.width) if layer else first
-            found[f"layers.{layer}.W"] = self._weight(size, "mlp", math.prod(size[:-1]))
-            found |= self._bias(f"layers.{layer}.b", (self.width,), "mlp", math.prod(size[:-1]))
-        fan_in = self.width**2 if self.init == "mean_field" else self.width
-        W_U = self._weight((self.width, shape.outputs.n), "unembed", fan_in)
+        read = self._read(shape)
+        for layer, width in enumerate(self.layers):
+            found[f"layers.{layer}.W"] = self._weight((*read, width), "mlp", math.prod(read))
+            found |= self._bias(f"layers.{layer}.b", (width,), "mlp", math.prod(read))
+            read = (width,)
+        (last,) = read
+        W_U = self._weight((last, shape.outputs.n), "unembed", last**2 if self.init == "mean_field" else last)
         frozen = {"norm": self.frozen_readout, "learns": False, "factor": 1.0} if self.frozen_readout else {}
         found["unembed.W_U"] = W_U._replace(invariant=False, **frozen)
-        return found | self._bias("unembed.b_U", (shape.outputs.n,), "unembed", self.width)
+        return found | self._bias("unembed.b_U", (shape.outputs.n,), "unembed", last)
 
     def _read(self, shape: Shape) -> tuple[int, ...]:
         """Size of what the first W reads: by position, where positions have rows of their own."""
@@ -123,9 +139,10 @@ class MlpSpec(Family):
 
     def cost(self, shape: Shape) -> Cost:
         """Memory of one prompt: what its neurons receive and send, and its outputs; beside it the indices of its tokens."""
-        normal = 2 * self.width * (self.normalization == "LNPre")
-        work = 4 * self.width + normal + 2 * shape.outputs.n
+        widest = max(self.layers)
+        normal = 2 * widest * (self.normalization == "LNPre")
+        work = 4 * widest + normal + 2 * shape.outputs.n
         if self.inputs == "vectors":
             return Cost(work, plan=shape.vectors.width)
-        each = self.width if self.inputs == "one_hot" else self.d_model
+        each = self.layers[0] if self.inputs == "one_hot" else self.d_model
         return Cost(shape.tokens.n_ctx * each + work, plan=4 * shape.tokens.n_ctx)

@@ -11,8 +11,8 @@ def symmetries(spec: MlpSpec, shape: Shape) -> list[Symmetry]:
     if spec.inputs in ("embedded", "summed"):
         seats = (Seat("embed.W_E", -1), Seat("layers.0.W", -2))
         found.append(Symmetry("embedding", spaces=(seats,)) if plain else Symmetry("embedding", units=seats))
-    for layer in range(spec.n_hidden):
-        last = layer == spec.n_hidden - 1
+    for layer in range(len(spec.layers)):
+        last = layer == len(spec.layers) - 1
         read, bias, written = (
             f"layers.{layer}.W",
             f"layers.{layer}.b",

@@ -133,6 +133,6 @@ def shape_of(spec: Family, weights: dict[str, Tensor]) -> UnknownTask:
 TOLD_BY_SHAPES: dict[type[Family], set[str]] = {
     TransformerSpec: {"n_layers", "n_heads", "d_model", "d_head", "d_mlp", "attn_only"},
     ToySpec: {"d_hidden", "tied", "hidden", "bias"},
-    MlpSpec: {"inputs", "d_model", "width", "n_hidden", "biases"},
+    MlpSpec: {"inputs", "d_model", "width", "n_hidden", "widths", "biases"},
 }
 """Fields of a specification that the names and shapes of tensors tell, by family."""

@@ -31,9 +31,9 @@ OPERATIONS = {"add": "add", "subtract": "subtract", "x2xyy2": "x2_xy_y2"}
 NO_MORE = {
     name: TrainConfig.model_fields[name].default
     for name in (
-        "schedule", "lr_end", "decay_to", "l1", "sam", "grokfast", "grokfast_gain", "grokfast_window", "grokfast_momentum",
-        "orthogonal_gradients", "max_gradient_norm", "loss", "loss_precision", "loss_reduction", "label_smoothing", "noise",
-        "noise_scale", "dropout", "constraint", "output_temperature",
+        "schedule", "schedule_period", "lr_end", "decay_to", "l1", "sam", "grokfast", "grokfast_gain", "grokfast_window",
+        "grokfast_momentum", "orthogonal_gradients", "max_gradient_norm", "loss", "loss_precision", "loss_reduction",
+        "label_smoothing", "noise", "noise_scale", "dropout", "constraint", "output_temperature",
     )
 }  # fmt: skip
 """Training fields at their defaults: what the code of Nanda et al. and of Zhong et al. lacks. Both take the loss in float64."""

@@ -77,14 +77,10 @@ def mlp(path: Path, state: State, model: dict[str, Any]) -> tuple[Tensors, Famil
     """Weights and specification of an MLP of plain torch.
 
     Raises:
-        CheckpointError: its hidden layers have several widths, or its inputs are no tokens that its shapes tell.
+        CheckpointError: its inputs are no tokens that its shapes tell.
     """
     layers, embeddings = linear(state), [each for each in modules(state) if is_embedding(each)]
-    widths = {each.size[0] for each in layers[:-1]}
-    if len(widths) > 1:
-        raise CheckpointError(
-            f"{path} has hidden layers of {sorted(widths)} neurons; interp's MLPs have layers of one width"
-        )
+    widths = [each.size[0] for each in layers[:-1]]
     W_E, n_ctx, each = inputs(path, layers[0].size[1], layers[-1].size[0], embeddings)
     first = layers[0].weight.T
     weights = {} if W_E is None else {"embed.W_E": W_E}
@@ -96,10 +92,15 @@ def mlp(path: Path, state: State, model: dict[str, Any]) -> tuple[Tensors, Famil
         weights |= {f"layers.{i}.b": bias(layer) for i, layer in enumerate(layers[:-1])}
         weights["unembed.b_U"] = bias(layers[-1])
     weights["unembed.W_U"] = layers[-1].weight.T
+    one_hot, same = W_E is None, len({*widths}) == 1
     told: dict[str, Any] = {
-        **model, "inputs": "one_hot" if W_E is None else "embedded", "width": widths.pop(), "n_hidden": len(layers) - 1,
-        "biases": biased, **({} if W_E is None else {"d_model": each}),
-    }  # fmt: skip
+        **model,
+        "inputs": "one_hot" if one_hot else "embedded",
+        "n_hidden": len(widths),
+        "biases": biased,
+    }
+    told |= {"width": widths[0], "widths": ()} if same else {"widths": tuple(widths)}
+    told |= {} if one_hot else {"d_model": each}
     return {name: tensor.float().contiguous() for name, tensor in weights.items()}, MlpSpec(**told)
 
 

@@ -215,5 +215,6 @@ def mlp(path: Path, state: State, model: dict[str, Any]) -> tuple[Tensors, Famil
         "layers.0.W": state["W"].unflatten(0, (2, d_model)),
         "unembed.W_U": state["W_U"],
     }
-    shape: dict[str, Any] = {"inputs": "embedded", "d_model": d_model, "width": width, "n_hidden": 1, "biases": False}
+    shape: dict[str, Any] = {"inputs": "embedded", "d_model": d_model, "biases": False}
+    shape |= {"width": width, "n_hidden": 1, "widths": ()}
     return {name: tensor.float().contiguous() for name, tensor in weights.items()}, MlpSpec(**{**model, **shape})

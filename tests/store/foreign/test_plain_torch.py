@@ -50,6 +50,9 @@ class Embedded(nn.Module):
 
 MLPS = {
     "one-hot": (lambda: nn.Sequential(nn.Linear(2 * P, 9), nn.ReLU(), nn.Linear(9, P)), one_hot, PAIRS),
+    "of two widths": (
+        lambda: nn.Sequential(nn.Linear(2 * P, 9), nn.ReLU(), nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, P)), one_hot, PAIRS,
+    ),
     "one-hot, without biases": (
         lambda: nn.Sequential(nn.Linear(2 * P, 9, bias=False), nn.ReLU(), nn.Linear(9, P, bias=False)), one_hot, PAIRS,
     ),
@@ -160,10 +163,6 @@ def test_a_number_of_heads_that_shapes_contradict_is_refused(tmp_path, tiny):
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (
-            lambda: nn.Sequential(nn.Linear(14, 9), nn.ReLU(), nn.Linear(9, 8), nn.ReLU(), nn.Linear(8, 7)),
-            "of one width",
-        ),
         (
             lambda: nn.Sequential(nn.Linear(13, 9), nn.ReLU(), nn.Linear(9, 7)),
             "13 inputs and 7 answers, and no embedding",
