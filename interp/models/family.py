@@ -97,6 +97,13 @@ class Family(Frozen):
         """The specification with defaults for the fields that only affect the initial weights."""
         raise NotImplementedError
 
+    @property
+    def filled_up(self) -> Self:
+        """The specification with sizes to which others may be filled up with zeros: networks of which it is equal can train side
+        by side. Zeros must stay zeros under gradients, and change nothing else. Its own sizes where a family allows none.
+        """
+        return self.unstarted
+
     def cost(self, shape: Shape) -> Cost:
         """Largest memory of one example while the network is computed over many; every bound on memory comes from it."""
         raise NotImplementedError

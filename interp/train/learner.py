@@ -27,9 +27,12 @@ def together(config: RunConfig) -> str:
     """A key that is equal for runs that can train together: models of one shape, and the same steps with the same events.
 
     Such runs may differ in seeds, operation, train fraction, initial weights and their scale, and in all numbers of the
-    optimiser. They may differ in how much noise, dropout or another method they have, if all have it.
+    optimiser. They may differ in how much noise, dropout or another method they have, if all have it. Without methods they may
+    differ in sizes that can be filled up.
     """
     task, model, train = config.task, config.model.unstarted, config.train
+    if not asked(train) and train.optimizer != "muon":  # whose steps depend on a matrix's size
+        model = config.model.filled_up
     events = (
         train.log_every,
         train.checkpoint_every,
@@ -56,7 +59,8 @@ class Learner:
 
     configs: tuple[RunConfig, ...]
     weights: dict[str, Tensor]
-    """Parameters [runs, …] by HookedTransformer's name; those that learn require a gradient."""
+    """Parameters [runs, …] by HookedTransformer's name; those that learn require a gradient. Smaller ones are filled up with
+    zeros, which stay (`Family.filled_up`)."""
     optimizers: list[torch.optim.Optimizer]
     examples: list[Examples]
     """Training set of each run."""
@@ -82,7 +86,7 @@ class Learner:
             for config, start in zip(configs, starts or [None] * len(configs), strict=True)
         ]
         dtype = torch.float64 if configs[0].train.precision == "float64" else torch.float32
-        weights = {name: torch.stack([each[name] for each in first]).to(device, dtype) for name in first[0]}
+        weights = {name: stacked([each[name] for each in first]).to(device, dtype) for name in first[0]}
         learned = model.learned(configs[0].task.shape)
         for name in learned:
             weights[name].requires_grad_().grad = torch.zeros_like(weights[name])
@@ -112,9 +116,20 @@ class Learner:
         """Names of the parameters that training moves, in the optimiser's order."""
         return [name for name, stack in self.weights.items() if stack.requires_grad]
 
+    @cached_property
+    def sizes(self) -> list[dict[str, tuple[int, ...]]]:
+        """Size of every parameter of each run."""
+        return [config.model.tensor_shapes(config.task.shape) for config in self.configs]
+
     def parameters(self, run: int) -> dict[str, Tensor]:
         """Parameters of one run, as views."""
-        return {name: stack.detach()[run] for name, stack in self.weights.items()}
+        return {name: self.own(run, name, stack.detach()[run]) for name, stack in self.weights.items()}
+
+    def own(self, run: int, name: str, tensor: Tensor) -> Tensor:
+        """The part of a tensor of a parameter's filled-up size that is the run's own, as a view; another tensor as it is."""
+        if tensor.shape != self.weights[name].shape[1:]:
+            return tensor
+        return tensor[tuple(slice(n) for n in self.sizes[run][name])]
 
     def network(self, run: int) -> dict[str, Tensor]:
         """Weights that the network of one run computes with: its parameters, or what counts of them."""
@@ -232,7 +247,10 @@ class Learner:
     def state(self, run: int) -> dict[str, Tensor]:
         """State of one run that its next step depends on: copies of its parameters, and of the optimiser's tensors for each."""
         weights = {f"model/{name}": tensor for name, tensor in self.parameters(run).items()}
-        kept = optimizer_tensors(self.optimizers[run], self.learned)
+        kept = {
+            key: self.own(run, key.split("/", 1)[1], tensor)
+            for key, tensor in optimizer_tensors(self.optimizers[run], self.learned).items()
+        }
         kept |= {key: tensor for method in self.methods for key, tensor in method.state(run).items()}
         state = weights | {f"optimizer/{key}": tensor for key, tensor in kept.items()}
         return {key: tensor.clone() for key, tensor in state.items()}
@@ -246,7 +264,26 @@ class Learner:
         for method in self.methods:
             for key, tensor in method.state(run).items():
                 tensor.copy_(kept.pop(key))
+        for key, tensor in kept.items():
+            name = key.split("/", 1)[1]
+            if tensor.shape == self.sizes[run][name]:
+                kept[key] = filled(tensor, self.weights[name].shape[1:])
         restore_optimizer(self.optimizers[run], self.learned, kept)
+
+
+def stacked(tensors: Sequence[Tensor]) -> Float[Tensor, "runs ..."]:
+    """The tensors along a new first axis, smaller ones filled up with zeros to the largest size along each axis."""
+    size = torch.Size(map(max, zip(*(tensor.shape for tensor in tensors), strict=True)))
+    return torch.stack([filled(tensor, size) for tensor in tensors])
+
+
+def filled(tensor: Tensor, size: torch.Size) -> Tensor:
+    """A tensor filled up with zeros to a size."""
+    if tensor.shape == size:
+        return tensor
+    whole = tensor.new_zeros(size)
+    whole[tuple(slice(n) for n in tensor.shape)] = tensor
+    return whole
 
 
 def batch(config: RunConfig, train: Examples, step: int) -> Examples:

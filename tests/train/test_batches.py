@@ -9,7 +9,7 @@ from helpers import StopAt, files, tiny_config
 
 from interp.base import UserError
 from interp.config import RunConfig
-from interp.models import TransformerSpec
+from interp.models import MlpSpec, TransformerSpec
 from interp.recipe import Seeds, TrainConfig
 from interp.store import open_run
 from interp.tasks import AdditionTask, ModularTask, RepeatedTask
@@ -20,6 +20,8 @@ from interp.train.loop import Interrupted, batches, train, train_many
 
 SHORT = TrainConfig(steps=100, log_every=20, checkpoint_every=50)
 MODEL = TransformerSpec(n_heads=2, d_model=16, d_head=8, d_mlp=24)
+CLIPPED = SHORT.but(max_gradient_norm=1.0)
+MLP = MlpSpec(biases=True, init="linear")
 SUMS = AdditionTask(digits=2, test_examples=30)
 DIFFERENT = {
     "seeds": [tiny_config(train=SHORT, seeds=Seeds(split=i, model=i, order=i)) for i in range(3)],
@@ -69,6 +71,13 @@ DIFFERENT = {
         )
         for rate, share in [(0.1, 0.2), (0.2, 0.5)]
     ],
+    **{
+        f"widths of an MLP, {act_fn}": [
+            tiny_config(train=SHORT.but(optimizer=kind, lr=lr, batch_size=16), model=MLP.but(widths=widths, act_fn=act_fn))
+            for kind, lr, widths in [("adamw", 1e-2, (5, 8)), ("sgd", 1e-2, (8, 6)), ("adam", 1e-3, (7, 7))]
+        ]
+        for act_fn in ("relu", "gelu", "quadratic", "tanh")
+    },
     "a set of sequences and an endless stream, of another order": [
         tiny_config(train=SHORT.but(batch_size=16), task=SUMS.but(examples=examples), seeds=Seeds(order=order))
         for examples, order in [(20, 0), ("endless", 0), ("endless", 1)]
@@ -140,6 +149,39 @@ def test_the_largest_runs_are_trained_one_by_one_and_small_ones_together():
     assert loop.runs_at_once([RunConfig(task=ModularTask(p=401))], "cpu") == 1
     assert loop.runs_at_once([RunConfig()], "cpu") == 17
     assert loop.runs_at_once([tiny_config()], "cpu") == loop.MOST_AT_ONCE
+
+
+@pytest.mark.parametrize("widths, n_batches", [((5, 8, 6), 1), ((8, 9, 16), 2), ((1, 2, 3, 4, 1000), 4)])
+def test_widths_are_filled_up_to_twice_at_most(widths, n_batches):
+    writers: list[Any] = [SimpleNamespace(config=tiny_config(model=MLP.but(width=width))) for width in widths]
+    assert len(list(batches(writers, "cpu", 8))) == n_batches
+    normed = [SimpleNamespace(config=tiny_config(model=MLP.but(width=w, normalization="LNPre"))) for w in (5, 8)]
+    clipped = [SimpleNamespace(config=tiny_config(model=MLP.but(width=w), train=CLIPPED)) for w in (5, 8)]
+    for apart in (normed, clipped):  # a LayerNorm counts zeros, and a method might
+        assert len(list(batches(apart, "cpu", 8))) == 2  # pyright: ignore[reportArgumentType]
+
+
+def test_what_a_narrow_network_is_filled_up_with_stays_zero():
+    learner = Learner.make(DIFFERENT["widths of an MLP, gelu"], "cpu")
+    for step in range(30):
+        learner.update(step)
+    for name, stack in learner.weights.items():
+        for run, sizes in enumerate(learner.sizes):
+            beyond = stack.detach()[run].clone()
+            beyond[tuple(slice(n) for n in sizes[name])] = 0
+            assert not beyond.any(), name
+    shapes = {key: tensor.shape for key, tensor in learner.state(0).items()}
+    assert shapes["model/layers.0.W"] == shapes["optimizer/exp_avg/layers.0.W"] == (3, 12, 5)
+
+
+def test_a_batch_of_widths_that_was_stopped_ends_as_one_that_was_not(tmp_path):
+    configs = DIFFERENT["widths of an MLP, relu"]
+    whole = train_many(configs, [tmp_path / f"whole{i}" for i in range(3)], at_once=3)
+    outs = [tmp_path / f"stopped{i}" for i in range(3)]
+    with pytest.raises(Interrupted):
+        train_many(configs, outs, at_once=3, watcher=StopAt(33))
+    for resumed, expected in zip(train_many(configs, outs, at_once=3, resume=True), whole, strict=True):
+        assert files(resumed) == files(expected)
 
 
 @pytest.mark.parametrize("stop", [8, 33])

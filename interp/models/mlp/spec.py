@@ -66,6 +66,18 @@ class MlpSpec(Family):
         return self.but(init="default", init_scale=1.0)
 
     @property
+    def filled_up(self) -> "MlpSpec":
+        """The specification with each width rounded up to a power of 2, so that at most half of the work is with zeros.
+
+        A neuron with no weights in and out receives 0 and sends φ(0) = 0, so neither of its weights has a gradient. A LayerNorm
+        would count it.
+        """
+        if self.normalization != "none":
+            return self.unstarted
+        powers = tuple(1 << (width - 1).bit_length() for width in self.layers)
+        return self.unstarted.but(width=1, n_hidden=1, widths=powers)
+
+    @property
     def about(self) -> str:
         """The widths, and what is applied to them."""
         n, each = len(self.layers), [f"{width:,}" for width in dict.fromkeys(self.layers)]
