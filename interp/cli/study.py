@@ -1,22 +1,27 @@
-"""`python -m interp.study compare TABLE.csv --by COLUMN --of COLUMN…`: whether settings differ, by exact permutation."""
+"""`python -m interp.study`: whether settings of a table differ (`compare`), and whether a curve over them has a peak (`peak`)."""
 
 import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import tyro
 
 from interp.base import UserError, near_miss, one_sentence
 from interp.study.comparison import compare, trend, watched_unlike
+from interp.study.peak import peaks
 from interp.study.table import STEPS
 
 USAGE = """usage: python -m interp.study compare TABLE.csv --by COLUMN --of COLUMN… [options]
+       python -m interp.study peak TABLE.csv --over COLUMN --of COLUMN… [options]
 
-Compare every two settings in a column of a table of runs: p by exact permutation, Holm's correction, the number of runs,
+compare: every two settings in a column of a table of runs: p by exact permutation, Holm's correction, the number of runs,
 and the smallest p that so many runs can give. --trend asks for a trend over settings in their order.
-All options: python -m interp.study compare --help"""
+peak: the largest rise of the mean over settings that are numbers, such as widths, with p against a curve that never rises;
+with --fits, the setting from which runs fit.
+All options: python -m interp.study compare --help, python -m interp.study peak --help"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +54,32 @@ class Arguments:
     """Seed of these."""
     out: Path | None = None
     """File that the comparison is written to, as CSV."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PeakArguments:
+    """Options of `peak`: which columns of which table."""
+
+    table: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TABLE.csv", help_behavior_hint="")]
+    """Table with a row for each run, such as a study's results/runs.csv."""
+    over: str
+    """Column of the settings, numbers such as a width."""
+    of: tuple[str, ...]
+    """Columns whose peak is looked for, such as test_error."""
+    each: tuple[str, ...] = ()
+    """Cells of these columns are looked at apart, and corrected together."""
+    where: tuple[str, ...] = ()
+    """COLUMN=VALUE: only runs with this value."""
+    fits: str | None = None
+    """Column of what is fitted, such as train_error, for the threshold."""
+    level: float = 0.01
+    """Value of --fits below which a setting fits, in the median over its runs."""
+    draws: int = 10_000
+    """Curves that never rise, drawn for p."""
+    seed: int = 0
+    """Seed of these."""
+    out: Path | None = None
+    """File that the table of peaks is written to, as CSV."""
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -100,12 +131,30 @@ def run_compare(arguments: Arguments) -> int:
         print(f"{hopeless} of {len(found)} have too few runs for p below .05, whatever these say", file=sys.stderr)
     for what in watched_unlike(table, arguments.by, arguments.of, arguments.steps):
         print(f"{what}: settings were watched for unlike numbers of steps, so p is not exact", file=sys.stderr)
-    if arguments.out is not None:
-        try:
-            found.to_csv(arguments.out, float_format="%.6g")
-        except OSError as error:
-            raise UserError(f"{arguments.out} cannot be written: {error.strerror}") from None
+    written(found, arguments.out)
     return 0
+
+
+def run_peak(arguments: PeakArguments) -> int:
+    """Look for peaks and print the table; returns the exit code."""
+    if arguments.draws < 1:
+        raise UserError(f"--draws is {arguments.draws}; it should be at least 1")
+    found = peaks(
+        chosen(read(arguments.table), arguments.where), arguments.over, arguments.of, each=arguments.each, fits=arguments.fits,
+        level=arguments.level, draws=arguments.draws, seed=arguments.seed,
+    )  # fmt: skip
+    print(found.to_string(float_format=lambda value: f"{value:,.4g}", na_rep="–"))
+    written(found, arguments.out)
+    return 0
+
+
+def written(found: pd.DataFrame, out: Path | None) -> None:
+    """Write a table as CSV, if a file is named."""
+    if out is not None:
+        try:
+            found.to_csv(out, float_format="%.6g")
+        except OSError as error:
+            raise UserError(f"{out} cannot be written: {error.strerror}") from None
 
 
 def paired(table: pd.DataFrame, given: Arguments) -> pd.DataFrame:
@@ -121,13 +170,20 @@ def trended(table: pd.DataFrame, given: Arguments) -> pd.DataFrame:
     return trend(table, given.by, given.of, given.within, each=given.each, order=order, steps=given.steps, **how)
 
 
-def parse(words: list[str]) -> Arguments:
-    """Options from the words of a command line; UserError if the words are not those of `compare`."""
-    if words[0] != "compare":
-        raise UserError(f'no command "{words[0]}"{near_miss(words[0], ["compare"])}')
-    return tyro.cli(
-        Arguments, args=words[1:], prog="python -m interp.study compare", config=(tyro.conf.FlagCreatePairsOff,)
-    )
+COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
+    "compare": (Arguments, run_compare),
+    "peak": (PeakArguments, run_peak),
+}
+"""Options of each command, and what it does."""
+
+
+def parse(words: list[str]) -> tuple[Any, Callable[[Any], int]]:
+    """Options from the words of a command line, and what is done with them; UserError if there is no such command."""
+    if words[0] not in COMMANDS:
+        raise UserError(f'no command "{words[0]}"{near_miss(words[0], COMMANDS)}')
+    options, act = COMMANDS[words[0]]
+    prog = f"python -m interp.study {words[0]}"
+    return tyro.cli(options, args=words[1:], prog=prog, config=(tyro.conf.FlagCreatePairsOff,)), act
 
 
 def main(words: list[str]) -> int:
@@ -136,4 +192,5 @@ def main(words: list[str]) -> int:
         print(USAGE)
         return 0 if words else 2
     with one_sentence():
-        return run_compare(parse(words))
+        arguments, act = parse(words)
+        return act(arguments)

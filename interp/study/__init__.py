@@ -1,6 +1,6 @@
 """Many runs: `grid` makes configurations from one, `run_all` trains them in several processes of this machine, `tabulate`
 puts the runs into a table with what they differ in, `spread` says how each fact varies within the cells of that table, and
-`compare` and `trend` say whether its settings differ, by exact permutation.
+`compare` and `trend` say whether its settings differ, by exact permutation, and `peaks` whether a curve over them rises.
 What is finished is kept, what was stopped goes on, and a run that fails costs no other.
 
 Names are loaded when first used; `grid` and `plan` are those of their modules.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from interp.study.comparison import compare, trend
     from interp.study.engine import Outcome, run_all
+    from interp.study.peak import peaks
     from interp.study.plan import Plan
     from interp.study.table import spread, tabulate
 
@@ -19,13 +20,14 @@ _HOME = {
     "Outcome": "interp.study.engine",
     "run_all": "interp.study.engine",
     "Plan": "interp.study.plan",
+    "peaks": "interp.study.peak",
     "compare": "interp.study.comparison",
     "spread": "interp.study.table",
     "tabulate": "interp.study.table",
     "trend": "interp.study.comparison",
 }
 
-__all__ = ["Outcome", "Plan", "compare", "run_all", "spread", "tabulate", "trend"]
+__all__ = ["Outcome", "Plan", "compare", "peaks", "run_all", "spread", "tabulate", "trend"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,70 @@
+"""Peaks: planted ones are found, and curves that never rise have none more often than p says."""
+
+import numpy as np
+import pytest
+
+from interp.maths.peaks import largest_rise, peak, rises, standard_errors, threshold
+
+CURVE = np.array([0.30, 0.22, 0.18, 0.20, 0.27, 0.25, 0.19, 0.15, 0.13])
+NEVER = {
+    "flat": np.zeros(12),
+    "falling": -np.linspace(0, 3, 12),
+    "falling, then flat": -np.minimum(np.linspace(0, 6, 12), 3),
+}
+
+
+def test_the_largest_rise_is_between_the_lowest_before_and_the_highest_above_it():
+    for seed in range(200):
+        curve = np.random.default_rng(seed).standard_normal(7)
+        pairs = [(curve[j] - curve[i], i, j) for i in range(7) for j in range(i, 7)]
+        height, begin, end = max(pairs)
+        assert largest_rise(curve)[2] == pytest.approx(max(0.0, height))
+        if height > 0:
+            assert largest_rise(curve)[:2] == (begin, end)
+
+
+def test_a_curve_that_never_rises_has_no_peak():
+    assert largest_rise(np.array([3.0, 2.0, 2.0, 1.0])) == (0, 0, 0.0)
+    assert not rises(np.array([3.0, 2.0, 2.0, 1.0])).any()
+    found = peak(np.array([[3.0, 3.1], [2.0, 2.1], [1.0, 0.9]]))
+    assert (found.height, found.height_error, found.p) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_planted_peak_is_found_with_its_height(seed):
+    runs = CURVE[:, None] + 0.01 * np.random.default_rng(seed).standard_normal((9, 5))
+    found = peak(runs)
+    assert (found.valley, found.peak) == (2, 4)
+    assert abs(found.height - 0.09) < 5 * found.height_error and found.p < 0.001
+    assert found.height_error == pytest.approx(0.01 * np.sqrt(2 / 5), rel=0.7)
+
+
+@pytest.mark.parametrize("shape", NEVER)
+@pytest.mark.parametrize("runs", [3, 5])
+def test_curves_that_never_rise_have_a_p_below_a_level_no_more_often_than_that(shape, runs):
+    numbers, small = np.random.default_rng(0), 0
+    for _ in range(300):
+        curve = NEVER[shape][:, None] + numbers.standard_normal((12, runs))
+        small += peak(curve, draws=200, seed=1).p < 0.05
+    # 15 of 300 are expected, with a standard deviation of 3.8; four of these
+    assert small <= 30
+
+
+def test_a_larger_peak_is_less_likely_by_chance():
+    noise = np.random.default_rng(3).standard_normal((9, 3))
+    p = [peak(10 * size * CURVE[:, None] + noise).p for size in (0, 1, 3, 10)]
+    assert p == sorted(p, reverse=True) and p[-1] < 0.01
+
+
+def test_settings_with_fewer_runs_count_with_those_they_have():
+    curve = np.array([[1.0, 3.0, np.nan], [2.0, np.nan, np.nan], [1.0, 2.0, 3.0]])
+    np.testing.assert_allclose(standard_errors(curve), [1.0, np.sqrt(2), 1 / np.sqrt(3)])
+    with pytest.raises(ValueError, match="no setting has two runs"):
+        peak(np.ones((3, 1)))
+
+
+def test_a_threshold_is_the_first_setting_that_fits():
+    settings = np.array([4.0, 8.0, 16.0, 32.0])
+    curve = np.array([[0.3, 0.2, 0.4], [0.02, 0.0, 0.03], [0.0, 0.02, 0.0], [0.0, 0.0, 0.0]])
+    assert threshold(settings, curve, 0.01) == 16
+    assert np.isnan(threshold(settings, curve + 1, 0.01))
