@@ -55,7 +55,7 @@ def openmp() -> Any:
     """GNU's OpenMP runtime that came with torch and is loaded; None if another one is."""
     import torch
 
-    own, maps = Path(torch.__file__).parent, Path("/proc/self/maps")
+    own, maps = Path(torch.__file__).resolve().parent, Path("/proc/self/maps")  # which has no links
     if not maps.exists():
         return None
     files = {line.split(maxsplit=5)[-1] for line in maps.read_text().splitlines() if "libgomp" in line}
