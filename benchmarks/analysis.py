@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,8 @@ import numpy as np
 import torch
 
 from interp import analyze
-from interp.config import RunConfig
-from interp.models.network import initial_weights, load
-from interp.store import Run, RunWriter, files, open_run
+from interp.models.network import load
+from interp.store import Run, open_run
 from interp.tasks import ModularTask
 
 ANALYSES = ("fourier", "norms", "superposition")
@@ -35,7 +35,14 @@ HOOK = "blocks.0.mlp.hook_post"
 
 
 def synthetic(path: Path, checkpoints: int) -> None:
-    """A run of the paper's model (p = 113, one layer): initial weights, and noise that is new at every step."""
+    """A run of the paper's model (p = 113, one layer): initial weights, and noise that is new at every step.
+
+    By the build whose region this is: an earlier one does not read what a later one writes.
+    """
+    from interp.config import RunConfig
+    from interp.models.network import initial_weights
+    from interp.store import RunWriter, files
+
     config, random = RunConfig(), torch.Generator().manual_seed(0)
     initial = initial_weights(config.model, config.task.shape, seed=0)
     files.os.fsync = lambda handle: None  # nothing here needs to survive a power cut
@@ -232,7 +239,8 @@ def main(checkpoints: int, earlier: Path | None) -> None:
     ]
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "run"
-        synthetic(path, max(*COUNTS, checkpoints))
+        with common.Build(earlier) if earlier else nullcontext():
+            synthetic(path, max(*COUNTS, checkpoints))
         times = compare(path, checkpoints, earlier)
         columns = ["HookedTransformer, run_with_cache", "interp", "ratio of medians"]
         cells = [common.spread(times["plain"]), common.spread(times["ours"])]

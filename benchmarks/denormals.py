@@ -1,7 +1,7 @@
 """Time of a training step with denormals as 0 and without: at the start, and once a network is certain of its training set.
 
-    python benchmarks/denormals.py               # p = 113, after 5,000 steps
-    python benchmarks/denormals.py --steps 2000
+    python benchmarks/denormals.py               # p = 113, after 7,000 steps
+    python benchmarks/denormals.py --steps 9000
 
 Both take the same steps of the same network in turn, in one process. Without, every thread computes as torch comes.
 """
@@ -67,5 +67,5 @@ def main(steps: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=5_000, help="updates after which the network is certain")
+    parser.add_argument("--steps", type=int, default=7_000, help="updates after which the network is certain")
     main(parser.parse_args().steps)
