@@ -27,8 +27,8 @@ class Peak:
 def peak(curve: Float[np.ndarray, "setting run"], draws: int = 10_000, seed: int = 0) -> Peak:
     """The largest rise of a curve, from values of several runs at every setting; NaN where a setting has fewer runs than others.
 
-    Under the null the means are normal about a monotone curve. Fitting that takes part of the noise with it, so p is close and not
-    exact: tests/maths/test_peaks.py bounds by simulation how often it is below .05 at three to five runs.
+    Under the null the means are normal about a monotone curve. Fitting that takes part of the noise with it, so p is
+    close and not exact: tests/maths/test_peaks.py bounds by simulation how often it is below .05.
 
     Args:
         draws: number of curves that are drawn under the null.

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -16,6 +15,7 @@ from interp.models.products import product, select, weighted_sum
 from interp.models.transformer.pattern import attention_pattern
 from interp.models.transformer.prefixes import Reads
 from interp.models.transformer.spec import Place, TransformerSpec
+from interp.models.transformer.table import Table, mixing
 from interp.recipe import Precision
 
 SPARSE_COST = 3
@@ -166,7 +166,7 @@ class Block:
         """Weight of each table row in each output row, for each group."""
         return [mixing(pattern, group) for pattern, group in zip(self.patterns, self.groups, strict=True)]
 
-    def tabulate(self, matrix: Tensor | None, bias: Tensor | None) -> list["Table"]:
+    def tabulate(self, matrix: Tensor | None, bias: Tensor | None) -> list[Table]:
         """Table of each group."""
         by_head = self["attn.W_O"]
         if matrix is not None:
@@ -182,7 +182,7 @@ class Block:
 
     def tabulated(
         self, group: Reads, by_head: Tensor, given: Tensor | None, matrix: Tensor | None, bias: Tensor | None
-    ) -> "Table":
+    ) -> Table:
         """The table of one group; `given` is what whole values give."""
         begun, W_O = select(self.states, group.asking[0]), self["attn.W_O"].flatten(1, 2)
         if group.sources.anchor is None:
@@ -332,33 +332,6 @@ class Block:
     def times(self, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
         """Product x @ w (+ bias) for each run."""
         return product(x, w, self.precision, bias)
-
-
-class Table(NamedTuple):
-    """A table of which output rows are weighted sums, in two parts."""
-
-    given: Float[Tensor, "runs head_rows width"]
-    """What every input row gives by every head."""
-    begun: Float[Tensor, "runs queries width"]
-    """What every distinct query begins with."""
-
-    @property
-    def rows(self) -> Float[Tensor, "rows width"]:
-        """All rows of all runs."""
-        return torch.cat(self, dim=1).flatten(0, 1)
-
-    def split(self, width: int) -> tuple["Table", "Table"]:
-        """The first so many columns and the others."""
-        sizes = [width, self.given.shape[2] - width]
-        (given, others), (begun, rest) = self.given.split(sizes, dim=2), self.begun.split(sizes, dim=2)
-        return Table(given, begun), Table(others, rest)
-
-
-def mixing(pattern: Float[Tensor, "runs_out head seen"], group: Reads) -> Float[Tensor, "runs_out j"]:
-    """Weight of each table row in an output row: attention by every head, and 1 for its query."""
-    ones = pattern.new_ones(len(pattern), 1)
-    varying = [pattern[:, :, i] for i in group.sources.varying]
-    return torch.cat([torch.stack(varying, dim=2).flatten(1), ones], dim=1) if varying else ones
 
 
 def joined(parts: list[Tensor]) -> Tensor:
