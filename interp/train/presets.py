@@ -182,7 +182,7 @@ PRESETS = {
     ),
     "digits-width": Preset(
         about="64-h-10 on 1,000 digits, a fifth of the labels wrong: sweep model.width",
-        minutes=0.2,
+        minutes=0.3,
         config=width_sweep("digits-width", ImagesTask(scaling="standard"), steps=8_000, batch_size=250),
     ),
     "teacher": Preset(
