@@ -79,13 +79,14 @@ def published(name) -> Path:
     return Path(os.environ[VARIABLE]) / name
 
 
-SHORT: dict[str, dict[str, int]] = {
-    "llc": {"chains": 2, "draws": 20, "burn_in": 4, "checkpoints": 1},
+SHORT: dict[str, dict[str, float]] = {
+    "ablate": {"repeats": 2, "draws": 1, "checkpoints": 3},
+    "llc": {"chains": 2, "draws": 20, "burn_in": 4, "checkpoints": 1, "epsilon": 1e-6},
     "curvature": {"at_most": 12, "probes": 2, "density_steps": 2, "checkpoints": 3},
     "sharpness": {"iterations": 1, "draws": 2, "checkpoints": 3},
     "plane": {"points": 3},
     "complexity": {"checkpoints": 3},
     "lazy": {"checkpoints": 3},
-    "readout": {"checkpoints": 3},
+    "readout": {"checkpoints": 3, "draws": 2},
 }
 """Options by which long analyses are short, where what they find is no part of the claim."""

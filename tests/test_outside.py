@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import SHORT
 
 import interp
 from interp import analyze
@@ -220,7 +221,7 @@ def test_a_family_a_task_and_an_analysis_from_outside_do_all_that_those_inside_d
     assert {"offset", "curves", "norms", "numerics", "phases"} <= set(fitting)
     assert "needs an MLP" in again.applies["fourier"]
     for name in fitting:
-        found = again.measure(name)
+        found = again.measure(name, **SHORT.get(name, {}))
         analyze.draw(found)
         assert len(analyze.summarise(found))
     assert set(again.measure("norms")["group"].values) == {"words", "answers"}

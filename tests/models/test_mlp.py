@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from closed_forms import quadratic_network
+from helpers import SHORT
 from hypothesis import given
 from hypothesis import strategies as st
 from networks import examples
@@ -186,7 +187,7 @@ def test_on_its_first_day_analyses_apply_by_its_roles_alone(inputs, tmp_path):
     assert set(ON_ITS_FIRST_DAY) <= set(run.applies.fitting)
     assert "attention" in run.applies["attention"] and run.applies["geometry"]
     for name in run.applies.fitting:
-        found = run.measure(name, **({"repeats": 2} if name == "ablate" else {}))
+        found = run.measure(name, **SHORT.get(name, {}))
         analyze.draw(found)
         assert len(analyze.summarise(found))
     assert run.measure("curves")["test_loss"].attrs["units"] == "squared error"

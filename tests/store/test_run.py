@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from helpers import StopAt, tiny_config
+from helpers import SHORT, StopAt, tiny_config
 
 from interp import analyze
 from interp.base import UserError
@@ -217,4 +217,4 @@ def test_every_analysis_that_fits_a_run_measures_its_newest_weights(tiny, tmp_pa
         for variable in set(found.data_vars) - {"train_loss", "test_loss", "train_accuracy", "test_accuracy"}:
             assert found[variable].equals(expected[variable]), (name, variable)
     for name in analyze.applies(ours).fitting:
-        assert analyze.measure(ours, name) is not None
+        assert analyze.measure(ours, name, **SHORT.get(name, {})) is not None

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import StopAt, files
+from helpers import SHORT, StopAt, files
 from torch import nn
 
 import interp
+from interp import analyze
 from interp.base import UserError
 from interp.config import RunConfig
 from interp.models import MlpSpec, ToySpec, TransformerSpec
@@ -22,12 +23,12 @@ from interp.train.learner import Learner
 from interp.train.loop import Interrupted, train
 
 MODEL = MlpSpec(inputs="vectors", width=12, n_hidden=2, act_fn="tanh", biases=True, init="linear")
-SHORT = TrainConfig(steps=20, log_every=5, checkpoint_every=10, lr=1e-2)
+HOW = TrainConfig(steps=20, log_every=5, checkpoint_every=10, lr=1e-2)
 TASKS = {"teacher": TeacherTask(examples=30, test_examples=20, teacher_width=9), "images": ImagesTask(examples=60)}
 
 
 def config_of(kind, **parts):
-    return RunConfig(**{"name": kind, "task": TASKS[kind], "model": MODEL, "train": SHORT, **parts})
+    return RunConfig(**{"name": kind, "task": TASKS[kind], "model": MODEL, "train": HOW, **parts})
 
 
 # The tasks
@@ -108,7 +109,7 @@ def test_initial_weights_are_as_nn_linear_draws_them():
 @pytest.mark.parametrize("kind", TASKS)
 @pytest.mark.parametrize("how", [{}, {"batch_size": 16, "precision": "float64"}], ids=str)
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(kind, how, tmp_path):
-    config = config_of(kind, train=SHORT.but(**how))
+    config = config_of(kind, train=HOW.but(**how))
     whole = train(config, tmp_path / "whole")
     with pytest.raises(Interrupted):
         train(config, tmp_path / "stopped", watcher=StopAt(7))
@@ -136,8 +137,9 @@ def test_every_analysis_that_applies_measures_and_draws(kind, tmp_path):
     run = interp.open_run(train(config_of(kind), tmp_path / "run").path)
     assert {"curves", "norms"} <= set(run.applies.fitting)
     for name in run.applies.fitting:
-        assert run.plot(name) is not None, name
-        assert len(interp.summarise(run.measure(name))), name
+        found = run.measure(name, **SHORT.get(name, {}))
+        assert analyze.draw(found) is not None, name
+        assert len(interp.summarise(found)), name
 
 
 def test_wrong_labels_of_images_are_told_apart():
