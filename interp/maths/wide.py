@@ -1,8 +1,8 @@
 """Networks of infinite width in closed form: the kernels of ReLU networks, and regression with a kernel.
 
-A network of which only the last layer learns is regression with the arc-cosine kernel (Cho and Saul 2009; Lee et al. 2018). One of
-which every layer learns by gradient flow on a squared error, in the parametrisation of Jacot et al. (2018), is regression with the
-neural tangent kernel.
+A network of which only the last layer learns is regression with the arc-cosine kernel (Cho and Saul 2009; Lee et al. 2018).
+One of which every layer learns by gradient flow on a squared error, in the parametrisation of Jacot et al. (2018), is
+regression with the neural tangent kernel.
 """
 
 import math

@@ -84,7 +84,7 @@ class Answers:
         """The objective over examples of each run, on a device."""
         longest, config = max(examples, key=len), configs[0]
         row = np.arange(len(longest))
-        filled = [each[np.minimum(row, len(each) - 1)] if len(each) else longest for each in examples]
+        filled = [filled_up(each, longest) for each in examples]
         inputs, targets = np.stack([each.inputs for each in filled]), np.stack([each.targets for each in filled])
         targets[np.stack([row >= len(each) for each in examples])] = IGNORED
         given = torch.from_numpy(inputs)
@@ -134,6 +134,13 @@ class Answers:
         _, loss = LOSSES[self.train.loss]
         targets = self.targets.flatten(1)
         return torch.stack([loss(outputs, targets), accuracy(outputs, targets)])
+
+
+def filled_up(examples: Examples, longest: Examples) -> Examples:
+    """The examples with copies of the last one up to the number of `longest`; of no examples, the longest ones."""
+    if len(examples) == len(longest):  # no copy: mini-batches are copied at every update
+        return examples
+    return examples[np.minimum(np.arange(len(longest)), len(examples) - 1)] if len(examples) else longest
 
 
 def temperatures(configs: Sequence[RunConfig], device: torch.device) -> Float[Tensor, "runs 1 1"] | None:

@@ -293,7 +293,7 @@ def batch(config: RunConfig, train: Examples, step: int) -> Examples:
         assert size != "full"
         return config.fresh(step, size)
     rows = batch_rows(step, len(train), len(train) if size == "full" else size, config.seeds.order)
-    return config.task.augmented(train[rows], step, config.seeds.order)
+    return config.task.augmented(train[rows], step, config.seeds.order) if config.task.augments else train[rows]
 
 
 def learned_views(weights: dict[str, Tensor], run: int) -> dict[str, nn.Parameter]:
