@@ -48,7 +48,7 @@ def gradient_at(config: RunConfig, moved) -> dict[str, torch.Tensor]:
     for name, more in moved.items():
         other.weights[name].detach().add_(more)
     assert other.whole is not None
-    other.losses(other.whole).sum().backward()
+    other.whole.minimised(other.weights).sum().backward()
     return {name: other.gradient(name).clone() for name in other.learned}
 
 
