@@ -205,7 +205,7 @@ PRESETS = {
         ),
     ),
     "mnist-convnet": Preset(
-        about="5-layer CNN of Nakkiran et al. (2019) on MNIST, a fifth of labels wrong: test accuracy 93 %, 78 % at 800, then 85 %",
+        about="5-layer CNN (Nakkiran et al. 2019) on MNIST, a fifth of labels wrong: test accuracy 93 %, 78 % at 800, then 85 %",
         minutes=1,
         config=RunConfig(
             name="mnist-convnet",
