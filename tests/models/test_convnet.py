@@ -26,8 +26,8 @@ from interp.train.learner import Learner, together
 from interp.train.loop import Interrupted, train
 from interp.train.schedule import batch_rows
 
-ARCHITECTURES = ("cnn5", "resnet18")
-NORMALIZATIONS = ("batch", "group", "none")
+ARCHITECTURES: tuple[Any, ...] = ("cnn5", "resnet18")
+NORMALIZATIONS: tuple[Any, ...] = ("batch", "group", "none")
 TASK = ImagesTask(examples=45, test_examples=20)
 MODEL = ConvnetSpec(width=2)
 SHORT_RUN = TrainConfig(steps=8, batch_size=16, log_every=4, checkpoint_every=4, lr=1e-2, warmup_steps=0)
@@ -282,7 +282,8 @@ def test_initial_weights_are_as_torchs_layers_draw_them():
 
 def test_it_has_second_derivatives_and_those_forward_and_under_vmap():
     """Hessian of a loss on few numbers: by two passes back, by a pass forward over one back, by vmap; all by differences."""
-    for architecture, kind in [("cnn5", "batch"), ("resnet18", "batch"), ("cnn5", "group")]:
+    networks: list[tuple[Any, Any]] = [("cnn5", "batch"), ("resnet18", "batch"), ("cnn5", "group")]
+    for architecture, kind in networks:
         spec, shape = ConvnetSpec(width=1, architecture=architecture, normalization=kind), image_shape(8, 8, 1)
         weights, forward = perturbed(spec, shape), over(spec, shape, pixels(shape, 3), "float64")
         name = "stem.conv.W" if architecture == "resnet18" else "blocks.0.conv.W"
