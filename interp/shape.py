@@ -28,6 +28,9 @@ class Vectors(Frozen):
 
     width: int
     """Number of numbers in a vector."""
+    sides: tuple[int, int, int] | None = None
+    """Height, width and channels of an image whose numbers these are: row by row, and the channels of a pixel side by side.
+    None: the vector is no image."""
 
     @property
     def size(self) -> int:
@@ -77,6 +80,13 @@ class Shape(Frozen):
         if not isinstance(self.inputs, Vectors):
             raise DoesNotApply(f"the examples are {self.inputs.kind}; what was asked for needs vectors")
         return self.inputs
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Height, width and channels of the input as an image; DoesNotApply if it is something else."""
+        if self.vectors.sides is None:
+            raise DoesNotApply("the examples are vectors without sides; what was asked for needs images")
+        return self.vectors.sides
 
     @property
     def classes(self) -> Classes:

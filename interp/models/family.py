@@ -12,7 +12,7 @@ from interp.base import Frozen
 from interp.recipe import TrainConfig
 from interp.shape import Shape
 
-Role = Literal["weight", "bias", "scale"]
+Role = Literal["weight", "bias", "scale", "buffer"]
 
 OUTER = ("embed", "pos", "unembed", "in", "out")
 """Parts between the hidden layers and what goes in or comes out."""
@@ -25,11 +25,14 @@ class TensorSpec(NamedTuple):
     part: str
     """Part of the model whose norm it counts for: "embed", "mlp", …"""
     role: Role = "weight"
-    """Role in the arithmetic. weight: multiplied. bias: added. scale: a LayerNorm's factor."""
+    """Role in the arithmetic. weight: multiplied. bias: added. scale: a normalisation's factor. buffer: moved by
+    the forward pass of an update, as running statistics are; it does not learn."""
     learns: bool = True
     """Whether training changes it."""
     std: float = 0.0
     """Standard deviation of the initial weights, which are normal. Biases start at 0 and scales at 1."""
+    begins: float = 0.0
+    """Number with which a buffer begins."""
     factor: float = 1.0
     """Factor on the initial values, whatever they are."""
     bound: float = 0.0
@@ -115,6 +118,14 @@ class Family(Frozen):
     def learned(self, shape: Shape) -> list[str]:
         """Names of the parameters that training changes."""
         return [name for name, tensor in self.tensors(shape).items() if tensor.learns]
+
+    def buffers(self, shape: Shape) -> list[str]:
+        """Names of the tensors that the forward pass of an update moves; none with most families."""
+        return [name for name, tensor in self.tensors(shape).items() if tensor.role == "buffer"]
+
+    def size(self, shape: Shape) -> int:
+        """Size of one example as work: the number of prompts of three tokens that take as much."""
+        return shape.inputs.size
 
     def fixed_norms(self, shape: Shape) -> dict[str, float]:
         """Norms g of the parameters V, by name, that the network computes with as g·V/‖V‖; none with most families."""

@@ -47,6 +47,13 @@ class Forward:
         """Outputs, [*runs, n, …]. `factors` [*runs, n, places, d_model] multiply what is added at each place."""
         raise NotImplementedError
 
+    def learning(self, weights: Weights, factors: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Outputs in an update of training, and the buffers as they are after it. Without buffers, what a call gives.
+
+        A network that normalises does it with the statistics of these examples here, and with its buffers everywhere else.
+        """
+        return self(weights, factors), {}
+
     def cache(self, weights: Weights, names: Callable[[str], bool] = lambda name: True) -> dict[str, Tensor]:
         """Activations of every example where answers are read, [*runs, n, …], by hook name. Only those asked for are computed."""
         raise NotImplementedError
@@ -340,7 +347,10 @@ def initial_weights(spec: Family, shape: Shape, seed: int) -> dict[str, Tensor]:
 
 
 def initial_tensor(tensor: TensorSpec, generator: torch.Generator) -> Float[Tensor, "..."]:
-    """Initial value of one parameter, times its factor: 0 for a bias, 1 for a scale, normal for a weight; or uniform."""
+    """Initial value of one parameter, times its factor: 0 for a bias, 1 for a scale, normal for a weight; or uniform. A buffer
+    begins with its number."""
+    if tensor.role == "buffer":
+        return torch.full(tensor.size, tensor.begins)
     values = torch.full(tensor.size, float(tensor.role == "scale"))
     if tensor.bound:
         values.uniform_(-tensor.bound, tensor.bound, generator=generator)

@@ -1,5 +1,6 @@
 """All families of models, by kind; a new one joins by a line."""
 
+from interp.models.convnet.spec import ConvnetSpec
 from interp.models.family import Family
 from interp.models.mlp.spec import MlpSpec
 from interp.models.toy.spec import ToySpec
@@ -12,4 +13,6 @@ def kind_of(family: type[Family]) -> str:
     return family.model_fields["kind"].default
 
 
-FAMILIES: Registry[type[Family]] = Registry("model", "interp.models", kind_of, (TransformerSpec, ToySpec, MlpSpec))
+FAMILIES: Registry[type[Family]] = Registry(
+    "model", "interp.models", kind_of, (TransformerSpec, ToySpec, MlpSpec, ConvnetSpec)
+)

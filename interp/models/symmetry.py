@@ -25,7 +25,10 @@ class Symmetry:
     spaces: tuple[tuple[Seat, ...], ...] = ()
     """Spaces of each unit that may be turned by an orthogonal matrix, and the axes that turn with each."""
 
+    carried: tuple[Seat, ...] = ()
+    """Axes of buffers that change places with the units. A match of two networks leaves them out: they do not learn."""
+
     @property
     def tensors(self) -> set[str]:
-        """Names of the tensors on which it acts."""
+        """Names of the tensors on which it acts, without those that are carried."""
         return {seat.tensor for seats in (self.units, *self.spaces) for seat in seats}

@@ -117,12 +117,27 @@ class Answers:
 
     def minimised(self, weights: Weights, factors: Tensor | None = None) -> Float[Tensor, " runs"]:
         """Objective that each run minimises: mean over its answers. `factors` are those of dropout."""
+        return self.minimised_of(self.outputs(weights, factors))
+
+    def learning(
+        self, weights: Weights, factors: Tensor | None = None
+    ) -> tuple[Float[Tensor, " runs"], dict[str, Tensor]]:
+        """That objective as an update of training computes it, and the buffers as they are after it."""
+        outputs, buffers = self.forward.learning(effective(weights, self.norms), factors)
+        return self.minimised_of(self.read(outputs)), buffers
+
+    def minimised_of(self, outputs: Float[Tensor, "runs n answer"]) -> Float[Tensor, " runs"]:
+        """Objective that each run minimises, if these come out."""
         loss, _ = LOSSES[self.train.loss]
-        return loss(self.outputs(weights, factors), self.targets.flatten(1), self.train)
+        return loss(outputs, self.targets.flatten(1), self.train)
 
     def outputs(self, weights: Weights, factors: Tensor | None = None) -> Float[Tensor, "runs n answer"]:
         """Outputs wherever an answer is read, divided by each run's temperature."""
-        outputs = self.forward(effective(weights, self.norms), factors).flatten(1, -2)
+        return self.read(self.forward(effective(weights, self.norms), factors))
+
+    def read(self, outputs: Float[Tensor, "runs n ..."]) -> Float[Tensor, "runs n answer"]:
+        """What comes out of the network in one row for each answer, divided by each run's temperature."""
+        outputs = outputs.flatten(1, -2)
         return outputs if self.temperatures is None else outputs / self.temperatures
 
     def logged(self, weights: Weights) -> Float[Tensor, "2 runs"]:

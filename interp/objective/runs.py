@@ -30,7 +30,7 @@ def objective(
 
 def in_parts(examples: Sequence[Examples], configs: Sequence[RunConfig], device: torch.device | str) -> list[Objective]:
     """Objective over parts of the examples, each of at most CHUNK prompts of three tokens, summed over runs."""
-    size = max(1, CHUNK // configs[0].task.shape.inputs.size // len(examples))
+    size = max(1, CHUNK // configs[0].model.size(configs[0].task.shape) // len(examples))
     most = max(map(len, examples))
     parts = [[each[slice(begin, begin + size)] for each in examples] for begin in range(0, most, size)]
     return [objective(part, configs, device) for part in parts]

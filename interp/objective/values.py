@@ -85,7 +85,21 @@ class Vectors:
 
     def minimised(self, weights: Weights, factors: Tensor | None = None) -> Float[Tensor, " runs"]:
         """Objective that each run minimises: the error, or its mean over the numbers of the output."""
-        return self.errors(weights) / (self.targets.shape[2] if self.mean_over_outputs else 1)
+        return self.errors(weights) / self.reduced
+
+    def learning(
+        self, weights: Weights, factors: Tensor | None = None
+    ) -> tuple[Float[Tensor, " runs"], dict[str, Tensor]]:
+        """That objective as an update of training computes it, and the buffers as they are after it."""
+        if self.closed is not None:
+            return self.minimised(weights), {}
+        outputs, buffers = self.forward.learning(weights)
+        return self.errors_of(outputs) / self.reduced, buffers
+
+    @property
+    def reduced(self) -> int:
+        """Number by which an error is divided where its mean over the numbers of the output is minimised; otherwise 1."""
+        return self.targets.shape[2] if self.mean_over_outputs else 1
 
     def logged(self, weights: Weights) -> Float[Tensor, "2 runs"]:
         """Mean error and, for accuracy, NaN of each run."""

@@ -116,7 +116,7 @@ class ImagesTask(Task):
     @property
     def shape(self) -> Shape:
         """Shape of the task: pixels in, ten classes out."""
-        return Shape(inputs=Vectors(width=self.width**2), outputs=Classes(n=CLASSES))
+        return Shape(inputs=Vectors(width=self.width**2, sides=(self.width, self.width, 1)), outputs=Classes(n=CLASSES))
 
     @property
     def n_train(self) -> int:

@@ -45,6 +45,8 @@ def aligned(A: Weights, B: Weights, symmetries: Sequence[Symmetry]) -> tuple[dic
     for number, symmetry in enumerate(symmetries):
         later = set[str]().union(*(other.tensors for other in symmetries[number + 1 :]))
         found = changed(found, symmetry, best(near, found, symmetry, symmetry.tensors - later or symmetry.tensors))
+    carried = {seat.tensor for symmetry in symmetries for seat in symmetry.carried}
+    near = {name: tensor for name, tensor in near.items() if name not in carried}
     rounds, before = 1, similarity(near, found)
     while rounds < ROUNDS:
         for symmetry in symmetries:
@@ -57,7 +59,7 @@ def aligned(A: Weights, B: Weights, symmetries: Sequence[Symmetry]) -> tuple[dic
 
 
 def similarity(A: Weights, B: Weights) -> float:
-    """Inner product of two networks, which weight matching raises: ‖A − B‖² falls by twice as much."""
+    """Inner product of two networks over the tensors of A, which weight matching raises: ‖A − B‖² falls by twice as much."""
     return sum(float((A[name] * B[name]).sum()) for name in A)
 
 
@@ -113,6 +115,8 @@ def changed(weights: Weights, symmetry: Symmetry, change: Change) -> dict[str, T
         if seat.tensor in symmetry.odd:
             tensor = tensor * along(change.signs, tensor, seat.axis)
         found[seat.tensor] = tensor
+    for seat in symmetry.carried:
+        found[seat.tensor] = found[seat.tensor].index_select(seat.axis, change.places)
     for space, turns in zip(symmetry.spaces, change.turns, strict=True):
         for seat in space:
             found[seat.tensor] = turned(found[seat.tensor], turns, symmetry, seat)

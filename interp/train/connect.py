@@ -104,11 +104,17 @@ class Ends:
 
     @once
     def notes(self) -> tuple[str, ...]:
-        """In what else the ends differ that matters on the path."""
+        """In what else the ends differ that matters on the path, and what is not as in a network that was trained."""
+        run, notes = self.a.run, []
+        if run.config.model.buffers(run.task.shape):
+            notes.append(
+                "running statistics on the path are interpolated and not taken anew at each point, which can raise the loss "
+                "between the ends (Jordan et al. 2022, arXiv 2211.08403)"
+            )
         a, b = (end.run.split.train_index for end in self.both)
-        if a.shape == b.shape and bool((a == b).all()):
-            return ()
-        return ("B was trained on other examples than A; training and test set of the path are those of A",)
+        if a.shape != b.shape or not bool((a == b).all()):
+            notes.append("B was trained on other examples than A; training and test set of the path are those of A")
+        return tuple(notes)
 
 
 def of_the_function(config: RunConfig) -> RunConfig:

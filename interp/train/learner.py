@@ -18,7 +18,7 @@ from interp.store.tensors import Tensors
 from interp.tasks import Examples
 from interp.train.capture import captured
 from interp.train.methods import METHODS, Method, Side, asked
-from interp.train.methods.method import NOTHING, Stacks, norms
+from interp.train.methods.method import Stacks, norms
 from interp.train.optimise import make_optimizer, optimizer_tensors, restore_optimizer, set_learning_rate
 from interp.train.schedule import batch_rows, learning_rate
 
@@ -28,7 +28,7 @@ def together(config: RunConfig) -> str:
 
     Such runs may differ in seeds, operation, train fraction, initial weights and their scale, and in all numbers of the
     optimiser. They may differ in how much noise, dropout or another method they have, if all have it. Without methods they may
-    differ in sizes that can be filled up.
+    differ in sizes that can be filled up. With buffers they have as many examples, since padding would count in statistics.
     """
     task, model, train = config.task, config.model.unstarted, config.train
     if not asked(train) and train.optimizer != "muon":  # whose steps depend on a matrix's size
@@ -44,6 +44,8 @@ def together(config: RunConfig) -> str:
     loss = (train.loss, train.label_smoothing, train.loss_precision, train.loss_reduction, train.precision)
     # Shorter sets of vectors are filled up with nothing, to twice their size at most.
     size = task.n_train.bit_length() if task.shape.inputs.kind == "vectors" and train.batch_size == "full" else 0
+    if model.buffers(task.shape):
+        size = task.n_train
     return repr(
         (task.kind, task.shape, task.augments, model, train.steps, train.batch_size, events, methods, loss, size)
     )
@@ -165,7 +167,9 @@ class Learner:
     def moving(self) -> list[Tensor]:
         """All tensors that an update on the whole training set changes and the next one reads."""
         kept = [optimizer_tensors(optimizer, self.learned).values() for optimizer in self.optimizers]
-        return [*(self.weights[name].detach() for name in self.learned), *(tensor for each in kept for tensor in each)]
+        buffers = [self.weights[name] for name in self.configs[0].model.buffers(self.configs[0].task.shape)]
+        own = [self.weights[name].detach() for name in self.learned]
+        return [*own, *buffers, *(tensor for each in kept for tensor in each)]
 
     def descend(self, examples: Objective, step: int = 0) -> None:
         """Take gradients of every run's mean loss, change them by the methods, and take each optimiser's step."""
@@ -175,7 +179,9 @@ class Learner:
         drawn = (method.factors(step, examples.n, examples.places, examples.width) for method in self.methods)
         factors = next((each for each in drawn if each is not None), None)
         moved = {name: added for method in self.methods for name, added in method.moved().items()}
-        self.differentiate(examples, factors, moved)
+        # Of the first pass alone: a method that takes a second one (SAM) moves no buffer twice.
+        for name, values in self.differentiate(examples, factors, moved).items():
+            self.weights[name].copy_(values)
         if self.logs_norms:
             self.effective_gradients.copy_(norms(gradients) * norms(self.side.weights))
         for method in self.methods:
@@ -202,24 +208,22 @@ class Learner:
         """Norm of each run's last gradient, times that of the weights at which it was taken; NaN before the first update."""
         return torch.full_like(self.side.rates, torch.nan)
 
-    def differentiate(self, examples: Objective, factors: Tensor | None, moved: Stacks) -> None:
-        """Set the gradients of every run's mean loss, at the weights plus `added`."""
+    def differentiate(self, examples: Objective, factors: Tensor | None, moved: Stacks) -> Stacks:
+        """Set the gradients of every run's mean loss at the weights plus `moved`; returns the buffers after this pass."""
         for name in self.learned:
             self.gradient(name).zero_()
         # Each run's loss has a gradient by its own parameters alone: their sum gives every run its own.
+        there = {name: self.weights[name] + more for name, more in moved.items()}
         with first_derivatives():
-            self.losses(examples, factors, moved).sum().backward()
+            losses, buffers = examples.learning({**self.weights, **there}, factors)
+            losses.sum().backward()
+        return buffers
 
     def gradient(self, name: str) -> Tensor:
         """Gradient of the parameter `name`, [runs, …]."""
         gradient = self.weights[name].grad
         assert gradient is not None
         return gradient
-
-    def losses(self, examples: Objective, factors: Tensor | None = None, moved: Stacks = NOTHING) -> Tensor:
-        """Objective of each run, mean over its answers, [runs], at the weights plus `added`."""
-        there = {name: self.weights[name] + more for name, more in moved.items()}
-        return examples.minimised({**self.weights, **there}, factors)
 
     def batch(self, step: int) -> Objective:
         """Mini-batch of each run for the update after `step` others."""

@@ -174,7 +174,8 @@ def runs_at_once(configs: Sequence[RunConfig], device: str) -> int:
     """Number of these runs to train side by side."""
     batch = configs[0].train.batch_size
     largest = max(config.task.n_train for config in configs)
-    prompts = (PROMPTS_AT_ONCE if device == "cpu" else PROMPTS_AT_ONCE_ON_GPU) // configs[0].task.shape.inputs.size
+    size = configs[0].model.size(configs[0].task.shape)
+    prompts = (PROMPTS_AT_ONCE if device == "cpu" else PROMPTS_AT_ONCE_ON_GPU) // size
     return min(MOST_AT_ONCE, max(1, prompts // (largest if batch == "full" else min(batch, largest))))
 
 

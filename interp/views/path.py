@@ -38,10 +38,11 @@ class Path(Checkpoints):
     @once
     def squares(self) -> dict[str, Float[np.ndarray, " step"]]:
         """Squared distance of the weights of each point in view from A, and from the point in view before it (0 at the first)."""
-        A = {name: tensor.double() for name, tensor in self.run.first.weights.items()}
+        buffers = set(self.run.config.model.buffers(self.run.task.shape))
+        A = {name: tensor.double() for name, tensor in self.run.first.weights.items() if name not in buffers}
         from_a, from_last, last = [], [], A
         for done, checkpoint in enumerate(self.run, start=1):
-            here = {name: tensor.double() for name, tensor in checkpoint.mapped().items()}
+            here = {name: tensor.double() for name, tensor in checkpoint.mapped().items() if name not in buffers}
             from_a.append(sum(float((here[name] - A[name]).square().sum()) for name in here))
             from_last.append(sum(float((here[name] - last[name]).square().sum()) for name in here))
             last = here

@@ -36,7 +36,8 @@ def filter_normalised(tensor: TensorSpec, weight: Tensor, draw: Tensor) -> Tenso
     if tensor.role != "weight" or weight.ndim < 2:
         return torch.zeros_like(weight)
     axes = filters(tensor)
-    return draw * (weight.norm(dim=axes, keepdim=True) / draw.norm(dim=axes, keepdim=True))
+    ours, drawn = (torch.linalg.vector_norm(each, dim=axes, keepdim=True) for each in (weight, draw))
+    return draw * (ours / drawn)
 
 
 @dataclass(frozen=True)

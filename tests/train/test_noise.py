@@ -180,7 +180,7 @@ def test_noise_on_weights_is_where_the_gradient_is_taken_and_not_what_is_stepped
     for name, added in noise_of(noisy, 0).items():
         elsewhere.weights[name].detach().add_(added)
     assert elsewhere.whole is not None
-    elsewhere.losses(elsewhere.whole).sum().backward()
+    elsewhere.whole.minimised(elsewhere.weights).sum().backward()
     for name in stepping.learned:
         stepping.gradient(name).copy_(elsewhere.gradient(name))
     stepping.optimizers[0].step()

@@ -54,7 +54,8 @@ VARIABLES: Variables = {
 def measure(seen: Checkpoints, options: Options) -> xr.Dataset:
     """L2, L∞ and RMS of every tensor, L2 of groups and of the whole, weights and biases apart; ranks of matrices."""
     run, parts = seen.run, Parts.of(seen.run)
-    found = over_checkpoints(run, parts.sizes, each=4 * bytes_read(run))
+    names = parts.table.__contains__
+    found = over_checkpoints(run, parts.sizes, each=4 * bytes_read(run, names), names=names)
     first = parts.squares({name: tensor[None] for name, tensor in run.first.weights.items()}).numpy()
     return dataset(
         run,
@@ -91,8 +92,8 @@ class Parts:
 
     @staticmethod
     def of(run: Run) -> "Parts":
-        """The parts of the run's model, from its family's table of tensors."""
-        table = run.tensors
+        """The parts of the run's model, from its family's table of tensors. Buffers are no weights, and left out."""
+        table = {name: tensor for name, tensor in run.tensors.items() if tensor.role != "buffer"}
         groups = [tensor.part for tensor in table.values()]
         return Parts(
             table,
