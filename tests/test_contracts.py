@@ -87,7 +87,7 @@ OF_NOISE: set[str] = set()
 OF_PATHS = {"path"}
 """Analyses of paths alone."""
 
-OF_SETTINGS = {"double_descent"}
+OF_SETTINGS = {"double_descent", "variance"}
 """Analyses whose table over runs has a row for each setting, and no steps that some runs reach."""
 
 UNDEFINED_IN_TOYS = UNDEFINED | {"train_accuracy", "test_accuracy", "feature_gap", "example_gap"}
@@ -272,7 +272,7 @@ def with_other_tokens(tmp_path_factory) -> list[Run]:
 
 
 @pytest.mark.parametrize(
-    "analysis", sorted(set(analyze.analyses()) - {"positions"} - OF_TOYS - OF_PATHS), indirect=True
+    "analysis", sorted(set(analyze.analyses()) - {"positions", "variance"} - OF_TOYS - OF_PATHS), indirect=True
 )
 def test_every_analysis_measures_as_many_residues_whatever_the_tokens(analysis, measured, with_other_tokens):
     """But `variance`, which keeps every output, also that of a token that answers nothing."""
@@ -330,7 +330,7 @@ def test_every_operation_on_a_group_trains_and_is_measured_as_far_as_it_can_be(o
 )
 def test_operations_learned_jointly_are_measured_as_far_as_they_can_be(task, tmp_path):
     run = train(tiny_config(task=task, train=TrainConfig(steps=2)), tmp_path / "joint")
-    assert applicable(run) == sorted(ANYWHERE | {"breakdown", "numerics", "readout"})
+    assert applicable(run) == sorted(ANYWHERE | {"breakdown", "numerics", "readout", "variance"})
 
 
 @pytest.mark.parametrize("operation", ["subtract", "multiply"])
@@ -361,7 +361,7 @@ ANYWHERE = {
 
 APPLIES = {
     "sequence": ANYWHERE | {"numerics", "readout"},
-    "table": ANYWHERE | {"attention", "breakdown", "clock_pizza", "numerics", "readout", "tsne"},
+    "table": ANYWHERE | {"attention", "breakdown", "clock_pizza", "numerics", "readout", "tsne", "variance"},
 }
 """Analyses that need neither a table nor a sum; and those that need no MLP."""
 
@@ -378,4 +378,4 @@ def test_sequences_and_attention_alone_are_measured_as_far_as_they_can_be(task, 
         assert measured == (APPLIES["table"] if attn_only else set(analyze.analyses()) - of_others)
     else:
         several = len(SEQUENCES[task].shape.classes.positions) > 1
-        assert measured == APPLIES["sequence"] | ({"positions"} if several else set())
+        assert measured == APPLIES["sequence"] | ({"positions"} if several else {"variance"})
