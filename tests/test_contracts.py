@@ -81,13 +81,13 @@ UNDEFINED = {
 OF_TOYS = {"regimes", "geometry"}
 """Analyses of toy models alone."""
 
-OF_NOISE: set[str] = set()
+OF_NOISE = {"neurons_for_noise"}
 """Analyses of wrong labels alone."""
 
 OF_PATHS = {"path"}
 """Analyses of paths alone."""
 
-OF_SETTINGS = {"double_descent", "variance"}
+OF_SETTINGS = {"double_descent", "variance", "neurons_for_noise"}
 """Analyses whose table over runs has a row for each setting, and no steps that some runs reach."""
 
 UNDEFINED_IN_TOYS = UNDEFINED | {"train_accuracy", "test_accuracy", "feature_gap", "example_gap"}

@@ -18,7 +18,7 @@ TRAIN = [
     "2", "--model.d-mlp", "24", "--train.steps", "30", "--train.checkpoint-every", "10",
 ]  # fmt: skip
 
-LEFT_OUT = {"positions", "regimes", "geometry", "path", "llc"}
+LEFT_OUT = {"positions", "regimes", "geometry", "path", "llc", "neurons_for_noise"}
 """Of one task with one answer a prompt, by a transformer, without wrong labels; and what takes minutes."""
 
 
