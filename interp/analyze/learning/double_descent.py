@@ -275,7 +275,7 @@ def mark_settings(figure: go.Figure, table: pd.DataFrame, panels: int) -> None:
     """Dotted lines at threshold and peak, which are named in the first panel; "no peak" where p is .05 or more."""
     middle = float(table.index[len(table) // 2])
     for name, colour, below in (("threshold", figures.INK, ""), ("peak", figures.TEST, "<br> ")):
-        marked = table[[name in found.split(", ") for found in table["is"]]]
+        marked: pd.DataFrame = table.loc[[name in found.split(", ") for found in table["is"]]]
         for setting, row in marked.to_dict("index").items():
             is_none, here = name == "peak" and float(row["p"]) >= SURE, float(str(setting))
             told = f", p = {row['p']:.2g}" if name == "peak" else ""
