@@ -81,6 +81,9 @@ UNDEFINED = {
 OF_TOYS = {"regimes", "geometry"}
 """Analyses of toy models alone."""
 
+OF_CURVES = {"stages"}
+"""Analyses of more logged steps than a run of two updates has."""
+
 OF_NOISE = {"neurons_for_noise"}
 """Analyses of wrong labels alone."""
 
@@ -341,7 +344,7 @@ def test_labels_may_be_wrong_that_are_no_residue_of_the_order(operation, tmp_pat
     assert 0 in split.train.targets[split.true_targets != 0]
     assert {*applicable(train(config, tmp_path / operation))} == {*analyze.analyses()} - {
         "positions"
-    } - OF_TOYS - OF_PATHS
+    } - OF_TOYS - OF_PATHS - OF_CURVES
 
 
 ANYWHERE = {
@@ -374,7 +377,7 @@ def test_sequences_and_attention_alone_are_measured_as_far_as_they_can_be(task, 
     run = train(tiny_config(task=SEQUENCES[task], model=model, train=how), tmp_path / "run")
     measured = set(applicable(run))
     if task == "a table":
-        of_others = {"positions"} | OF_TOYS | OF_PATHS | OF_NOISE
+        of_others = {"positions"} | OF_TOYS | OF_PATHS | OF_NOISE | OF_CURVES
         assert measured == (APPLIES["table"] if attn_only else set(analyze.analyses()) - of_others)
     else:
         several = len(SEQUENCES[task].shape.classes.positions) > 1

@@ -17,7 +17,7 @@ STAGES = ("simple generalisation", "memorisation", "consolidation")
 """Stages in their order: the curve falls, rises, and falls again."""
 PER_DECADE = 12
 """Stretches of steps in a factor of ten."""
-FEWEST = 12
+FEWEST = 10
 """Logged steps from 1 on that a curve needs."""
 NEAR = 25
 """Logged steps over which the size of the noise is taken to be one."""

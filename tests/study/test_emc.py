@@ -12,7 +12,7 @@ from interp.models import MlpSpec
 from interp.recipe import TrainConfig
 from interp.study import emc as module
 from interp.study.emc import emc
-from interp.tasks import ImagesTask, ModularTask
+from interp.tasks import Corruption, ImagesTask, ModularTask
 
 DIGITS = RunConfig(
     task=ImagesTask(examples=20, test_examples=20),
@@ -72,12 +72,13 @@ def test_real_digits_are_bisected_and_what_is_finished_is_kept(tmp_path, capsys)
     words = ["--least", "4", "--most", "300", "--seeds", "2", "--resolution", "0.9", "--processes", "1"]
     given = parse(["emc", "digits-width", "--out", str(tmp_path / "runs"), *words])[0]
     assert given.config.task.kind == "images"
-    how = {"seeds": 2, "resolution": 0.9, "processes": 1}
-    found = emc(DIGITS, tmp_path / "runs", 4, 300, **how)
+    how = {"seeds": 2, "resolution": 0.99, "processes": 1}
+    of = DIGITS.but(model=DIGITS.model.but(width=16), corruption=Corruption(share=0.5))
+    found = emc(of, tmp_path / "runs", 4, 300, **how)
     assert found.fits >= 4
     assert found.table.loc[300, "train_error"] > 0.01 >= found.table.loc[4, "train_error"]
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.safetensors")}
-    again = emc(DIGITS, tmp_path / "runs", 4, 300, **how)
+    again = emc(of, tmp_path / "runs", 4, 300, **how)
     pd.testing.assert_frame_equal(again.table, found.table)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.safetensors")} == before
 
