@@ -66,16 +66,32 @@ UNDEFINED = {
     "jump_high",
     "jump_residual",
     "relative_gap",
+    "p_value",  # of stages that a run of forty steps does not have
+    "height",
+    "height_error",
+    "second_minimum",
+    "second_minimum_error",
+    "average",
+    "average_error",
     "kernel_change",  # of the first checkpoint from the one before
     "kernel_change_error",
 }
 """Variables that may be NaN."""
 
-OF_TOYS = {"double_descent", "geometry"}
+OF_TOYS = {"regimes", "geometry"}
 """Analyses of toy models alone."""
+
+OF_CURVES = {"stages"}
+"""Analyses of more logged steps than a run of two updates has."""
+
+OF_NOISE = {"neurons_for_noise"}
+"""Analyses of wrong labels alone."""
 
 OF_PATHS = {"path"}
 """Analyses of paths alone."""
+
+OF_SETTINGS = {"double_descent", "variance", "neurons_for_noise"}
+"""Analyses whose table over runs has a row for each setting, and no steps that some runs reach."""
 
 UNDEFINED_IN_TOYS = UNDEFINED | {"train_accuracy", "test_accuracy", "feature_gap", "example_gap"}
 """Of their runs, which have no accuracy, and of features that are not represented."""
@@ -115,7 +131,7 @@ def subject(analysis, tiny, corrupted, tmp_path_factory) -> Run:
     if analysis in OF_TOYS:
         task, model = SparseFeaturesTask(n_features=12, sparsity=0.7, examples=5, test_examples=9), ToySpec(d_hidden=2)
         return train(tiny_config(task=task, model=model), tmp_path_factory.mktemp("runs") / "toy")
-    return corrupted if analysis == "breakdown" else tiny
+    return corrupted if analysis in {"breakdown", "double_descent"} | OF_NOISE else tiny
 
 
 @pytest.fixture(scope="session")
@@ -228,7 +244,9 @@ def test_a_comparison_of_runs_counts_those_that_arrive_and_those_that_do_not(mea
         return
     assert analyze.find(measured.attrs["analysis"]).compare.__doc__
     table, alone = analyze.compare([measured, measured]), analyze.compare([measured])
-    if measured.attrs["analysis"] in OF_TOYS | OF_PATHS:  # there is no step that some runs reach and others do not
+    if (
+        measured.attrs["analysis"] in OF_TOYS | OF_PATHS | OF_SETTINGS
+    ):  # there is no step that some runs reach and others do not
         assert len(table)
         return
     columns = ["reached", "collapsed", "censored", "median", "lowest", "highest"]
@@ -257,9 +275,10 @@ def with_other_tokens(tmp_path_factory) -> list[Run]:
 
 
 @pytest.mark.parametrize(
-    "analysis", sorted(set(analyze.analyses()) - {"positions"} - OF_TOYS - OF_PATHS), indirect=True
+    "analysis", sorted(set(analyze.analyses()) - {"positions", "variance"} - OF_TOYS - OF_PATHS), indirect=True
 )
 def test_every_analysis_measures_as_many_residues_whatever_the_tokens(analysis, measured, with_other_tokens):
+    """But `variance`, which keeps every output, also that of a token that answers nothing."""
     for run in with_other_tokens:
         found = measure(run, analysis)
         assert found.sizes == measured.sizes
@@ -314,7 +333,7 @@ def test_every_operation_on_a_group_trains_and_is_measured_as_far_as_it_can_be(o
 )
 def test_operations_learned_jointly_are_measured_as_far_as_they_can_be(task, tmp_path):
     run = train(tiny_config(task=task, train=TrainConfig(steps=2)), tmp_path / "joint")
-    assert applicable(run) == sorted(ANYWHERE | {"breakdown", "numerics", "readout"})
+    assert applicable(run) == sorted(ANYWHERE | {"breakdown", "numerics", "readout", "variance"})
 
 
 @pytest.mark.parametrize("operation", ["subtract", "multiply"])
@@ -325,15 +344,27 @@ def test_labels_may_be_wrong_that_are_no_residue_of_the_order(operation, tmp_pat
     assert 0 in split.train.targets[split.true_targets != 0]
     assert {*applicable(train(config, tmp_path / operation))} == {*analyze.analyses()} - {
         "positions"
-    } - OF_TOYS - OF_PATHS
+    } - OF_TOYS - OF_PATHS - OF_CURVES
 
 
-ANYWHERE = {"complexity", "curvature", "curves", "gap", "lazy", "llc", "norms", "phases", "plane", "sharpness"}
+ANYWHERE = {
+    "complexity",
+    "curvature",
+    "curves",
+    "double_descent",
+    "gap",
+    "lazy",
+    "llc",
+    "norms",
+    "phases",
+    "plane",
+    "sharpness",
+}
 """Analyses of every run whose loss is known."""
 
 APPLIES = {
     "sequence": ANYWHERE | {"numerics", "readout"},
-    "table": ANYWHERE | {"attention", "breakdown", "clock_pizza", "numerics", "readout", "tsne"},
+    "table": ANYWHERE | {"attention", "breakdown", "clock_pizza", "numerics", "readout", "tsne", "variance"},
 }
 """Analyses that need neither a table nor a sum; and those that need no MLP."""
 
@@ -346,8 +377,8 @@ def test_sequences_and_attention_alone_are_measured_as_far_as_they_can_be(task, 
     run = train(tiny_config(task=SEQUENCES[task], model=model, train=how), tmp_path / "run")
     measured = set(applicable(run))
     if task == "a table":
-        of_others = {"positions"} | OF_TOYS | OF_PATHS
+        of_others = {"positions"} | OF_TOYS | OF_PATHS | OF_NOISE | OF_CURVES
         assert measured == (APPLIES["table"] if attn_only else set(analyze.analyses()) - of_others)
     else:
         several = len(SEQUENCES[task].shape.classes.positions) > 1
-        assert measured == APPLIES["sequence"] | ({"positions"} if several else set())
+        assert measured == APPLIES["sequence"] | ({"positions"} if several else {"variance"})

@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 
 import interp
 from interp import figures
-from interp.analyze.features.double_descent import REGIMES, at_the_end
+from interp.analyze.features.regimes import REGIMES, at_the_end
 from interp.config import RunConfig
 from interp.store import Run
 from interp.study import compare, script
@@ -90,9 +90,7 @@ def task_of(run: Run) -> SparseFeaturesTask:
 def report(runs: Mapping[str, Run]) -> script.Report:
     """How tall the hump is and where, for every way; where generalising begins by sparsity; and what repeated examples get."""
     kinds = {name: name.split("+")[0].replace("_", " ") for name in runs}
-    rows = {
-        name: at_the_end([interp.measure(run.select(last=1), "double_descent")]).iloc[0] for name, run in runs.items()
-    }
+    rows = {name: at_the_end([interp.measure(run.select(last=1), "regimes")]).iloc[0] for name, run in runs.items()}
     table = pd.DataFrame.from_dict(rows, orient="index").assign(
         way=kinds.values(),
         examples=[len(run.split.train) for run in runs.values()],

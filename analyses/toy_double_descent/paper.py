@@ -14,7 +14,7 @@ from study import EXAMPLES, ends, medians, named
 
 import interp
 from interp import figures
-from interp.analyze.features.double_descent import over_field
+from interp.analyze.features.regimes import over_field
 from interp.config import RunConfig
 from interp.store import Run
 from interp.study import script

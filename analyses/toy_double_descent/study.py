@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 
 import interp
 from interp import figures
-from interp.analyze.features.double_descent import REGIMES, at_the_end, over_field
+from interp.analyze.features.regimes import REGIMES, at_the_end, over_field
 from interp.config import RunConfig
 from interp.maths import polygons
 from interp.maths.superposition import feature_dimensionality
@@ -131,7 +131,7 @@ def of_kinds(runs: Mapping[str, Run], kinds: tuple[str, ...]) -> dict[str, Run]:
 
 def ends(runs: Mapping[str, Run]) -> pd.DataFrame:
     """What is measured at the end of every run, by its number of examples."""
-    found = [interp.measure(run.select(last=1), "double_descent") for run in runs.values()]
+    found = [interp.measure(run.select(last=1), "regimes") for run in runs.values()]
     gaps = [angular_gaps(run) for run in runs.values()]
     return at_the_end(found).assign(
         seed=[run.config.seeds.model for run in runs.values()],
@@ -269,7 +269,7 @@ def ways_table(runs: Mapping[str, Run]) -> pd.DataFrame:
     """
     rows = []
     for name, run in runs.items():
-        end = interp.measure(run.select(last=1), "double_descent").isel(step=0)
+        end = interp.measure(run.select(last=1), "regimes").isel(step=0)
         rows.append(
             {
                 "way": WAYS[name.split("+")[0]],

@@ -1,27 +1,31 @@
-"""`python -m interp.study`: whether settings of a table differ (`compare`), and whether a curve over them has a peak (`peak`)."""
+"""`python -m interp.study`: whether settings differ, whether a curve over them has a peak, how much a procedure fits."""
 
 import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import tyro
 
 from interp.base import UserError, near_miss, one_sentence
+from interp.config import RunConfig
 from interp.study.comparison import compare, trend, watched_unlike
 from interp.study.peak import peaks
 from interp.study.table import STEPS
+from interp.train.presets import preset
 
 USAGE = """usage: python -m interp.study compare TABLE.csv --by COLUMN --of COLUMN… [options]
        python -m interp.study peak TABLE.csv --over COLUMN --of COLUMN… [options]
+       python -m interp.study emc PRESET --least N --most N [options]
 
 compare: every two settings in a column of a table of runs: p by exact permutation, Holm's correction, the number of runs,
 and the smallest p that so many runs can give. --trend asks for a trend over settings in their order.
 peak: the largest rise of the mean over settings that are numbers, such as widths, with p against a curve that never rises;
 with --fits, the setting from which runs fit.
-All options: python -m interp.study compare --help, python -m interp.study peak --help"""
+emc: effective model complexity, the largest number of training examples that a training procedure fits, by bisection.
+All options: python -m interp.study compare --help, … peak --help, … emc PRESET --help"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +84,29 @@ class PeakArguments:
     """Seed of these."""
     out: Path | None = None
     """File that the table of peaks is written to, as CSV."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EmcArguments:
+    """Options of `emc`: which procedure, and between which numbers of examples."""
+
+    config: Annotated[RunConfig, tyro.conf.arg(name="")]
+    out: Path
+    """Directory of the runs, which are kept: the same command again goes on."""
+    least: int = 10
+    """Smallest number of training examples that is tried."""
+    most: int = 1_000
+    """Largest number of training examples that is tried."""
+    level: float = 0.01
+    """Train error ε up to which a training set counts as fitted, in the mean over seeds."""
+    seeds: int = 3
+    """Runs of each number of examples; their seeds are counted up from those given."""
+    resolution: float = 0.05
+    """Bisection ends where the largest number that fits and the smallest that does not differ by at most this share."""
+    processes: int | Literal["auto"] = "auto"
+    """Processes at a time; auto: one for each core."""
+    dry_run: bool = False
+    """Only print how many rounds there are at most, and what the largest of them takes."""
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -148,6 +175,29 @@ def run_peak(arguments: PeakArguments) -> int:
     return 0
 
 
+def run_emc(arguments: EmcArguments) -> int:
+    """Measure the effective model complexity and print it; returns the exit code."""
+    from interp.study.emc import emc, foretell  # which cost torch
+
+    processes = None if arguments.processes == "auto" else arguments.processes
+    numbers: dict[str, Any] = {
+        name: getattr(arguments, name) for name in ("least", "most", "level", "seeds", "resolution")
+    }
+    if arguments.dry_run:
+        foretell(arguments.config, arguments.out, **numbers, processes=processes)
+        return 0
+    found = emc(arguments.config, arguments.out, **numbers, processes=processes)
+    print(found.table.to_string(float_format=lambda value: f"{value:,.4g}", na_rep="–"))
+    order = (
+        "rises with the number of examples"
+        if found.monotone
+        else "does not always rise, so that EMC may lie elsewhere too"
+    )
+    print(f"{found} examples at ε = {arguments.level:g} over {arguments.seeds} seeds; the mean train error {order}")
+    print(f"table: {arguments.out / 'emc.csv'}")
+    return 0
+
+
 def written(found: pd.DataFrame, out: Path | None) -> None:
     """Write a table as CSV, if a file is named."""
     if out is not None:
@@ -173,6 +223,7 @@ def trended(table: pd.DataFrame, given: Arguments) -> pd.DataFrame:
 COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "compare": (Arguments, run_compare),
     "peak": (PeakArguments, run_peak),
+    "emc": (EmcArguments, run_emc),
 }
 """Options of each command, and what it does."""
 
@@ -183,6 +234,14 @@ def parse(words: list[str]) -> tuple[Any, Callable[[Any], int]]:
         raise UserError(f'no command "{words[0]}"{near_miss(words[0], COMMANDS)}')
     options, act = COMMANDS[words[0]]
     prog = f"python -m interp.study {words[0]}"
+    if options is EmcArguments:
+        if len(words) == 1:
+            raise UserError("emc needs a preset; write python -m interp.study emc digits-width")
+        chosen, home = preset(words[1]).config, Path("checkpoints") / f"{words[1]}-emc"
+        how = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands)
+        return tyro.cli(
+            options, default=EmcArguments(chosen, home), args=words[2:], prog=f"{prog} {words[1]}", config=how
+        ), act
     return tyro.cli(options, args=words[1:], prog=prog, config=(tyro.conf.FlagCreatePairsOff,)), act
 
 

@@ -1,9 +1,10 @@
 """Peaks of a curve over settings, such as test error over width: is it one, or the noise of a curve that never rises?"""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from scipy.optimize import isotonic_regression
 
 
@@ -76,3 +77,58 @@ def threshold(settings: Float[np.ndarray, " setting"], curve: Float[np.ndarray, 
     """The first setting whose median over runs is below `level`; NaN if none is. Of train error: the interpolation threshold."""
     below = np.nanmedian(curve, axis=1) < level
     return float(settings[below.argmax()]) if below.any() else float("nan")
+
+
+class Interval(NamedTuple):
+    """The lower and the upper end of a 95 % interval."""
+
+    low: float
+    high: float
+
+
+class Intervals(NamedTuple):
+    """95 % intervals of what is read off a curve, over its runs drawn anew."""
+
+    peak: Interval
+    """Indices of settings."""
+    height: Interval
+    threshold: Interval
+    """Indices of settings; the number of settings where no setting fits."""
+
+
+def intervals(
+    curve: Float[np.ndarray, "setting run"],
+    fits: Float[np.ndarray, "setting run"],
+    level: float,
+    draws: int = 2_000,
+    seed: int = 0,
+) -> Intervals:
+    """95 % intervals of peak, height and threshold: the runs of each setting are drawn anew with replacement (Efron 1979).
+
+    They tell how far the seeds move what is found. They are no test: a height is never below 0, so its interval may leave 0 out
+    where nothing rises; `peak` has the test. With three runs a setting they are too short.
+
+    Args:
+        curve: what peaks, such as test error; NaN where a setting has fewer runs than others.
+        fits: what is fitted, such as train error, of the same runs.
+        level: value of `fits` below which a setting fits, in the median.
+        draws: number of bootstrap draws.
+        seed: seed of these.
+    """
+    numbers = np.random.default_rng(seed)
+    means, medians = np.empty((draws, len(curve))), np.empty((draws, len(curve)))
+    for setting, (values, fitted) in enumerate(zip(curve, fits, strict=True)):
+        known = np.flatnonzero(~np.isnan(values))
+        rows = known[numbers.integers(len(known), size=(draws, len(known)))]
+        means[:, setting], medians[:, setting] = values[rows].mean(axis=1), np.median(fitted[rows], axis=1)
+    above, below = rises(means), medians < level
+    firsts = np.where(below.any(axis=1), below.argmax(axis=1), len(curve))
+    return Intervals(
+        *(of_draws(each) for each in (above.argmax(axis=1), above.max(axis=1), firsts)),
+    )
+
+
+def of_draws(values: Num[np.ndarray, " draw"]) -> Interval:
+    """The values between which 95 % of the draws lie; each is one that was drawn."""
+    low, high = np.quantile(values, [0.025, 0.975], method="nearest")
+    return Interval(float(low), float(high))

@@ -1,4 +1,4 @@
-"""Toy models with planted weights: what `superposition` and `double_descent` say of polygons, of nothing, and of sweeps."""
+"""Toy models with planted weights: what `superposition` and `regimes` say of polygons, of nothing, and of sweeps."""
 
 import json
 import math
@@ -67,7 +67,7 @@ def test_examples_that_are_kept_as_a_polygon_share_the_plane_evenly(tmp_path):
     found = run.measure("superposition").isel(step=0)
     np.testing.assert_allclose(found["example_dimensionality"], 0.5, rtol=1e-5)
     np.testing.assert_allclose(found["example_leverage"], 0.5, rtol=1e-5)
-    whole = run.measure("double_descent").isel(step=0)
+    whole = run.measure("regimes").isel(step=0)
     assert float(whole["median_example_dimensionality"]) == pytest.approx(0.5, rel=1e-5)
 
 
@@ -82,13 +82,13 @@ def test_dimensionality_is_at_most_leverage_which_adds_up_to_the_rank(tmp_path):
 
 def test_losses_stand_beside_that_of_answering_0(tmp_path):
     run = planted(tmp_path / "run", polygon(5), train_loss=0.5, normalised=False)
-    found = run.measure("double_descent").isel(step=0)
+    found = run.measure("regimes").isel(step=0)
     zero = (run.split.train.inputs.astype(float) ** 2).sum(axis=1).mean()
     assert float(found["train_relative"]) == pytest.approx(0.5 / zero, rel=1e-6)
 
 
 def test_an_endless_stream_has_no_examples_to_keep(tmp_path):
-    found = planted(tmp_path / "run", polygon(5), examples="endless").measure("double_descent")
+    found = planted(tmp_path / "run", polygon(5), examples="endless").measure("regimes")
     assert "regime" not in found
     assert "median_example_dimensionality" not in found
 
@@ -105,7 +105,7 @@ def test_an_endless_stream_has_no_examples_to_keep(tmp_path):
 )
 def test_regimes_and_collapse(tmp_path, W, examples, train_loss, regime, collapsed):
     run = planted(tmp_path / "run", W, examples=examples, train_loss=train_loss)
-    table = interp.summarise(run.measure("double_descent"))
+    table = interp.summarise(run.measure("regimes"))
     assert table["regime"].item() == regime
     assert table["collapsed"].item() == ("yes" if collapsed else "no")
 
@@ -116,7 +116,7 @@ def test_a_sweep_ends_in_one_table_and_one_figure(tmp_path):
         for size in (4, 40)
         for seed in (0, 1)
     ]
-    found = [run.measure("double_descent") for run in runs]
+    found = [run.measure("regimes") for run in runs]
     table = interp.compare(found)
     assert table.index.name == "task.examples"
     assert table["runs"].tolist() == [2, 2]
@@ -127,7 +127,7 @@ def test_a_sweep_ends_in_one_table_and_one_figure(tmp_path):
 
 
 def test_runs_that_differ_in_seeds_alone_are_one_row_and_no_figure(tmp_path):
-    found = [planted(tmp_path / str(seed), polygon(5), seed=seed).measure("double_descent") for seed in (0, 1)]
+    found = [planted(tmp_path / str(seed), polygon(5), seed=seed).measure("regimes") for seed in (0, 1)]
     assert interp.compare(found)["runs"].tolist() == [2]
     with pytest.raises(UserError, match="differ in seeds alone; a figure over runs needs one field"):
         interp.draw_runs(found)
@@ -142,14 +142,14 @@ def test_every_analysis_fits_a_toy_model_or_says_why_not(tmp_path):
             fits.add(name)
         except DoesNotApply as error:
             assert str(run.path) in str(error)
-    assert fits >= {"curves", "double_descent", "norms", "superposition"}
+    assert fits >= {"curves", "norms", "regimes", "superposition"}
 
 
 def test_analyses_of_toy_models_say_why_a_transformer_is_none(tmp_path):
     config = interp.preset("quick").config
     run = interp.train_run(config.but(task=config.task.but(p=11), train=config.train.but(steps=1)), tmp_path / "run")
-    with pytest.raises(DoesNotApply, match='was trained on "modular"; analysis "double_descent" needs a toy model'):
-        run.measure("double_descent")
+    with pytest.raises(DoesNotApply, match='was trained on "modular"; analysis "regimes" needs a toy model'):
+        run.measure("regimes")
 
 
 def test_what_has_no_directions_is_told_of_both_kinds_of_run_that_have_some(tmp_path):
@@ -196,13 +196,13 @@ def test_a_directory_of_runs_ends_in_a_table_and_a_figure_where_one_number_diffe
         for d_hidden in (2, 3):
             W = torch.nn.functional.pad(polygon(5, n=12), (0, 0, 0, d_hidden - 2))
             planted(tmp_path / "both" / f"{size}-{d_hidden}", W, examples=size)
-    assert main(["double_descent", str(tmp_path / "sizes")]) == 0
-    assert (tmp_path / "sizes/analysis/double_descent-comparison.html").exists()
-    assert (tmp_path / "sizes/4/analysis/double_descent.nc").exists()
+    assert main(["regimes", str(tmp_path / "sizes")]) == 0
+    assert (tmp_path / "sizes/analysis/regimes-comparison.html").exists()
+    assert (tmp_path / "sizes/4/analysis/regimes.nc").exists()
     capsys.readouterr()
-    assert main(["double_descent", str(tmp_path / "both")]) == 0
+    assert main(["regimes", str(tmp_path / "both")]) == 0
     said = capsys.readouterr()
     assert "no figure over the runs: the runs differ in task.examples, model.d_hidden" in said.err
-    assert "double_descent over 4 runs:" in said.out
-    assert (tmp_path / "both/analysis/double_descent-comparison.csv").exists()
-    assert not (tmp_path / "both/analysis/double_descent-comparison.html").exists()
+    assert "regimes over 4 runs:" in said.out
+    assert (tmp_path / "both/analysis/regimes-comparison.csv").exists()
+    assert not (tmp_path / "both/analysis/regimes-comparison.html").exists()

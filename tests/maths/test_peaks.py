@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from interp.maths.peaks import largest_rise, peak, rises, standard_errors, threshold
+from interp.maths.peaks import intervals, largest_rise, peak, rises, standard_errors, threshold
 
 CURVE = np.array([0.30, 0.22, 0.18, 0.20, 0.27, 0.25, 0.19, 0.15, 0.13])
 NEVER = {
@@ -68,3 +68,24 @@ def test_a_threshold_is_the_first_setting_that_fits():
     curve = np.array([[0.3, 0.2, 0.4], [0.02, 0.0, 0.03], [0.0, 0.02, 0.0], [0.0, 0.0, 0.0]])
     assert threshold(settings, curve, 0.01) == 16
     assert np.isnan(threshold(settings, curve + 1, 0.01))
+
+
+def test_intervals_hold_what_is_planted_and_are_a_point_without_noise():
+    fits = np.where(np.arange(9) < 4, 0.2, 0.0)[:, None].repeat(4, axis=1)
+    exact = intervals(CURVE[:, None].repeat(4, axis=1), fits, 0.01)
+    assert (exact.peak, exact.threshold) == ((4, 4), (4, 4))
+    assert exact.height == pytest.approx((0.09, 0.09))
+    held, wide = 0, []
+    for seed in range(100):
+        runs = CURVE[:, None] + 0.02 * np.random.default_rng(seed).standard_normal((9, 10))
+        found = intervals(runs, fits[:, [0] * 10], 0.01, draws=200)
+        held += found.peak.low <= 4 <= found.peak.high
+        wide.append(found.peak.high - found.peak.low)
+    # standard errors of .006 beside a step of .02 from peak to its neighbour: now and then the neighbour is the higher one
+    assert held >= 90
+    assert 0 < np.mean(wide) < 2
+
+
+def test_a_threshold_that_no_setting_reaches_lies_beyond_the_last():
+    curve = CURVE[:, None].repeat(2, axis=1)
+    assert intervals(curve, curve, 0.01).threshold == (9, 9)
