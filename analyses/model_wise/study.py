@@ -53,6 +53,7 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
 def report(runs: Mapping[str, Run]) -> script.Report:
     """Errors by width, with threshold and peak of each share of wrong labels, beside the public table."""
     table = pd.DataFrame([told(run) for run in runs.values()])
+    by_width = means(table.drop(columns="seed"), ["noise", "width"])
     found = peaks(table, "width", list(MEASURES), each=["noise"], fits="train_error")
     whole = all(run.config.task == interp.preset("mnist-width").config.task for run in runs.values())
     theirs = pd.read_csv(Path(__file__).parent / "published.csv", index_col="noise") if whole else None
@@ -60,10 +61,10 @@ def report(runs: Mapping[str, Run]) -> script.Report:
         {
             "peaks": found,
             **({"beside": beside(table, found, theirs)} if theirs is not None else {}),
-            "by_width": means(table.drop(columns="seed"), ["noise", "width"]),
+            "by_width": by_width,
             "runs": table.set_index(["noise", "width", "seed"]),
         },
-        {"model_wise": draw(table, theirs)},
+        {"model_wise": draw(by_width, theirs)},
     )
 
 
@@ -118,17 +119,17 @@ def beside(table: pd.DataFrame, found: pd.DataFrame, theirs: pd.DataFrame) -> pd
     return pd.DataFrame(rows).set_index(["noise", "what"])
 
 
-def draw(table: pd.DataFrame, theirs: pd.DataFrame | None) -> go.Figure:
+def draw(by_width: pd.DataFrame, theirs: pd.DataFrame | None) -> go.Figure:
     """Test error at the end and at the best step, and test loss, against the width: means with their standard errors."""
     figure = figures.panels(
         list(MEASURES.values()), heights=[7], columns=3, title="Wider, worse, better", over_steps=False
     )
-    for colour, (noise, cell) in zip(figures.PALETTE, table.groupby("noise"), strict=False):
-        name = f"{100 * float(noise):g} % wrong labels"
+    shares: Any = by_width.index.get_level_values("noise").unique()
+    for colour, noise in zip(figures.PALETTE, shares, strict=False):
+        name, cell = f"{100 * noise:g} % wrong labels", by_width.xs(noise)
         for column, measure in enumerate(MEASURES, start=1):
-            of_width = cell.groupby("width")[measure]
             figure.add_scatter(
-                x=list(of_width.mean().index), y=of_width.mean(), error_y={"array": of_width.sem(), "width": 2},
+                x=cell.index, y=cell[measure], error_y={"array": cell[f"{measure} ±"], "width": 2},
                 name=name, line={"color": colour}, legendgroup=name, showlegend=column == 1, row=1, col=column,
             )  # fmt: skip
         if theirs is not None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import torch
@@ -105,19 +106,22 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     table = with_shared(pd.DataFrame([told(name, run) for name, run in runs.items()]))
     wide, features = limits(runs), random_features(runs)
     of = ["test_error", "test_loss", "best_test_error"]
-    first, far = table[table["recipe"] == RECIPES["adam"].label], beyond(table)
+    first: Any = table[table["recipe"] == RECIPES["adam"].label]
+    far, by_width = beyond(table), means(table.drop(columns="seed"), ["noise", "recipe", "width"])
+    infinite = means(wide.drop(columns="seed"), ["noise", "kernel", "penalty"])
+    by_number = means(features.drop(columns="seed"), ["noise", "penalty", "features"])
     return script.Report(
         {
             **({"second_rise": peaks(far, "width", of, each=CELL)} if len(far) else {}),
             "peak": peaks(first, "width", of, each=["noise"], fits="train_error"),
-            "by_width": means(table.drop(columns="seed"), [*CELL, "width"]),
-            "infinite_width": means(wide.drop(columns="seed"), ["noise", "kernel", "penalty"]),
-            "random_features": means(features.drop(columns="seed"), ["noise", "penalty", "features"]),
+            "by_width": by_width,
+            "infinite_width": infinite,
+            "random_features": by_number,
             "runs": table.set_index([*CELL, "width", "seed"]),
         },
         {
-            "second_rise": draw(table, wide),
-            "random_features": draw_features(features, wide),
+            "second_rise": draw(by_width, infinite),
+            "random_features": draw_features(by_number, infinite),
         },
     )
 
@@ -142,9 +146,9 @@ def with_shared(table: pd.DataFrame) -> pd.DataFrame:
         for recipe in RECIPES.values()
         if recipe.same_at_base
     ]
-    of_recipe = {recipe.label: set(table.loc[table["recipe"] == recipe.label, "noise"]) for recipe in RECIPES.values()}
-    kept = [rows[rows["noise"].isin(of_recipe[rows["recipe"].iloc[0]])] for rows in shared if len(rows)]
-    return pd.concat([table, *kept], ignore_index=True)
+    cells = set(zip(table["recipe"], table["noise"], strict=True))
+    kept = [row for rows in shared for row in rows.to_dict("records") if (row["recipe"], row["noise"]) in cells]
+    return pd.concat([table, pd.DataFrame(kept)], ignore_index=True)
 
 
 def beyond(table: pd.DataFrame) -> pd.DataFrame:
@@ -152,12 +156,12 @@ def beyond(table: pd.DataFrame) -> pd.DataFrame:
 
     Cells in which that leaves fewer than three widths tell of no rise, and are left out.
     """
-    kept = [table.iloc[:0]]
+    kept: list[pd.DataFrame] = [table.iloc[:0]]
     for _, cell in table.groupby(CELL):
-        fits = cell.groupby("width")["train_error"].median() < FITS
-        far = cell[cell["width"] >= 2 * float(fits.idxmax())]
-        if fits.any() and far["width"].nunique() >= 3:
-            kept.append(far)
+        errors: Any = cell.groupby("width")["train_error"].median()
+        fitting = [width for width, error in errors.items() if error < FITS]
+        far: Any = cell[cell["width"] >= 2 * min(fitting, default=np.inf)]
+        kept += [far] if far["width"].nunique() >= 3 else []
     return pd.concat(kept)
 
 
@@ -263,34 +267,35 @@ def kernels_of_features(of_seed: Data, sizes: Sequence[int], seed: int) -> Itera
         yield kernel[:n], kernel[n:]
 
 
-def draw(table: pd.DataFrame, wide: pd.DataFrame) -> go.Figure:
+def draw(by_width: pd.DataFrame, infinite: pd.DataFrame) -> go.Figure:
     """Test error and loss against the width: mean over seeds with their standard errors, and the limits as crosses."""
-    shares = sorted(table["noise"].unique())
+    shares: list[Any] = sorted(by_width.index.get_level_values("noise").unique())
     what = {"test_error": "test error", "best_test_error": "error at the best step", "test_loss": "test loss, nats"}
     titles = [f"{100 * share:g} % wrong labels: {label}" for share in shares for label in what.values()]
     figure = figures.panels(
         titles, heights=[4.5] * len(shares), columns=3, title="Far beyond the width that fits", over_steps=False
     )
-    end = 4 * table["width"].max()
+    end = 4 * WIDTHS[-1]
+    named: set[str] = set()
     for row, share in enumerate(shares, start=1):
         for column, name in enumerate(what, start=1):
             at = {"row": row, "col": column}
+            here = by_width.xs(share)
             for colour, recipe in zip(figures.PALETTE, RECIPES.values(), strict=False):
-                mine = table[(table["noise"] == share) & (table["recipe"] == recipe.label)].groupby("width")[name]
-                if len(mine):
+                if recipe.label in here.index:
+                    mine = here.xs(recipe.label)
                     figure.add_scatter(
-                        x=list(mine.mean().index), y=mine.mean(), error_y={"array": mine.sem(), "width": 2}, **at,
+                        x=mine.index, y=mine[name], error_y={"array": mine[f"{name} ±"], "width": 2}, **at,
                         name=recipe.label, line={"color": colour}, legendgroup=recipe.label,
-                        showlegend=(row, column) == (1, 1) or (share == 0.2 and column == 1 and recipe != RECIPES["adam"]
-                                                               and row == 2),
+                        showlegend=recipe.label not in named,
                     )  # fmt: skip
+                    named.add(recipe.label)
             if name == "test_error":
                 for symbol, kernel in zip(("x", "star"), KERNELS, strict=True):
-                    of_kernel = wide[(wide["noise"] == share) & (wide["kernel"] == kernel) & (wide["penalty"] == 0)]
                     figure.add_scatter(
-                        x=[end], y=[of_kernel["test_error"].mean()], mode="markers", name=f"infinite width, {kernel}",
-                        marker={"symbol": symbol, "size": 10, "color": figures.INK}, legendgroup=kernel,
-                        showlegend=row == 1, **at,
+                        x=[end], y=[infinite.loc[(share, kernel, 0.0), "test_error"]], mode="markers",
+                        name=f"infinite width, {kernel}", legendgroup=kernel, showlegend=row == 1, **at,
+                        marker={"symbol": symbol, "size": 10, "color": figures.INK},
                     )  # fmt: skip
     figure.update_xaxes(type="log", exponentformat="none", dtick=1)
     for column in (1, 2, 3):
@@ -298,9 +303,10 @@ def draw(table: pd.DataFrame, wide: pd.DataFrame) -> go.Figure:
     return figure.update_layout(margin={"r": 250}, width=1_300)
 
 
-def draw_features(features: pd.DataFrame, wide: pd.DataFrame) -> go.Figure:
+def draw_features(by_number: pd.DataFrame, infinite: pd.DataFrame) -> go.Figure:
     """Test error against the number of random features: mean over seeds by penalty, and the kernel that they become."""
-    shares = sorted(features["noise"].unique())
+    shares: list[Any] = sorted(by_number.index.get_level_values("noise").unique())
+    end = 4 * FEATURES[-1]
     figure = figures.panels(
         [f"{100 * share:g} % wrong labels" for share in shares],
         heights=[5] * -(-len(shares) // 2),
@@ -311,15 +317,14 @@ def draw_features(features: pd.DataFrame, wide: pd.DataFrame) -> go.Figure:
     for place, share in enumerate(shares):
         at = {"row": 1 + place // 2, "col": 1 + place % 2}
         for colour, penalty in zip(figures.PALETTE, PENALTIES, strict=False):
-            mine = features[(features["noise"] == share) & (features["penalty"] == penalty)].groupby("features")
-            error = mine["test_error"]
+            mine = by_number.xs(share).xs(penalty)
             figure.add_scatter(
-                x=list(error.mean().index), y=error.mean(), error_y={"array": error.sem(), "width": 2}, **at,
+                x=mine.index, y=mine["test_error"], error_y={"array": mine["test_error ±"], "width": 2}, **at,
                 name=f"ridge {penalty:g}", line={"color": colour}, legendgroup=str(penalty), showlegend=not place,
             )  # fmt: skip
-            last = wide[(wide["noise"] == share) & (wide["penalty"] == penalty) & (wide["kernel"] == KERNELS[0])]
+            last = infinite.loc[(share, KERNELS[0], penalty), "test_error"]
             figure.add_scatter(
-                x=[4 * features["features"].max()], y=[last["test_error"].mean()], mode="markers", **at,
+                x=[end], y=[last], mode="markers", **at,
                 name="infinitely many", marker={"symbol": "x", "size": 10, "color": colour}, legendgroup="limit",
                 showlegend=not place and penalty == PENALTIES[0],
             )  # fmt: skip

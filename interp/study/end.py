@@ -1,6 +1,7 @@
 """How runs end: errors and losses of each at its last and its best step, and their means over the runs of a cell."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -18,7 +19,7 @@ def ends(run: Run) -> dict[str, float]:
     Raises:
         UserError: the run has no accuracies, or nothing was logged.
     """
-    history = run.history
+    history: Any = run.history
     if history.empty or history["test_accuracy"].isna().all():
         raise UserError(
             f"{run.path} has no accuracies in its history, and so no errors; take runs of a task with answers"

@@ -37,11 +37,11 @@ def test_the_kernels_of_one_hidden_layer_are_the_integrals_that_define_them():
     x, y, variance = vectors(3, 4, 0), vectors(2, 4, 1), 1.7
     found = relu_kernels(x, y, weight_variance=variance)
     for i, j in np.ndindex(3, 2):
-        scaled = [z * math.sqrt(variance / 4) for z in (x[i], y[j])]
-        sent = by_angle(*scaled, lambda u: max(u, 0.0))
-        slopes = by_angle(*scaled, lambda u: float(u > 0))
+        here, there = (z * math.sqrt(variance / 4) for z in (x[i], y[j]))
+        sent = by_angle(here, there, lambda u: max(u, 0.0))
+        slopes = by_angle(here, there, lambda u: float(u > 0))
         assert float(found.last[i, j]) == pytest.approx(variance * sent, rel=1e-9)
-        tangent = variance * sent + variance * slopes * float(scaled[0] @ scaled[1])
+        tangent = variance * sent + variance * slopes * float(here @ there)
         assert float(found.every[i, j]) == pytest.approx(tangent, rel=1e-9)
 
 
