@@ -86,6 +86,6 @@ def test_over_runs_a_stage_that_a_run_lacks_is_censored(found, tmp_path):
 def test_a_history_that_is_too_short_is_told_so(tmp_path):
     run = planted(tmp_path / "run", bumped(0)[:9], bumped(0)[:9], STEPS[:9])
     with pytest.raises(
-        DoesNotApply, match=r"has 8 logged values from step 1 on; stages need 10; take a smaller train.log_every"
+        DoesNotApply, match=r'has 8 logged test losses from step 1 on; analysis "stages" needs 10: take a smaller train'
     ):
         run.measure("stages")

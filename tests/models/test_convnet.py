@@ -467,7 +467,8 @@ def test_a_path_says_that_statistics_are_interpolated_and_leaves_them_out_of_dis
 # Analyses
 
 FITTING = {
-    "complexity", "curvature", "curves", "gap", "lazy", "llc", "norms", "numerics", "phases", "plane", "readout", "sharpness",
+    "complexity", "curvature", "curves", "double_descent", "gap", "lazy", "llc", "norms", "numerics", "phases", "plane",
+    "readout", "sharpness", "variance",
 }  # fmt: skip
 
 

@@ -9,7 +9,6 @@ import xarray as xr
 from pydantic import Field
 
 from interp import figures
-from interp.base import DoesNotApply
 from interp.maths import stages as maths
 from interp.measurement import (
     LEARNING,
@@ -22,7 +21,7 @@ from interp.measurement import (
     provenance,
 )
 from interp.views.comparison import Steps, over_runs
-from interp.views.view import Curves
+from interp.views.long import LongCurves
 
 ENDS = ("valley", "peak", "second minimum")
 """Where each stage ends."""
@@ -54,20 +53,15 @@ VARIABLES: Variables = {
 }
 
 
-def measure(seen: Curves, options: Options) -> xr.Dataset:
+def measure(seen: LongCurves, options: Options) -> xr.Dataset:
     """Begin, end, height and p of each stage of test error and test loss, and whether the second minimum is the lower one."""
     run, history = seen.run, seen.run.history
     curves = {"error": 1 - history["test_accuracy"].to_numpy(), "loss": history["test_loss"].to_numpy()}
     steps = history.index.to_numpy()
     found: dict[str, maths.Stages] = {}
     for name, values in curves.items():
-        if np.isfinite(values).any():
-            try:
-                found[name] = maths.stages(steps, values, options.level, options.draws, options.seed)
-            except ValueError as error:
-                raise DoesNotApply(
-                    f"the test {name} of {run.path} {error}; take a smaller train.log_every, or a longer run"
-                ) from None
+        if np.isfinite(values[steps >= 1]).sum() >= maths.FEWEST:  # there may be no accuracy
+            found[name] = maths.stages(steps, values, options.level, options.draws, options.seed)
     each = {
         name: np.array([[getattr(stage, field) for stage in of[:3]] for of in found.values()])
         for name, field in {
