@@ -11,6 +11,19 @@ from interp.train.learner import Learner
 
 
 @pytest.mark.slow
+def test_model_wise(tmp_path):
+    tables, results = small("model_wise", tmp_path)
+    ends = tables["by_width"].set_index(["noise", "width"])
+    assert ends.loc[(0.4, 2), "train_error"] > 0.3 and ends.loc[(0.4, 64), "train_error"] < 0.02
+    assert ends.loc[(0.4, 64), "train_corrupted_accuracy"] > 0.95
+    assert ends.loc[(0.4, 4), "train_recovered_accuracy"] > ends.loc[(0.4, 64), "train_recovered_accuracy"] + 0.3
+    peaks = tables["peaks"].set_index(["noise", "what"])
+    assert peaks.loc[(0.4, "test_error"), "p_value"] < 0.05 < peaks.loc[(0.0, "test_error"), "p_value"]
+    assert peaks.loc[(0.0, "test_error"), "threshold"] < 64
+    assert (results / "model_wise.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
 def test_second_rise(tmp_path):
     tables, results = small("second_rise", tmp_path)
     ends = tables["by_width"].set_index(["recipe", "noise", "width"])

@@ -144,7 +144,7 @@ def draw(by_width: pd.DataFrame, theirs: pd.DataFrame | None) -> go.Figure:
                     marker={"symbol": "x", "size": 9, "color": colour}, legendgroup="published",
                     showlegend=column == 1 and noise == max(theirs.index), row=1, col=column,
                 )  # fmt: skip
-    figure.update_xaxes(type="log", title_text="width", exponentformat="none", dtick=1)
+    figure.update_xaxes(type="log", title_text="width", tickvals=[1, 2, 5, 10, 20, 50, 100])
     return figure.update_layout(margin={"r": 200}, width=1_250)
 
 

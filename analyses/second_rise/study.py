@@ -271,7 +271,7 @@ def draw(by_width: pd.DataFrame, infinite: pd.DataFrame) -> go.Figure:
     """Test error and loss against the width: mean over seeds with their standard errors, and the limits as crosses."""
     shares: list[Any] = sorted(by_width.index.get_level_values("noise").unique())
     what = {"test_error": "test error", "best_test_error": "error at the best step", "test_loss": "test loss, nats"}
-    titles = [f"{100 * share:g} % wrong labels: {label}" for share in shares for label in what.values()]
+    titles = [f"{100 * share:g} % wrong: {label}" for share in shares for label in what.values()]
     figure = figures.panels(
         titles, heights=[4.5] * len(shares), columns=3, title="Far beyond the width that fits", over_steps=False
     )
@@ -297,7 +297,7 @@ def draw(by_width: pd.DataFrame, infinite: pd.DataFrame) -> go.Figure:
                         name=f"infinite width, {kernel}", legendgroup=kernel, showlegend=row == 1, **at,
                         marker={"symbol": symbol, "size": 10, "color": figures.INK},
                     )  # fmt: skip
-    figure.update_xaxes(type="log", exponentformat="none", dtick=1)
+    figure.update_xaxes(type="log", tickformat="~s", dtick=1, tickangle=0, matches="x")
     for column in (1, 2, 3):
         figure.update_xaxes(title_text="width", row=len(shares), col=column)
     return figure.update_layout(margin={"r": 250}, width=1_300)
@@ -328,7 +328,7 @@ def draw_features(by_number: pd.DataFrame, infinite: pd.DataFrame) -> go.Figure:
                 name="infinitely many", marker={"symbol": "x", "size": 10, "color": colour}, legendgroup="limit",
                 showlegend=not place and penalty == PENALTIES[0],
             )  # fmt: skip
-    figure.update_xaxes(type="log", exponentformat="none", dtick=1, title_text="random features")
+    figure.update_xaxes(type="log", tickformat="~s", dtick=1, title_text="random features")
     return figure.update_yaxes(title_text="test error", col=1).update_layout(margin={"r": 170})
 
 
