@@ -120,41 +120,49 @@ def stages(
     if known.sum() < FEWEST:
         raise ValueError(f"has {known.sum()} logged values from step 1 on; stages need {FEWEST}")
     steps, values = steps[known], values[known]
-    means = Stretches.of(steps)
-    noise = noise_of(values, seed)
-    averages, drawn = means.averages(values), means.averages(noise.drawn(draws, seed))
-    errors = drawn.std(axis=0)
-
-    def stage(begin: int, end: int, p: float) -> Stage:
-        """The fall or rise between two stretches."""
-        height = abs(float(averages[end] - averages[begin]))
-        error = float((drawn[:, end] - drawn[:, begin]).std())
-        return Stage(float(means.middles[begin]), float(means.middles[end]), height, error, p)
-
-    def largest(curve: slice, sign: int) -> tuple[int, int, float]:
-        """Ends of the largest rise (sign 1) or fall (−1) of a part of the curve, and its p."""
-        here, noisy = sign * averages[curve], sign * drawn[:, curve]
-        begin, end, height = largest_rise(here)
-        null = falling(here, noisy)
-        heights = rises(null + noisy).max(axis=1)
-        first = curve.start or 0
-        return first + begin, first + end, float((1 + (heights >= height).sum()) / (1 + draws))
-
+    means, noise = Stretches.of(steps), noise_of(values, seed)
+    curve = Averaged(means.middles, means.averages(values), means.averages(noise.drawn(draws, seed)))
+    averages, errors = curve.averages, curve.drawn.std(axis=0)
+    told = (means.middles, averages, errors, noise.lasting)
     whole = slice(0, len(averages))
-    valley, top, p = largest(whole, 1)
+    valley, top, p = curve.largest(whole, 1)
     if p >= level or top == valley:
-        begin, end, fall_p = largest(whole, -1)
-        one = stage(begin, end, fall_p) if end > begin else NONE
-        return Stages(one, NONE._replace(p=p), NONE, np.nan, np.nan, means.middles, averages, errors, noise.lasting)
-    begin, _, fall_p = largest(slice(0, valley + 1), -1)
-    first = stage(begin, valley, fall_p) if valley > begin else NONE
-    _, low, second_p = largest(slice(valley, len(averages)), -1)
-    second = stage(top, low, second_p) if low > top else NONE
-    lower, error = (np.nan, np.nan) if low <= top else (
-        float(averages[low] - averages[valley]), float((drawn[:, low] - drawn[:, valley]).std())
-    )  # fmt: skip
-    rise = stage(valley, top, p)
-    return Stages(first, rise, second, lower, error, means.middles, averages, errors, noise.lasting)
+        begin, end, fall_p = curve.largest(whole, -1)
+        one = curve.stage(begin, end, fall_p) if end > begin else NONE
+        return Stages(one, NONE._replace(p=p), NONE, np.nan, np.nan, *told)
+    begin, _, fall_p = curve.largest(slice(0, valley + 1), -1)
+    first = curve.stage(begin, valley, fall_p) if valley > begin else NONE
+    _, low, second_p = curve.largest(slice(valley, len(averages)), -1)
+    rise = curve.stage(valley, top, p)
+    if low <= top:
+        return Stages(first, rise, NONE, np.nan, np.nan, *told)
+    second, lower = curve.stage(top, low, second_p), float(averages[low] - averages[valley])
+    return Stages(first, rise, second, lower, curve.error(valley, low), *told)
+
+
+class Averaged(NamedTuple):
+    """A curve averaged over stretches, with draws of its noise averaged in the same way."""
+
+    middles: Float[np.ndarray, " stretch"]
+    averages: Float[np.ndarray, " stretch"]
+    drawn: Float[np.ndarray, "draw stretch"]
+
+    def error(self, begin: int, end: int) -> float:
+        """Standard error of the difference between two stretches by the noise."""
+        return float((self.drawn[:, end] - self.drawn[:, begin]).std())
+
+    def stage(self, begin: int, end: int, p: float) -> Stage:
+        """The fall or rise between two stretches."""
+        height = abs(float(self.averages[end] - self.averages[begin]))
+        return Stage(float(self.middles[begin]), float(self.middles[end]), height, self.error(begin, end), p)
+
+    def largest(self, part: slice, sign: int) -> tuple[int, int, float]:
+        """Ends of the largest rise (sign 1) or fall (−1) of a part of the curve, and its p."""
+        here, noisy = sign * self.averages[part], sign * self.drawn[:, part]
+        begin, end, height = largest_rise(here)
+        heights = rises(falling(here, noisy) + noisy).max(axis=1)
+        first = part.start or 0
+        return first + begin, first + end, float((1 + (heights >= height).sum()) / (1 + len(self.drawn)))
 
 
 class Stretches(NamedTuple):
