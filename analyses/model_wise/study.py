@@ -3,6 +3,8 @@
     python analyses/model_wise/study.py            # 784-h-10 on 4,000 images of MNIST, 18 widths, three shares of wrong labels
     python analyses/model_wise/study.py --small    # 64-h-10 on 300 digits, five widths, two shares
 
+Each with its null: 90 % wrong labels of ten classes, so that a label says nothing about its image.
+
 Beside it a public table of the same recipe, one network a width (published.csv: J. A. Ruiz, Deep-Double-Descent, thesis, 2026).
 """
 
@@ -24,6 +26,8 @@ WIDTHS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18, 20, 24, 30, 40, 60, 100)
 AROUND = range(10, 25)
 """Widths around the threshold, which have more seeds."""
 NOISE = (0.0, 0.2, 0.4)
+NULL = 0.9
+"""Share of wrong labels at which each of ten classes is equally likely."""
 WRONG = "corruption.share"
 KINDS = ("train clean", "train corrupted", "train recovered")
 """Training examples with the right label; with a wrong one, answered as trained; and these, answered rightly all the same."""
@@ -45,7 +49,8 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
     for width in (2, 4, 8, 16, 64) if small else WIDTHS:
         of_width = base.but(name=f"width={width}", model=base.model.but(width=width), train=train)
         seeds = 2 if small else 5 if width in AROUND else 3
-        grid = interp.grid(of_width, seeds, {WRONG: (0.0, 0.4) if small else NOISE})
+        shares = (0.0, 0.4) if small else NOISE
+        grid = interp.grid(of_width, seeds, {WRONG: shares}) | interp.grid(of_width, min(seeds, 3), {WRONG: [NULL]})
         found |= {config.name: config for config in grid.values()}
     return found
 
@@ -127,13 +132,15 @@ def draw(by_width: pd.DataFrame, theirs: pd.DataFrame | None) -> go.Figure:
     )
     shares: Any = by_width.index.get_level_values("noise").unique()
     for colour, noise in zip(figures.PALETTE, shares, strict=False):
-        name, cell = f"{100 * noise:g} % wrong labels", by_width.xs(noise)
+        name = "labels by chance" if noise == NULL else f"{100 * noise:g} % wrong labels"
+        cell = by_width.xs(noise)
         for column, measure in enumerate(MEASURES, start=1):
             figure.add_scatter(
                 x=cell.index, y=cell[measure], error_y={"array": cell[f"{measure} ±"], "width": 2},
-                name=name, line={"color": colour}, legendgroup=name, showlegend=column == 1, row=1, col=column,
+                name=name, line={"color": colour, "dash": "dot" if noise == NULL else "solid"}, legendgroup=name,
+                showlegend=column == 1, row=1, col=column,
             )  # fmt: skip
-        if theirs is not None:
+        if theirs is not None and noise in theirs.index:
             published: Any = theirs.loc[noise]
             marks = {
                 1: [(published["valley_width"], published["valley"]), (published["peak_width"], published["peak"])],

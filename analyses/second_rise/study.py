@@ -3,7 +3,7 @@
     python analyses/second_rise/study.py            # widths 4 to 10,240 on digits, four shares of wrong labels, four recipes
     python analyses/second_rise/study.py --small    # widths 4 to 512 on 200 digits, two shares, two seeds
 
-Beside the networks stand what they become: regression with the kernels of infinite width, and with up to 100,000 random features.
+The null has 90 % wrong labels of ten classes, so that a label says nothing about its image. Beside the networks stand what they become: regression with the kernels of infinite width, and with up to 100,000 random features.
 """
 
 import sys
@@ -30,6 +30,10 @@ AROUND = range(8, 49)
 FAR = (64, 512, 2_048, 10_240)
 """Widths of the other recipes: from where everything is fitted on."""
 NOISE = (0.0, 0.2, 0.4, 0.6)
+NULL = 0.9
+"""Share of wrong labels at which each of ten classes is equally likely."""
+OF_NULL = (4, 16, 64, 128, 512, 2_048, 10_240)
+"""Widths of the null, with three seeds each."""
 BASE = 64
 """Width at which all recipes of a kind are one."""
 CELL = ["recipe", "noise"]
@@ -97,6 +101,8 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
             of_width = base.but(name=f"{word}+width={width}", model=base.model.but(width=width), train=train)
             seeds = 2 if small else 5 if width in AROUND else 3
             grid = interp.grid(of_width, seeds, {WRONG: (0.2, 0.6) if small or not first else NOISE})
+            if first and width in OF_NULL:
+                grid |= interp.grid(of_width, min(seeds, 3), {WRONG: [NULL]})
             found |= {config.name: config for config in grid.values()}
     return found
 
