@@ -3,7 +3,8 @@
     python analyses/second_rise/study.py            # widths 4 to 10,240 on digits, four shares of wrong labels, four recipes
     python analyses/second_rise/study.py --small    # widths 4 to 512 on 200 digits, two shares, two seeds
 
-The null has 90 % wrong labels of ten classes, so that a label says nothing about its image. Beside the networks stand what they become: regression with the kernels of infinite width, and with up to 100,000 random features.
+The null has 90 % wrong labels of ten classes, so that a label says nothing about its image. Beside the networks stand what they
+become: regression with the kernels of infinite width, and with up to 100,000 random features.
 """
 
 import sys
