@@ -1,5 +1,6 @@
 """The studies of deep double descent at their small size, and what they compute beside their runs."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -36,6 +37,59 @@ def test_second_rise(tmp_path):
     assert features[0.2, 0.0, 200] > features[0.2, 0.0, 4_000] + 0.2  # as many features as examples: the peak
     for name in ("second_rise", "random_features"):
         assert (results / f"{name}.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_sample_wise(tmp_path):
+    tables, results = small("sample_wise", tmp_path)
+    ends = tables["by_size"].set_index(["noise", "width", "examples"])
+    assert ends.loc[(0.0, 60, 800), "test_error"] < ends.loc[(0.0, 60, 100), "test_error"] - 0.05  # more examples help
+    assert abs(ends.loc[(0.9, 60, 800), "test_error"] - 0.9) < 0.05  # and tell nothing where labels are by chance
+    assert (ends.loc[(0.2, 4, 800), "train_error"] > 0.1) and (ends.loc[(0.2, 60, 100), "train_error"] < 0.01)
+    few = ends.xs(800, level="examples")  # as many passes as all updates make over the largest set
+    assert few["test_error"].tolist() == few["test_error_as_many_passes"].tolist()
+    thresholds = tables["thresholds"].set_index(["noise", "width"])
+    assert thresholds.loc[(0.2, 60), "fits"] >= 100
+    assert (results / "sample_wise.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_last_layer(tmp_path):
+    tables, results = small("last_layer", tmp_path)
+    ends = tables["by_width"].set_index(["network", "noise", "others", "swept", "width"]).loc["two layers, digits", 0.2]
+    # Networks of the same widths are one and the same, whichever was swept to come there.
+    assert ends.loc[(64, "first", 64)].equals(ends.loc[(64, "last", 64)])
+    assert ends.loc[(64, "first", 64)].equals(ends.loc[(0, "all", 64)])
+    # 64 pixels and ten classes: weights and biases of two layers and the readout.
+    assert ends.loc[(64, "first", 12), "parameters"] == 65 * 12 + 13 * 64 + 65 * 10
+    assert ends.loc[(64, "last", 12), "parameters"] == 65 * 64 + 65 * 12 + 13 * 10
+    assert (ends["train_error"].xs(1, level="width") > 0.5).all()
+    assert set(tables["falls"]["swept"]) <= {"first", "last", "all"}
+    for name in ("last_layer", "by_parameters"):
+        assert (results / f"{name}.png").stat().st_size > 10_000
+
+
+def test_falls_beyond_the_threshold_are_tested_from_there_on():
+    """Error that falls to its threshold and stays has no second descent; one that peaks there and falls has."""
+    study, numbers = load("last_layer"), np.random.default_rng(0)
+    widths = [1, 4, 16, 64, 256, 512]
+    curves = {"first": [0.5, 0.2, 0.4, 0.3, 0.2, 0.1], "last": [0.5, 0.4, 0.2, 0.2, 0.2, 0.2]}
+    rows = [
+        {
+            "network": "MLP", "noise": 0.2, "others": 64, "swept": swept, "width": width,
+            "train_error": 0.3 if width < 16 else 0.0,
+            **dict.fromkeys(study.MEASURES, error + 0.002 * numbers.standard_normal()),
+        }
+        for swept, curve in curves.items()
+        for width, error in zip(widths, curve, strict=True)
+        for _ in range(4)
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    found = study.peaks(table, "width", list(study.MEASURES), each=study.CELL, fits="train_error")
+    falls = study.falls(table, found).xs("test_error", level="what").droplevel(["network", "noise", "others"])
+    assert (falls.loc["first", ["from", "to"]] == [16, 512]).all() and falls.loc["first", "p_value"] < 1e-3
+    assert falls.loc["first", "height"] == pytest.approx(0.3, abs=0.01)
+    assert falls.loc["last", "p_value"] > 0.05
 
 
 def test_many_random_features_have_the_kernel_of_infinite_width():

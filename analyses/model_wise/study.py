@@ -125,6 +125,11 @@ def beside(table: pd.DataFrame, found: pd.DataFrame, theirs: pd.DataFrame) -> pd
     return pd.DataFrame(rows).set_index(["noise", "what"])
 
 
+def named(noise: float) -> str:
+    """Words for a share of wrong labels."""
+    return "labels by chance" if noise == NULL else f"{100 * noise:g} % wrong labels"
+
+
 def draw(by_width: pd.DataFrame, theirs: pd.DataFrame | None) -> go.Figure:
     """Test error at the end and at the best step, and test loss, against the width: means with their standard errors."""
     figure = figures.panels(
@@ -132,8 +137,7 @@ def draw(by_width: pd.DataFrame, theirs: pd.DataFrame | None) -> go.Figure:
     )
     shares: Any = by_width.index.get_level_values("noise").unique()
     for colour, noise in zip(figures.PALETTE, shares, strict=False):
-        name = "labels by chance" if noise == NULL else f"{100 * noise:g} % wrong labels"
-        cell = by_width.xs(noise)
+        name, cell = named(noise), by_width.xs(noise)
         for column, measure in enumerate(MEASURES, start=1):
             figure.add_scatter(
                 x=cell.index, y=cell[measure], error_y={"array": cell[f"{measure} ±"], "width": 2},

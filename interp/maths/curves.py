@@ -17,6 +17,21 @@ def first_below(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], t
     return float(steps[below[0]]) if len(below) else float("nan")
 
 
+class Least(NamedTuple):
+    """The lowest value of a curve, and the first step with it; both NaN of a curve without values."""
+
+    value: float
+    step: float
+
+
+def least(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> Least:
+    """The lowest value of a curve and where it is: what stopping early would have kept, had it known."""
+    if np.isnan(values).all():
+        return Least(math.nan, math.nan)
+    place = int(np.nanargmin(values))
+    return Least(float(values[place]), float(steps[place]))
+
+
 class Reached(NamedTuple):
     """When a curve first reached a level, and what became of it. Nothing of this becomes false when the curve goes on."""
 

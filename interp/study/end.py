@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from interp.base import UserError
+from interp.maths.curves import least
 from interp.store import Run
 from interp.study.table import having
 
@@ -24,14 +25,15 @@ def ends(run: Run) -> dict[str, float]:
         raise UserError(
             f"{run.path} has no accuracies in its history, and so no errors; take runs of a task with answers"
         )
-    last, error = history.iloc[-1], 1 - history["test_accuracy"]
+    last, error = history.iloc[-1], 1 - history["test_accuracy"].to_numpy()
+    best = least(history.index.to_numpy(), error)
     return {
         "train_error": 1 - float(last["train_accuracy"]),
-        "test_error": float(error.iloc[-1]),
+        "test_error": float(error[-1]),
         "train_loss": float(last["train_loss"]),
         "test_loss": float(last["test_loss"]),
-        "best_test_error": float(error.min()),
-        "best_step": int(error.idxmin()),
+        "best_test_error": best.value,
+        "best_step": int(best.step),
         "least_test_loss": float(history["test_loss"].min()),
     }
 

@@ -44,3 +44,16 @@ def test_where_no_accuracy_was_logged_there_is_a_gap_of_the_losses_alone(tmp_pat
     found = analyze.measure(logged(tmp_path / "run", LOGGED), "curves")
     assert np.isnan(found["accuracy_gap"]).all()
     assert titles(analyze.find("curves").draw(found)) == ["loss", "generalisation gap, loss"]
+
+
+def test_early_stopping_keeps_the_lowest_error_and_loss_each_at_its_own_step(tmp_path):
+    found = analyze.measure(
+        logged(tmp_path / "run", LOGGED | ACCURACIES | {"test_accuracy": [0.2, 0.75, 0.75]}), "curves"
+    )
+    row = analyze.find("curves").summarise(found).iloc[0]
+    assert row["least test error"] == 0.25 and row["least test error at step"] == 10  # the first of two
+    assert row["least test loss"] == 0.25 and row["least test loss at step"] == 20
+    without = analyze.measure(logged(tmp_path / "other", LOGGED), "curves")
+    assert np.isnan(without.attrs["least_test_error"]) and np.isnan(without.attrs["least_test_error_step"])
+    row = analyze.find("curves").summarise(without).iloc[0]
+    assert "least test error" not in row and row["least test loss at step"] == 20

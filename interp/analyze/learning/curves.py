@@ -10,7 +10,7 @@ import xarray as xr
 from pydantic import Field
 
 from interp import figures
-from interp.maths.curves import IN_A_ROW, first_below
+from interp.maths.curves import IN_A_ROW, first_below, least
 from interp.measurement import LEARNING, AnalysisOptions, Var, Variables, history_of, labelled, landmarks, provenance
 from interp.views.comparison import Steps, over_runs
 from interp.views.view import History
@@ -54,6 +54,10 @@ def measure(seen: History, options: Options) -> xr.Dataset:
         f"{name}_below": first_below(steps, history[name].to_numpy(), options.loss_threshold)
         for name in ("train_loss", "test_loss")
     }
+    best = {
+        "least_test_error": least(steps, 1 - history["test_accuracy"].to_numpy()),
+        "least_test_loss": least(steps, history["test_loss"].to_numpy()),
+    }
     gaps = {
         "loss_gap": (history["test_loss"] - history["train_loss"]).to_numpy(),
         "accuracy_gap": (history["train_accuracy"] - history["test_accuracy"]).to_numpy(),
@@ -65,10 +69,13 @@ def measure(seen: History, options: Options) -> xr.Dataset:
         definition=f"first of {options.in_a_row} logged steps in a row with an accuracy of {options.threshold:.4g} or more; NaN: "
         "not reached; collapsed: from where the accuracy fell nearer to its first value than to that; delay "
         "is their difference, ratio their quotient; and the first logged step at which the loss is below "
-        f"{options.loss_threshold:.4g} {run.config.loss_units}",
+        f"{options.loss_threshold:.4g} {run.config.loss_units}; least test error (1 − accuracy) and loss: of all logged steps, "
+        "chosen on the test set itself and so a little too low",
         source="Power et al. 2022 (arXiv 2201.02177)",
         **reached,
         **below,
+        **{name: found.value for name, found in best.items()},
+        **{f"{name}_step": found.step for name, found in best.items()},
         delay=reached["generalised"] - reached["memorised"],
         ratio=reached["generalised"] / max(reached["memorised"], 1),
     )
@@ -104,7 +111,7 @@ def draw(found: xr.Dataset) -> go.Figure:
 
 
 def summarise(found: xr.Dataset) -> pd.DataFrame:
-    """Memorisation, generalisation and the delay between them, and when the losses fell below their threshold."""
+    """Memorisation, generalisation and the delay between them, when the losses fell below their threshold, and early stopping."""
     needs = {
         "memorised": ("train_accuracy",),
         "generalised": ("test_accuracy",),
@@ -122,6 +129,10 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
     }
     if not math.isnan(found.attrs["collapsed"]):
         row["collapsed at step"] = f"{found.attrs['collapsed']:,.0f}"
+    for name, column in {"least_test_error": "test_accuracy", "least_test_loss": "test_loss"}.items():
+        if logged(found, column):
+            words = name.replace("_", " ")
+            row |= {words: found.attrs[name], f"{words} at step": int(found.attrs[f"{name}_step"])}
     row |= {f"final {name.replace('_', ' ')}": last[name].item() for name in (*LEARNING, *NORMS_OF) if name in last}
     return pd.DataFrame([row], index=pd.Index([int(last["step"])], name="step"))
 
