@@ -24,8 +24,9 @@ REACHED, ALPHA = 0.99, 0.05
 
 @cache
 def known_to(study: Path) -> Known:
-    """What a study's README may state: numbers of its tables that it names, settings of its script and presets, quotations."""
-    readme, script = ((study / name).read_text() for name in ("README.md", "study.py"))
+    """What a study's README may state: numbers of its tables that it names, settings of its scripts and presets, quotations."""
+    scripts = sorted(study.glob("*.py"))
+    readme, script = (study / "README.md").read_text(), "".join(file.read_text() for file in scripts)
     named = sorted(set(re.findall(r"`(?:results/)?(\w+\.csv)`", readme)))
     files = [study / "results" / name for name in named]
     presets = {name: flatten(each.config.model_dump()) for name, each in interp.PRESETS.items()}
@@ -34,7 +35,12 @@ def known_to(study: Path) -> Known:
     flat = [each for value in settings for each in (value if isinstance(value, tuple | list) else [value])]
     return Known(
         [in_table(file) for file in files if file.exists()],
-        [REACHED, ALPHA, *in_script(study / "study.py"), *(float(x) for x in flat if isinstance(x, int | float))],
+        [
+            REACHED,
+            ALPHA,
+            *(x for file in scripts for x in in_script(file)),
+            *(float(x) for x in flat if isinstance(x, int | float)),
+        ],
     )
 
 
