@@ -116,7 +116,7 @@ def start(network: str, layers: list[int], small: bool) -> RunConfig:
             train=base.train.but(steps=3_000, log_every=100, checkpoint_every=3_000, checkpoints_per_decade=1),
             corruption=interp.Corruption(share=NOISE),
         )
-    task, train = base.task, base.train.but(steps=8_000)
+    task, train = base.task, base.train.but(steps=8_000, log_every=50)
     if small:
         task, train = task.but(examples=200), train.but(steps=1_200, batch_size=100)
     if "MNIST" in network:

@@ -117,11 +117,16 @@ class NeuronLayer:
         """What reaches the answers."""
         return self.beside + self.tail.through(self.post)
 
-    def right_without(self, neurons: Int[np.ndarray, " taken"]) -> Bool[np.ndarray, " both"]:
-        """Which examples are answered as labelled if these neurons have their mean activation."""
+    def scores_without(self, neurons: Int[np.ndarray, " taken"]) -> Float[np.ndarray, "2 both"]:
+        """Of each example whether it is answered as labelled if these neurons have their mean activation, and how likely.
+
+        The second is the log-probability of its label by a softmax, nats.
+        """
         taken = torch.from_numpy(neurons)
         change = (self.post[:, taken] - self.mean[taken]) @ self.tail.written[taken]
-        return (self.tail.answer(self.whole - change).argmax(dim=1) == self.labels).numpy()
+        logits, labels = self.tail.answer(self.whole - change).double(), self.labels[:, None]
+        right = (logits.argmax(dim=1, keepdim=True) == labels).double()
+        return torch.cat([right, logits.log_softmax(dim=1).gather(1, labels.long())], dim=1).T.numpy()
 
 
 def chosen(n: int) -> Int[np.ndarray, " some"]:

@@ -64,10 +64,11 @@ def test_planted_neurons_are_found_and_without_them_wrong_labels_alone_are_lost(
     assert 0.25 <= float(found["share"]) <= 0.4
     assert float(found["share_null"]) == pytest.approx(0.025, abs=0.02)
     assert float(found["p_value"]) < 0.05
-    np.testing.assert_allclose(found["fit"].sel(examples=["corrupted", "clean"]), 1)
-    assert float(found["fall"].sel(examples="corrupted")) > 0.9
-    assert float(found["fall"].sel(examples="clean")) < 0.1
-    assert (found["fall_random"].sel(examples="corrupted") < 0.3).all()
+    shares = found.sel(score="accuracy")
+    np.testing.assert_allclose(shares["fit"].sel(examples=["corrupted", "clean"]), 1)
+    assert float(shares["fall"].sel(examples="corrupted")) > 0.9
+    assert float(shares["fall"].sel(examples="clean")) < 0.1
+    assert (shares["fall_random"].sel(examples="corrupted") < 0.3).all()
     assert (found["specificity_p"] < 0.02).all()
     assert float(found["energy_ratio"].sel(control="energy")) == pytest.approx(1, abs=0.25)
 
@@ -78,7 +79,36 @@ def test_shuffled_ones_are_neither_found_nor_specific(tmp_path):
     )
     assert (abs(found["z"]) < 4).all()
     assert float(found["p_value"]) > 0.05
-    assert (found["specificity_p"] > 0.05).all()
+    assert (found["specificity_p"].sel(score="accuracy") > 0.05).all()
+
+
+def spread_out(path, seed: int):
+    """A run that fits all labels by two hundred random neurons, none of which is there for wrong labels."""
+    of = config(model=MlpSpec(inputs="vectors", width=200, act_fn="relu"), seeds=Seeds(split=seed))
+    split = of.split()
+    W = np.random.default_rng(seed).standard_normal((64, 200))
+    post = np.maximum(split.train.inputs.astype(float) @ W, 0)
+    W_U = np.linalg.pinv(post) @ (8 * np.eye(10)[split.train.targets])
+    with RunWriter(path, of) as writer:
+        writer.checkpoint(0, {"layers.0.W": torch.from_numpy(W).float(), "unembed.W_U": torch.from_numpy(W_U).float()})
+    return interp.open_run(path)
+
+
+def test_of_neurons_for_nothing_the_log_probability_is_specific_as_often_as_chance(tmp_path):
+    """Accuracy says less: every label is still answered without a tenth of the neurons, and its p is near 1."""
+    found = [
+        spread_out(tmp_path / str(seed), seed).measure("neurons_for_noise", permutations=40).isel(step=0)
+        for seed in range(12)
+    ]
+    p = np.stack([each["specificity_p"].sel(score="log_probability") for each in found])
+    assert ((p < 0.05).sum(axis=0) <= 3).all()  # more than 3 of 12 has a chance of .002
+    assert (np.median(p, axis=0) > 0.2).all()
+    assert np.median([each["specificity_p"].sel(score="accuracy") for each in found]) > 0.6
+
+
+def log_probability(logits, labels) -> float:
+    """Mean log-probability of the labels."""
+    return float((logits[np.arange(len(labels)), labels] - np.log(np.exp(logits).sum(axis=1))).mean())
 
 
 def test_the_fall_is_that_of_the_network_with_these_neurons_at_their_mean(tmp_path):
@@ -87,10 +117,14 @@ def test_the_fall_is_that_of_the_network_with_these_neurons_at_their_mean(tmp_pa
     W, W_U = (run.final.weights[name].double().numpy() for name in ("layers.0.W", "unembed.W_U"))
     train, test = (np.maximum(part.inputs.astype(float) @ W, 0) for part in (run.split.train, run.split.test))
     whole = ((test @ W_U).argmax(axis=1) == run.split.test.targets).mean()
+    before = log_probability(test @ W_U, run.split.test.targets)
     test[:, 10:20] = train[:, 10:20].mean(axis=0)
     without = ((test @ W_U).argmax(axis=1) == run.split.test.targets).mean()
-    assert float(found["fit"].sel(examples="test")) == pytest.approx(whole)
-    assert float(found["fall"].sel(examples="test")) == pytest.approx(whole - without)
+    shares, logs = (found.sel(score=score, examples="test") for score in ("accuracy", "log_probability"))
+    assert float(shares["fit"]) == pytest.approx(whole)
+    assert float(shares["fall"]) == pytest.approx(whole - without)
+    assert float(logs["fit"]) == pytest.approx(before, rel=1e-5)
+    assert float(logs["fall"]) == pytest.approx(before - log_probability(test @ W_U, run.split.test.targets), rel=1e-4)
 
 
 def test_figures_and_tables_over_runs(tmp_path):
@@ -99,6 +133,7 @@ def test_figures_and_tables_over_runs(tmp_path):
     assert table["runs"].tolist() == [2]
     assert table["specificity"].item() > 0.8
     assert table["random, energy"].item() < 0.4
+    assert table["specificity, nats"].item() > table["random, energy, nats"].item() + 1
     assert len(list(interp.draw(found[0]).select_traces())) > 10
 
 

@@ -1,6 +1,6 @@
 """Neurons for noise: do wrong labels get neurons of their own, and does the fit of them alone fall without these?"""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,9 @@ from interp.views.walk import bytes_read, each_checkpoint, evenly
 KINDS = ("corrupted", "clean", "test")
 CONTROLS = ("number", "energy")
 """What the neurons at random are matched in: number alone, or number and energy."""
+SCORES = ("accuracy", "log_probability")
+"""How well examples are fitted: the share answered as labelled, and the mean log-probability of the label, which a network
+that answers everything as labelled can still lose."""
 
 
 class Options(AnalysisOptions):
@@ -48,14 +51,16 @@ VARIABLES: Variables = {
     "share_null": Var("step", "that share under the null, mean", "1"),
     "share_null_high": Var("step", "that share under the null, 95 % quantile", "1"),
     "p_value": Var("step", "chance of so large a share under the null", "1"),
-    "fit": Var("step examples", "share answered as labelled by the whole network", "1"),
-    "fall": Var("step examples", "fall of that share without the most selective neurons", "1"),
-    "fall_random": Var("step control examples", "fall without neurons at random, mean over draws", "1"),
-    "fall_deviation": Var("step control examples", "standard deviation of that fall over draws", "1"),
-    "specificity": Var("step", "fall on corrupted less fall on clean examples", "1"),
-    "specificity_random": Var("step control", "the same without neurons at random, mean over draws", "1"),
-    "specificity_deviation": Var("step control", "standard deviation of that over draws", "1"),
-    "specificity_p": Var("step control", "chance of so large a specificity without neurons at random", "1"),
+    "fit": Var(
+        "step score examples", "fit of the whole network: share answered as labelled; log-probability", "1; nats"
+    ),
+    "fall": Var("step score examples", "fall of that fit without the most selective neurons", "1; nats"),
+    "fall_random": Var("step control score examples", "fall without neurons at random, mean over draws", "1; nats"),
+    "fall_deviation": Var("step control score examples", "standard deviation of that fall over draws", "1; nats"),
+    "specificity": Var("step score", "fall on corrupted less fall on clean examples", "1; nats"),
+    "specificity_random": Var("step control score", "the same without neurons at random, mean over draws", "1; nats"),
+    "specificity_deviation": Var("step control score", "standard deviation of that over draws", "1; nats"),
+    "specificity_p": Var("step control score", "chance of so large a specificity without neurons at random", "1"),
     "energy_ratio": Var("step control", "energy of the neurons at random ÷ that of those taken out, mean", "1"),
 }
 
@@ -91,7 +96,8 @@ def measure(seen: Noisy, options: Options) -> xr.Dataset:
         options,
         each_checkpoint(run, at_checkpoint, needs=needs),
         VARIABLES,
-        coords={"neuron": np.arange(width), "examples": list(KINDS), "control": list(CONTROLS)},
+        coords={"neuron": np.arange(width)}
+        | {"examples": list(KINDS), "control": list(CONTROLS), "score": list(SCORES)},
         definition="neurons: the last hidden layer after its activation function; corrupted: training examples whose label is "
         "wrong; null: as many others of each class in their place; taken out: the neurons most selective for the corrupted of "
         "one half of the training examples, set to their mean activation; fit and falls: of the other half, against the labels "
@@ -111,54 +117,49 @@ def halves(seen: Noisy, seed: int) -> Bool[np.ndarray, " n"]:
     return half
 
 
-class Falls(NamedTuple):
-    """Falls of the fit for some sets of neurons."""
-
-    each: Float[np.ndarray, "set examples"]
-
-    @property
-    def specificity(self) -> Float[np.ndarray, " set"]:
-        """Fall on corrupted less fall on clean examples."""
-        return self.each[:, 0] - self.each[:, 1]
-
-
 def without(
     layer: NeuronLayer, taken: Int[np.ndarray, " taken"], among: dict[str, Bool[np.ndarray, " both"]], options: Options
 ) -> dict[str, Any]:
     """Fit of each kind of example, its fall without these neurons, and without random ones matched in number and in energy."""
     rows = [among[kind] for kind in KINDS]
 
-    def fits(neurons: Int[np.ndarray, " some"]) -> Float[np.ndarray, " examples"]:
-        """Shares answered as labelled without these."""
-        right = layer.right_without(neurons)
-        return np.array([right[kind].mean() for kind in rows])
+    def fits(neurons: Int[np.ndarray, " some"]) -> Float[np.ndarray, "score examples"]:
+        """Both scores of each kind of example without these."""
+        each = layer.scores_without(neurons)
+        return np.stack([each[:, kind].mean(axis=1) for kind in rows], axis=1)
 
     whole, energies = fits(taken[:0]), layer.energies
-    own = Falls((whole - fits(taken))[None])
+    own = whole - fits(taken)
     pool = np.setdiff1d(np.arange(len(energies)), taken)
     if len(pool) < len(taken):  # of one neuron there is no other
-        nothing = np.full((2, 3), np.nan)
-        return {"fit": whole, "fall": own.each[0], "specificity": own.specificity[0], "fall_random": nothing,
-                "fall_deviation": nothing, **dict.fromkeys(("specificity_random", "specificity_deviation", "specificity_p",
-                "energy_ratio"), nothing[:, 0])}  # fmt: skip
-    drawn = [
-        as_many(pool, len(taken), options.draws, options.seed),
-        of_equal_energy(energies, taken, options.draws, options.seed),
-    ]
-    falls = [Falls(whole - np.array([fits(neurons) for neurons in sets])) for sets in drawn]
-    at_least = [(each.specificity >= own.specificity[0]).sum() for each in falls]
-    energy = energies[taken].sum()
+        falls = np.full((len(CONTROLS), 1, *whole.shape), np.nan)
+        ratios = np.full(len(CONTROLS), np.nan)
+    else:
+        drawn = [
+            as_many(pool, len(taken), options.draws, options.seed),
+            of_equal_energy(energies, taken, options.draws, options.seed),
+        ]
+        falls = np.stack([[whole - fits(neurons) for neurons in sets] for sets in drawn])
+        energy = energies[taken].sum()
+        ratios = np.array([energies[sets].sum(axis=1).mean() / energy if energy else 1.0 for sets in drawn])
+    at_random = specificity(falls)
+    at_least = (at_random >= specificity(own)).sum(axis=1)
     return {
         "fit": whole,
-        "fall": own.each[0],
-        "fall_random": np.array([each.each.mean(axis=0) for each in falls]),
-        "fall_deviation": np.array([each.each.std(axis=0) for each in falls]),
-        "specificity": own.specificity[0],
-        "specificity_random": np.array([each.specificity.mean() for each in falls]),
-        "specificity_deviation": np.array([each.specificity.std() for each in falls]),
-        "specificity_p": (1 + np.array(at_least)) / (1 + options.draws),
-        "energy_ratio": np.array([energies[sets].sum(axis=1).mean() / energy if energy else 1.0 for sets in drawn]),
+        "fall": own,
+        "fall_random": falls.mean(axis=1),
+        "fall_deviation": falls.std(axis=1),
+        "specificity": specificity(own),
+        "specificity_random": at_random.mean(axis=1),
+        "specificity_deviation": at_random.std(axis=1),
+        "specificity_p": np.where(np.isnan(ratios)[:, None], np.nan, (1 + at_least) / (1 + options.draws)),
+        "energy_ratio": ratios,
     }
+
+
+def specificity(falls: Float[np.ndarray, "*sets examples"]) -> Float[np.ndarray, "*sets"]:
+    """Fall on corrupted less fall on clean examples."""
+    return falls[..., KINDS.index("corrupted")] - falls[..., KINDS.index("clean")]
 
 
 COLOURS = {"corrupted": figures.PALETTE[2], "clean": figures.TRAIN, "test": figures.TEST}
@@ -172,10 +173,12 @@ def draw(found: xr.Dataset) -> go.Figure:
         "neurons selective for wrong labels (null: mean and 95 %)",
         f"fall without the {found.attrs['taken']} most selective (dotted: as many; dashed: of equal energy)",
         "specificity: fall on corrupted less fall on clean (random: ± standard deviation over draws)",
+        "specificity by the log-probability of the label",
     ]
-    figure = figures.panels(titles, heights=[3, 3, 3.6, 3], title="Do wrong labels have neurons of their own?")
+    figure = figures.panels(titles, heights=[3, 3, 3.6, 3, 3], title="Do wrong labels have neurons of their own?")
+    shares = found.sel(score="accuracy")
     for kind in KINDS:
-        here, colour = found.sel(examples=kind), COLOURS[kind]
+        here, colour = shares.sel(examples=kind), COLOURS[kind]
         figures.line(figure, here["fit"], kind, colour, 1)
         figures.line(figure, here["fall"], kind, colour, 3)
         for control, dash in DASHES.items():
@@ -184,14 +187,16 @@ def draw(found: xr.Dataset) -> go.Figure:
     figures.line(figure, found["share"], "neurons", figures.PALETTE[2], 2)
     figures.line(figure, found["share_null"], "null", figures.QUIET, 2)
     figures.line(figure, found["share_null_high"], "null, 95 %", figures.QUIET, 2, dash="dot")
-    figures.line(figure, found["specificity"], "most selective", figures.PALETTE[2], 4)
-    for control, dash in DASHES.items():
-        here = found.sel(control=control)
-        colour = figures.QUIET if control == "number" else figures.INK
-        figures.line(figure, here["specificity_random"], f"random, {control}", colour, 4, dash=dash)
-        figures.error_band(figure, here["specificity_random"], here["specificity_deviation"], colour, 4)
+    for row, score in enumerate(SCORES, start=4):
+        figures.line(figure, found["specificity"].sel(score=score), "most selective", figures.PALETTE[2], row)
+        for control, dash in DASHES.items():
+            here = found.sel(control=control, score=score)
+            colour = figures.QUIET if control == "number" else figures.INK
+            figures.line(figure, here["specificity_random"], f"random, {control}", colour, row, dash=dash)
+            figures.error_band(figure, here["specificity_random"], here["specificity_deviation"], colour, row)
     for row, title in enumerate(("share", "share of neurons", "fall", "difference"), start=1):
         figure.update_yaxes(title_text=title, tickformat=".0%", row=row)
+    figure.update_yaxes(title_text="difference, nats", row=5)
     return figures.mark_transition(figure, found)
 
 
@@ -201,12 +206,13 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
     for name in ("share", "share_null", "p_value"):
         table[{"share": "selective", "share_null": "by chance", "p_value": "p"}[name]] = found[name].values
     for kind in KINDS:
-        table[f"fall {kind}"] = found["fall"].sel(examples=kind).values
-    table["specificity"] = found["specificity"].values
-    for control in CONTROLS:
-        here = found.sel(control=control)
-        table[f"random, {control}"] = here["specificity_random"].values
-        table[f"p, {control}"] = here["specificity_p"].values
+        table[f"fall {kind}"] = found["fall"].sel(score="accuracy", examples=kind).values
+    for score, unit in zip(SCORES, ("", ", nats"), strict=True):
+        here = found.sel(score=score)
+        table[f"specificity{unit}"] = here["specificity"].values
+        for control in CONTROLS:
+            table[f"random, {control}{unit}"] = here["specificity_random"].sel(control=control).values
+            table[f"p, {control}{unit}"] = here["specificity_p"].sel(control=control).values
     return table
 
 
@@ -231,15 +237,20 @@ def draw_runs(found: list[xr.Dataset]) -> go.Figure:
     panels = {
         "neurons selective for wrong labels": {"selective": figures.PALETTE[2], "by chance": figures.QUIET},
         "fall without the most selective": {f"fall {kind}": COLOURS[kind] for kind in KINDS},
-        "specificity of the most selective and of random neurons": {
-            "specificity": figures.PALETTE[2], "random, number": figures.QUIET, "random, energy": figures.INK,
+        **{
+            f"specificity of the most selective and of random neurons{unit}": {
+                f"specificity{unit}": figures.PALETTE[2], f"random, number{unit}": figures.QUIET,
+                f"random, energy{unit}": figures.INK,
+            }
+            for unit in ("", ", nats")
         },
     }  # fmt: skip
     title = f"Do wrong labels have neurons of their own? Over {runs.over}"
-    figure = figures.panels(list(panels), [3, 3.6, 3], title, over_steps=False)
-    for row, lines in enumerate(panels.values(), start=1):
+    figure = figures.panels(list(panels), [3, 3.6, 3, 3], title, over_steps=False)
+    for row, (name_of_panel, lines) in enumerate(panels.items(), start=1):
         for name, colour in lines.items():
             figures.over_settings(figure, table, runs.table, name, colour, row)
-        figure.update_yaxes(tickformat=".0%", row=row)
+        if "nats" not in name_of_panel:
+            figure.update_yaxes(tickformat=".0%", row=row)
     figures.scale_of_settings(figure, table, AXES.get(str(runs.over), str(runs.over)), len(panels))
     return figure
