@@ -14,7 +14,7 @@ from interp.config import RunConfig
 from interp.denormals import flushed
 from interp.machine import keep_freed_memory
 from interp.recipe import Seeds
-from interp.train.learner import Learner, together
+from interp.train.learner import Learner, beside, together
 from interp.train.loop import runs_at_once
 from interp.train.presets import preset
 
@@ -103,7 +103,7 @@ def ours(configs: Sequence[RunConfig]) -> Callable[[], None]:
     """As many steps of each run, side by side where they fit together."""
     learners = []
     for _, kind in groupby(sorted(configs, key=together), key=together):
-        members = list(kind)
+        members = beside(kind, lambda config: config)
         size = runs_at_once(members, "cpu")
         learners += [Learner.make(members[begin : begin + size], "cpu") for begin in range(0, len(members), size)]
 

@@ -32,7 +32,7 @@ def once_at_most() -> bool:
 
 def serve(numbers: int, *tensors: Tensor) -> bool:
     """Whether compiled loops serve for these tensors: in a region of `first_derivatives`, for float32 on the CPU, if numba is
-    there and there are many `numbers` in a run. For few its import takes longer than they save."""
+    there and there are many `numbers`. For few its import takes longer than they save."""
     if not _once.get() or numbers < MANY:
         return False
     if any(tensor.dtype != torch.float32 or tensor.device.type != "cpu" for tensor in tensors):
@@ -48,4 +48,4 @@ def arrays(*tensors: Tensor) -> list[Any]:
 
 
 MANY = 2**13
-"""Numbers of a run from which on its loops are compiled."""
+"""Numbers from which on loops over them are compiled."""

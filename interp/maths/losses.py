@@ -26,7 +26,7 @@ def cross_entropy(
     With `smoothing` ε, the target has probability 1 − ε, and ε is spread evenly over all answers, the right one included.
     """
     counted = (targets != IGNORED).sum(dim=-1)
-    if not smoothing and dtype == torch.float64 and serve(targets.shape[-1] * logits.shape[-1], logits):
+    if not smoothing and dtype == torch.float64 and serve(logits.numel(), logits):
         return _CrossEntropy.apply(logits, targets, counted)
     each = torch.nn.functional.cross_entropy(
         logits.to(dtype).flatten(0, -2),

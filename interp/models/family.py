@@ -107,6 +107,11 @@ class Family(Frozen):
         """
         return self.unstarted
 
+    @property
+    def shares_inputs(self) -> bool:
+        """Whether its network takes fewer sets of inputs than runs, each of which serves as many neighbouring runs."""
+        return False
+
     def cost(self, shape: Shape) -> Cost:
         """Largest memory of one example while the network is computed over many; every bound on memory comes from it."""
         raise NotImplementedError

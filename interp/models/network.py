@@ -31,6 +31,7 @@ class Forward:
     """A network over some examples: its outputs as a function of the weights.
 
     Over inputs [runs, n, …] every weight and everything that comes back has the leading axis `runs`; over [n, …] none has.
+    Where a family shares inputs (`Family.shares_inputs`) they may be fewer sets than runs.
     """
 
     @property

@@ -31,6 +31,15 @@ def product(
     return _Affine.apply(x, w, precision, bias) if once_at_most() else _Product.apply(x, w, precision) + bias[:, None]
 
 
+def shared_product(
+    x: Float[Tensor, "sets m k"], w: Float[Tensor, "runs k n"], precision: Precision = "float32"
+) -> Float[Tensor, "runs m n"]:
+    """Product x @ w for each run, where each set x serves as many neighbouring runs: their columns stand side by side in one."""
+    each = len(w) // len(x)
+    columns = w.unflatten(0, (-1, each)).transpose(1, 2).flatten(2)
+    return product(x, columns, precision).unflatten(2, (each, -1)).transpose(1, 2).flatten(0, 1)
+
+
 SMALL = 2**23
 """Multiplications up to which a product is small: a special kernel costs more to call than it saves."""
 

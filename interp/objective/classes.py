@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
+from math import gcd
 
 import numpy as np
 import torch
@@ -85,7 +87,10 @@ class Answers:
         longest, config = max(examples, key=len), configs[0]
         row = np.arange(len(longest))
         filled = [filled_up(each, longest) for each in examples]
-        inputs, targets = np.stack([each.inputs for each in filled]), np.stack([each.targets for each in filled])
+        sets = filled[:: served(examples)] if config.model.shares_inputs else filled
+        # Of one set no copy: mini-batches are large.
+        inputs = sets[0].inputs[None] if len(sets) == 1 else np.stack([each.inputs for each in sets])
+        targets = np.stack([each.targets for each in filled])
         targets[np.stack([row >= len(each) for each in examples])] = IGNORED
         given = torch.from_numpy(inputs)
         if given.is_floating_point() and config.train.precision == "float64":
@@ -149,6 +154,11 @@ class Answers:
         _, loss = LOSSES[self.train.loss]
         targets = self.targets.flatten(1)
         return torch.stack([loss(outputs, targets), accuracy(outputs, targets)])
+
+
+def served(examples: Sequence[Examples]) -> int:
+    """Largest number of runs such that, counted off by it, neighbours have one set of examples between them."""
+    return gcd(*(len(list(same)) for _, same in groupby(examples, key=id)))
 
 
 def filled_up(examples: Examples, longest: Examples) -> Examples:

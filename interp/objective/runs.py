@@ -32,8 +32,9 @@ def in_parts(examples: Sequence[Examples], configs: Sequence[RunConfig], device:
     """Objective over parts of the examples, each of at most CHUNK prompts of three tokens, summed over runs."""
     size = max(1, CHUNK // configs[0].model.size(configs[0].task.shape) // len(examples))
     most = max(map(len, examples))
-    parts = [[each[slice(begin, begin + size)] for each in examples] for begin in range(0, most, size)]
-    return [objective(part, configs, device) for part in parts]
+    sets = {id(each): each for each in examples}  # what runs share stays shared
+    parts = [{key: each[slice(begin, begin + size)] for key, each in sets.items()} for begin in range(0, most, size)]
+    return [objective([part[id(each)] for each in examples], configs, device) for part in parts]
 
 
 @torch.no_grad()

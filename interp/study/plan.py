@@ -23,7 +23,7 @@ from interp.store.size import held_bytes, run_bytes
 from interp.store.start import starting_weights
 from interp.store.tensors import Tensors, packed
 from interp.store.writer import saved_step
-from interp.train.learner import Learner, together
+from interp.train.learner import Learner, beside, together
 from interp.train.loop import refuse_nonsense, runs_at_once
 from interp.train.schedule import checkpoint_steps, is_logged
 
@@ -185,7 +185,8 @@ def share_out(
     for name, config in configs.items():
         kinds.setdefault(together(config), []).append(name)
     found: list[tuple[str, ...]] = []
-    for names in kinds.values():
+    for kind in kinds.values():
+        names = beside(kind, configs.__getitem__)
         most = at_once or runs_at_once([configs[name] for name in names], device)
         number = math.ceil(len(names) / most)
         if at_once is None:

@@ -1,8 +1,9 @@
 """The state that training changes, and one update of it: several runs side by side, each as if it were alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -21,6 +22,8 @@ from interp.train.methods import METHODS, Method, Side, asked
 from interp.train.methods.method import Stacks, norms
 from interp.train.optimise import make_optimizer, optimizer_tensors, restore_optimizer, set_learning_rate
 from interp.train.schedule import batch_rows, learning_rate
+
+Item = TypeVar("Item")
 
 
 def together(config: RunConfig) -> str:
@@ -51,6 +54,20 @@ def together(config: RunConfig) -> str:
     )
 
 
+def same_examples(config: RunConfig) -> str:
+    """A key that is equal for runs that learn from the same examples, batch by batch."""
+    seeds = config.seeds
+    return repr((config.task, config.corruption, seeds.split, seeds.labels, seeds.order))
+
+
+def beside(items: Iterable[Item], config: Callable[[Item], RunConfig]) -> list[Item]:
+    """The items, with those whose runs learn from the same examples side by side, so that these are read once."""
+    found: dict[str, list[Item]] = {}
+    for item in items:
+        found.setdefault(same_examples(config(item)), []).append(item)
+    return [item for same in found.values() for item in same]
+
+
 @dataclass
 class Learner:
     """Parameters, optimisers and data of runs that train side by side, and the update that changes them.
@@ -65,7 +82,7 @@ class Learner:
     zeros, which stay (`Family.filled_up`)."""
     optimizers: list[torch.optim.Optimizer]
     examples: list[Examples]
-    """Training set of each run."""
+    """Training set of each run; runs that have the same share one."""
     whole: Objective | None
     """Whole training set on the device; None if updates are on mini-batches."""
     train: list[Objective]
@@ -96,7 +113,9 @@ class Learner:
             make_optimizer(config.train, learned_views(weights, run), config.moved_by_muon)
             for run, config in enumerate(configs)
         ]
-        splits = [config.split() for config in configs]
+        keys = [same_examples(config) for config in configs]
+        sets = {key: config.split() for key, config in dict(zip(keys, configs, strict=True)).items()}
+        splits = [sets[key] for key in keys]
         train, test = [split.train for split in splits], [split.test for split in splits]
         parts = in_parts(train, configs, device)
         side = Side(
@@ -227,7 +246,9 @@ class Learner:
 
     def batch(self, step: int) -> Objective:
         """Mini-batch of each run for the update after `step` others."""
-        each = [batch(config, train, step) for config, train in zip(self.configs, self.examples, strict=True)]
+        sets = {id(train): (config, train) for config, train in zip(self.configs, self.examples, strict=True)}
+        drawn = {key: batch(config, train, step) for key, (config, train) in sets.items()}
+        each = [drawn[id(train)] for train in self.examples]
         return objective(each, self.configs, self.side.rates.device, apart=self.configs[0].train.dropout > 0)
 
     def rows(self, step: int) -> list[Row]:

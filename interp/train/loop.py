@@ -27,7 +27,7 @@ from interp.store.history import Row
 from interp.store.record import Session
 from interp.store.start import refuse_to_replace_a_start, starting_weights
 from interp.store.tensors import Tensors
-from interp.train.learner import Learner, together
+from interp.train.learner import Learner, beside, together
 from interp.train.schedule import checkpoint_steps, is_logged
 from interp.train.watching import Silent, Watcher
 
@@ -161,7 +161,7 @@ def batches(writers: Sequence[RunWriter], device: str, at_once: int | None) -> I
     done, total = 0, len(writers)
     by_kind = sorted(writers, key=lambda writer: together(writer.config))  # stable: the order within a kind stays
     for _, kind in groupby(by_kind, key=lambda writer: together(writer.config)):
-        members = list(kind)
+        members = beside(kind, lambda writer: writer.config)
         size = at_once or runs_at_once([writer.config for writer in members], device)
         for begin in range(0, len(members), size):
             batch = members[begin : begin + size]

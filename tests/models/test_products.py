@@ -4,7 +4,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from interp.maths.compiled import first_derivatives
 from interp.models import products
-from interp.models.products import Entries, dots, multiply, product, spread, weighted_sum
+from interp.models.products import Entries, dots, multiply, product, shared_product, spread, weighted_sum
 
 OUT, ROWS, WIDTH = 7, 5, 3
 
@@ -51,6 +51,16 @@ def test_gradients_of_a_dense_product_are_right_twice(monkeypatch):
         runs, m, k, n = size
         assert gradcheck(product, (random(runs, m, k), random(runs, k, n, seed=1)))
         assert gradgradcheck(product, (random(runs, m, k), random(runs, k, n, seed=1)))
+
+
+@pytest.mark.parametrize("sets", [1, 2, 6])
+def test_a_shared_product_is_that_of_each_run_with_its_own_set(sets, monkeypatch):
+    x, w = random(sets, 4, 3), random(6, 3, 5, seed=1)
+    torch.testing.assert_close(shared_product(x, w), torch.bmm(x.repeat_interleave(6 // sets, dim=0), w))
+    for small in (2**30, 0):
+        monkeypatch.setattr(products, "SMALL", small)
+        assert gradcheck(shared_product, (x, w))
+        assert gradgradcheck(shared_product, (x, w))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

@@ -11,7 +11,7 @@ from interp.config import RunConfig
 from interp.maths.losses import cross_entropy, one_hot_error
 from interp.models.network import Forward, initial_weights
 from interp.objective import evaluate, in_parts, objective
-from interp.objective.classes import Answers
+from interp.objective.classes import Answers, served
 from interp.recipe import TrainConfig
 from interp.tasks import AdditionTask, ModularTask, RepeatedTask, SkipTrigramTask
 
@@ -77,6 +77,12 @@ def test_the_parts_of_a_set_give_the_mean_over_all_of_it(monkeypatch):
     loss, accuracy = objective(examples, [config], "cpu").logged(weights)[:, 0].tolist()
     (part_loss,), (part_accuracy,) = evaluate(parts, weights)
     assert (part_loss, part_accuracy) == (pytest.approx(loss), accuracy)
+
+
+@pytest.mark.parametrize("runs, found", [("a", 1), ("ab", 1), ("aba", 1), ("aaaa", 4), ("aabbbb", 2), ("aaabb", 1)])
+def test_neighbours_that_share_examples_are_counted_off(runs, found):
+    sets = {name: TASKS[0].split(seed).train for seed, name in enumerate("ab")}
+    assert served([sets[name] for name in runs]) == found
 
 
 def test_a_softmax_is_minimised_as_it_is_logged():

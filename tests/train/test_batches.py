@@ -12,16 +12,23 @@ from interp.config import RunConfig
 from interp.models import MlpSpec, TransformerSpec
 from interp.recipe import Seeds, TrainConfig
 from interp.store import open_run
-from interp.tasks import AdditionTask, ModularTask, RepeatedTask
+from interp.tasks import AdditionTask, ImagesTask, ModularTask, RepeatedTask
+from interp.tasks.corruption import Corruption
 from interp.train import loop
 from interp.train.capture import put_back
-from interp.train.learner import Learner
+from interp.train.learner import Learner, beside, same_examples
 from interp.train.loop import Interrupted, batches, train, train_many
+from interp.train.schedule import batch_rows
 
 SHORT = TrainConfig(steps=100, log_every=20, checkpoint_every=50)
 MODEL = TransformerSpec(n_heads=2, d_model=16, d_head=8, d_mlp=24)
 CLIPPED = SHORT.but(max_gradient_norm=1.0)
 MLP = MlpSpec(biases=True, init="linear")
+ON_IMAGES = tiny_config(
+    train=SHORT.but(optimizer="adam", batch_size=16, warmup_steps=0),
+    task=ImagesTask(examples=50, test_examples=30, scaling="standard"),
+    model=MLP.but(inputs="vectors", act_fn="relu"),
+)
 SUMS = AdditionTask(digits=2, test_examples=30)
 DIFFERENT = {
     "seeds": [tiny_config(train=SHORT, seeds=Seeds(split=i, model=i, order=i)) for i in range(3)],
@@ -77,6 +84,17 @@ DIFFERENT = {
             for kind, lr, widths in [("adamw", 1e-2, (5, 8)), ("sgd", 1e-2, (8, 6)), ("adam", 1e-3, (7, 7))]
         ]
         for act_fn in ("relu", "gelu", "quadratic", "tanh")
+    },
+    **{
+        f"widths of an MLP on images that {who}": [
+            ON_IMAGES.but(model=ON_IMAGES.model.but(width=width), seeds=Seeds(split=split, model=width, order=order))
+            for width, split, order in each
+        ]
+        for who, each in {
+            "all share": [(5, 0, 0), (7, 0, 0), (8, 0, 0)],
+            "neighbours share": [(5, 0, 0), (7, 0, 0), (6, 1, 0), (5, 1, 0), (8, 1, 0), (7, 1, 0)],
+            "some share": [(5, 0, 0), (6, 1, 0), (7, 0, 0), (8, 0, 1)],
+        }.items()
     },
     "a set of sequences and an endless stream, of another order": [
         tiny_config(train=SHORT.but(batch_size=16), task=SUMS.but(examples=examples), seeds=Seeds(order=order))
@@ -161,6 +179,29 @@ def test_widths_are_filled_up_to_twice_at_most(widths, n_batches):
         assert len(list(batches(apart, "cpu", 8))) == 2  # pyright: ignore[reportArgumentType]
 
 
+def test_images_that_runs_share_are_held_and_drawn_once():
+    configs = DIFFERENT["widths of an MLP on images that neighbours share"]
+    learner = Learner.make(configs, "cpu")
+    for examples in (learner.batch(3), *learner.train, *learner.test):
+        assert examples.forward.inputs.shape[0] == 3  # pyright: ignore[reportAttributeAccessIssue]
+        assert examples.targets.shape[0] == len(configs) == 6
+    seen = learner.batch(3).forward.cache(learner.weights, "embed.hook_embed".__eq__)["embed.hook_embed"]
+    for run, config in enumerate(configs):
+        rows = batch_rows(3, 50, 16, config.seeds.order)
+        assert torch.equal(seen[run], torch.from_numpy(config.split().train.inputs[rows]))
+
+
+def test_runs_that_share_images_become_neighbours_and_others_keep_their_order():
+    grid = [ON_IMAGES.but(seeds=Seeds(split=seed, model=i)) for i in range(3) for seed in (12, 2)]
+    found = beside(grid, lambda config: config)
+    assert found == grid[::2] + grid[1::2]
+    writers: list[Any] = [SimpleNamespace(config=config) for config in grid]
+    assert [[writer.config for writer in batch] for _, batch in batches(writers, "cpu", 3)] == [grid[::2], grid[1::2]]
+    for other in ({"labels": 1}, {"order": 1}):
+        assert same_examples(grid[0]) != same_examples(grid[0].but(seeds=Seeds(split=12, **other)))
+    assert same_examples(grid[0]) != same_examples(grid[0].but(corruption=Corruption(share=0.2)))
+
+
 def test_what_a_narrow_network_is_filled_up_with_stays_zero():
     learner = Learner.make(DIFFERENT["widths of an MLP, gelu"], "cpu")
     for step in range(30):
@@ -174,13 +215,14 @@ def test_what_a_narrow_network_is_filled_up_with_stays_zero():
     assert shapes["model/layers.0.W"] == shapes["optimizer/exp_avg/layers.0.W"] == (3, 12, 5)
 
 
-def test_a_batch_of_widths_that_was_stopped_ends_as_one_that_was_not(tmp_path):
-    configs = DIFFERENT["widths of an MLP, relu"]
-    whole = train_many(configs, [tmp_path / f"whole{i}" for i in range(3)], at_once=3)
-    outs = [tmp_path / f"stopped{i}" for i in range(3)]
+@pytest.mark.parametrize("what", ["widths of an MLP, relu", "widths of an MLP on images that neighbours share"])
+def test_a_batch_of_widths_that_was_stopped_ends_as_one_that_was_not(what, tmp_path):
+    configs = DIFFERENT[what]
+    whole = train_many(configs, [tmp_path / f"whole{i}" for i in range(len(configs))], at_once=8)
+    outs = [tmp_path / f"stopped{i}" for i in range(len(configs))]
     with pytest.raises(Interrupted):
-        train_many(configs, outs, at_once=3, watcher=StopAt(33))
-    for resumed, expected in zip(train_many(configs, outs, at_once=3, resume=True), whole, strict=True):
+        train_many(configs, outs, at_once=8, watcher=StopAt(33))
+    for resumed, expected in zip(train_many(configs, outs, at_once=8, resume=True), whole, strict=True):
         assert files(resumed) == files(expected)
 
 

@@ -12,7 +12,7 @@ from torch.nn.functional import layer_norm, one_hot
 from interp.models.activations import activate
 from interp.models.mlp.spec import MlpSpec
 from interp.models.network import Forward, Hook, Layer, Matrix, Roles, Weights
-from interp.models.products import product, select
+from interp.models.products import product, select, shared_product
 from interp.recipe import Precision
 from interp.shape import Shape
 
@@ -25,8 +25,8 @@ class MlpForward(Forward):
     """
 
     spec: MlpSpec
-    inputs: Int[Tensor, "*runs n n_ctx"] | Float[Tensor, "*runs n number"]
-    """Prompts of tokens, or vectors."""
+    inputs: Int[Tensor, "*runs n n_ctx"] | Float[Tensor, "*sets n number"]
+    """Prompts of tokens, or vectors, each set of which serves as many neighbouring runs."""
     precision: Precision = "float32"
 
     def __call__(self, weights: Weights, factors: Tensor | None = None) -> Float[Tensor, "*runs n answer"]:
@@ -54,7 +54,7 @@ class MlpForward(Forward):
     def embedded(self, weights: Weights, inputs: Tensor) -> Float[Tensor, "runs n ..."]:
         """What the first layer reads: vectors, or one-hot vectors or embeddings [runs, n, n_ctx, d] of tokens."""
         if self.spec.inputs == "vectors":
-            return inputs
+            return inputs.repeat_interleave(len(weights["layers.0.W"]) // len(inputs), dim=0)
         if self.spec.inputs == "one_hot":
             W = weights["layers.0.W"]
             return one_hot(inputs, W.shape[2]).to(W)
@@ -71,7 +71,9 @@ class MlpForward(Forward):
     def first(self, weights: Weights, inputs: Tensor) -> Float[Tensor, "runs n neuron"]:
         """What the first hidden layer receives of vectors or tokens [runs, n, …], its bias apart."""
         W = weights["layers.0.W"]
-        return self.times(inputs, W) if self.spec.inputs == "vectors" else self.of_tokens(weights, W, inputs)
+        if self.spec.inputs == "vectors":
+            return shared_product(inputs, W, self.precision)
+        return self.of_tokens(weights, W, inputs)
 
     def of_tokens(
         self, weights: Weights, W: Float[Tensor, "runs ..."], tokens: Int[Tensor, "runs n n_ctx"]

@@ -78,6 +78,11 @@ class MlpSpec(Family):
         return self.unstarted.but(width=1, n_hidden=1, widths=powers)
 
     @property
+    def shares_inputs(self) -> bool:
+        """Whether it reads vectors, by one product for all runs that have them in common."""
+        return self.inputs == "vectors"
+
+    @property
     def about(self) -> str:
         """The widths, and what is applied to them."""
         n, each = len(self.layers), [f"{width:,}" for width in dict.fromkeys(self.layers)]
