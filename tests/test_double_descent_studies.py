@@ -1,5 +1,7 @@
 """The studies of deep double descent at their small size, and what they compute beside their runs."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,8 @@ from study_scripts import load, small
 
 import interp
 from interp.maths.wide import relu_kernels
+from interp.models.network import initial_weights, symmetries
+from interp.train.align import aligned
 from interp.train.learner import Learner
 
 
@@ -90,6 +94,82 @@ def test_falls_beyond_the_threshold_are_tested_from_there_on():
     assert (falls.loc["first", ["from", "to"]] == [16, 512]).all() and falls.loc["first", "p_value"] < 1e-3
     assert falls.loc["first", "height"] == pytest.approx(0.3, abs=0.01)
     assert falls.loc["last", "p_value"] > 0.05
+
+
+@pytest.mark.slow
+def test_one_model_at_the_threshold(tmp_path):
+    tables, results = small("one_model_at_the_threshold", tmp_path)
+    cells = tables["by_width"].set_index(["differ_in", "noise", "width"])
+    assert (cells["least"] <= cells["disagreement"]).all()
+    assert (cells["aligned_distance"] <= cells["distance"] + 1e-9).all()
+    fitted = cells.xs(128, level="width")
+    assert (fitted["train_error"] < 0.01).all() and (fitted["wrong labels: disagreement"] < 0.02).all()
+    weights, order = (cells.loc[arm, 0.2] for arm in ("initial weights", "order of batches"))
+    assert (order["untrained_distance"] == 0).all() and (order["distance"] < weights["distance"]).all()
+    assert (order["normalised"] < weights["normalised"]).all()  # networks that begin alike differ less
+    paths = (
+        tables["paths"].set_index(["differ_in", "noise", "width", "path"])["train_loss_barrier"].xs(128, level="width")
+    )
+    assert paths["initial weights", 0.2, "aligned curve"] < 0.02 < paths["initial weights", 0.2, "aligned line"]
+    compared = tables["threshold"].set_index(["differ_in", "noise", "what"])
+    assert compared.loc[("initial weights", 0.2, "normalised disagreement"), "below less at"] > 0
+    assert (results / "one_model_at_the_threshold.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("size", [False, True])
+def test_networks_of_a_cell_differ_in_one_seed_alone_and_have_the_same_labels(size):
+    study = load("one_model_at_the_threshold")
+    configs = study.configs(size)
+    cells = study.cells({name: SimpleNamespace(config=config) for name, config in configs.items()})
+    assert {run.config.name for each in cells.values() for run in each} == set(configs)
+    for key, each in cells.items():
+        varied = "model" if key.differ_in == study.WEIGHTS else "order"
+        seeds = [run.config.seeds.model_dump() for run in each]
+        assert [seed.pop(varied) for seed in seeds] == list(range(3 if size else 5))
+        plain = {"name": "one", "seeds": each[0].config.seeds}
+        assert len({run.config.but(**plain) for run in each}) == 1 and all(seed == seeds[0] for seed in seeds)
+    of_one = [run.config.split().train for run in next(iter(cells.values()))]
+    assert all(
+        (train.targets == of_one[0].targets).all() and (train.inputs == of_one[0].inputs).all() for train in of_one
+    )
+
+
+def test_the_distance_of_weights_is_0_of_one_network_1_of_orthogonal_ones_and_knows_no_order_of_neurons_when_aligned():
+    study, spec = load("one_model_at_the_threshold"), interp.MlpSpec(inputs="vectors", width=6, biases=True)
+    shape = interp.preset("digits-width").config.task.shape
+    one = {name: tensor.double() for name, tensor in initial_weights(spec, shape, seed=0).items()}
+    order = torch.randperm(6, generator=torch.Generator().manual_seed(1))
+    moved = one | {
+        "layers.0.W": one["layers.0.W"][:, order],
+        "layers.0.b": one["layers.0.b"][order],
+        "unembed.W_U": one["unembed.W_U"][order],
+    }
+    assert study.distance(one, one) == 0
+    assert study.distance(one, {name: 3 * tensor for name, tensor in one.items()}) == pytest.approx(2 / 10**0.5)
+    apart = {name: torch.zeros_like(tensor) for name, tensor in one.items()}
+    apart["unembed.b_U"] = torch.ones_like(one["unembed.b_U"])
+    assert study.distance(one | {"unembed.b_U": torch.zeros(10)}, apart) == pytest.approx(1)
+    assert study.distance(one, moved) > 0.5
+    assert study.distance(one, aligned(one, moved, symmetries(spec, shape))[0]) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_dip_or_a_hump_at_the_threshold_is_told_from_a_slope():
+    study = load("one_model_at_the_threshold")
+    widths, rows = [2, 4, 8, 16, 32, 64], pd.MultiIndex.from_product
+    curves = {0.0: [5, 5, 4, 1, 4, 5], 0.2: [1, 1, 3, 5, 3, 1], 0.4: [7, 6, 5, 4, 2, 1], 0.6: [3, 3, 3, 3, 3, 3]}
+    errors = pd.Series(
+        np.tile(np.repeat([0.5, 0.3, 0.1, 0.0, 0.0, 0.0], 2), 4),
+        index=rows([[study.WEIGHTS], curves, np.repeat(widths, 2)], names=[*study.CELL, "width"]),
+        name="train_error",
+    )
+    cells = pd.DataFrame(index=rows([[study.WEIGHTS], curves, widths], names=[*study.CELL, "width"]))
+    for name in study.STATISTICS:
+        cells = cells.assign(**{name: np.concatenate(list(curves.values())) / 10, f"{name} ±": 0.02}, networks=5)
+    found = study.beside_the_threshold(cells, errors).loc[study.WEIGHTS]
+    assert (found["threshold"] == 16).all()
+    told = found.xs("normalised disagreement", level="what")["answer"]
+    assert told.to_list() == ["least at the threshold", "most at the threshold", "neither", "neither"]
+    assert found.loc[(0.0, "disagreement"), "below less at"] == pytest.approx((0.5 + 0.5 + 0.4) / 3 - 0.1)
 
 
 def test_many_random_features_have_the_kernel_of_infinite_width():
