@@ -326,7 +326,7 @@ def draw(by_width: pd.DataFrame, thresholds: pd.Series) -> go.Figure:
         at = thresholds.loc[(WEIGHTS, share)].iloc[0]
         if not np.isnan(at):
             figure.add_vline(x=at, line={"color": figures.INK, "width": 1, "dash": "dash"}, row=row, col=column)  # pyright: ignore
-    figure.update_xaxes(type="log", tickvals=[2, 4, 8, 16, 32, 64, 128, 512])
+    figure.update_xaxes(type="log", tickvals=[2, 8, 32, 128, 512], tickangle=0)
     figure.update_xaxes(title_text="width", row=len(LINES)).update_yaxes(rangemode="tozero")
     for row, title in enumerate(LINES, start=1):
         figure.update_yaxes(title_text=title, row=row, col=1)
