@@ -1,11 +1,13 @@
 """Stages of a curve over training: it falls, rises and falls again on logarithmic steps, or all of that is noise.
 
 A curve is averaged over stretches of equal ratio of steps. Each stage is tested against the nearest curve that does not have it,
-with noise like the curve's own: its size from place to place, and how much of it lasts from one logged step to the next.
+with noise like the curve's own: its size from place to place, and how much of it lasts from one logged step to the next. Single
+logged values far from both of their neighbours are spikes: under the null there may be some anywhere, so they make no stage.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Num
@@ -24,6 +26,10 @@ NEAR = 25
 UNUSUAL = 0.2
 """Share of second differences that is left out as steep or as outliers; `TRIMMED` is the mean square of the others."""
 TRIMMED = 0.4377
+SPIKE = 3.0
+"""A value is a spike if it lies above both of its neighbours, or below both, by so many second differences of those near it."""
+MEDIAN = 0.6745
+"""Median size of a Gaussian number of standard deviation 1."""
 PHI = np.r_[np.arange(0, 0.9, 0.1), 0.9, 0.94, 0.97, 0.99]
 """Correlations from one logged step to the next that noise may have; what lasts longer is the curve itself."""
 SERIES = 200
@@ -99,7 +105,7 @@ def stages(
     draws: int = 2_000,
     seed: int = 0,
 ) -> Stages:
-    """The stages of a curve logged at these steps; step 0 has no logarithm and is left out, as are NaN.
+    """The stages of a curve logged at these steps; step 0 has no logarithm and is left out, as are NaN and spikes.
 
     The rise is looked for first: against a curve that never rises. If its p is below `level`, the first fall is what comes
     before its valley, and the second fall the largest after it: against a curve that never falls from there on. If it is not,
@@ -119,7 +125,7 @@ def stages(
     known = (steps >= 1) & np.isfinite(values)
     if known.sum() < FEWEST:
         raise ValueError(f"has {known.sum()} logged values from step 1 on; stages need {FEWEST}")
-    steps, values = steps[known], values[known]
+    steps, values = steps[known], without_spikes(values[known])
     means, noise = Stretches.of(steps), noise_of(values, seed)
     curve = Averaged(means.middles, means.averages(values), means.averages(noise.drawn(draws, seed)))
     averages, errors = curve.averages, curve.drawn.std(axis=0)
@@ -205,6 +211,35 @@ def falling(
     return np.repeat(np.add.reduceat(curve, begins) / counts, counts)
 
 
+def without_spikes(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The curve with each spike brought to the nearer of its two neighbours.
+
+    A spike makes three large second differences, so two of them outweigh the fifth that `trimmed` leaves out. Here the median
+    says what is large. A curve that falls or rises throughout has none, however steep it is.
+    """
+    usual = nearby(np.abs(second_differences(values, 1)), lambda sizes: np.median(sizes, axis=-1)) / MEDIAN
+    far = SPIKE * np.maximum(usual, smallest_jump(values))[1:-1]
+    before, here, after = values[:-2], values[1:-1], values[2:]
+    alone = (here - before) * (here - after) > 0
+    nearer = np.where(np.abs(here - before) < np.abs(here - after), before, after)
+    return np.r_[values[0], np.where(alone & (np.abs(here - nearer) > far), nearer, here), values[-1]]
+
+
+def nearby(
+    differences: Float[np.ndarray, " m"], size: Callable[[Float[np.ndarray, "window near"]], Any]
+) -> Float[np.ndarray, " n"]:
+    """Size of the second differences near each of the values that they are of."""
+    near = np.lib.stride_tricks.sliding_window_view(differences, min(NEAR, len(differences)))
+    place = np.arange(len(differences) + 2) - 1 - (near.shape[1] - 1) / 2
+    return np.interp(place, np.arange(len(near)), size(near))
+
+
+def smallest_jump(values: Float[np.ndarray, " n"]) -> float:
+    """Smallest difference between two values in succession that is not 0; 0 of a curve that is constant."""
+    jumps = np.abs(np.diff(values))
+    return float(jumps[jumps > 0].min()) if jumps.any() else 0.0
+
+
 def noise_of(values: Float[np.ndarray, " n"], seed: int = 0) -> Noise:
     """Noise of a curve by its second differences, which a straight line does not have (Gasser et al. 1986).
 
@@ -212,12 +247,8 @@ def noise_of(values: Float[np.ndarray, " n"], seed: int = 0) -> Noise:
     2 and 4 steps to those over 1 tell φ: as well as in series of the same length that are drawn for each φ. The fifth that is
     largest is left out, for where the curve is steep.
     """
-    one = second_differences(values, 1)
-    near = np.lib.stride_tricks.sliding_window_view(one, min(NEAR, len(one)))
-    place = np.arange(len(values)) - 1 - (near.shape[1] - 1) / 2
-    differences = np.sqrt(np.interp(place, np.arange(len(near)), trimmed(near)))
-    jumps = np.abs(np.diff(values))
-    rounding = float(jumps[jumps > 0].min() / np.sqrt(12)) if jumps.any() else 0.0
+    differences = np.sqrt(nearby(second_differences(values, 1), trimmed))
+    rounding = smallest_jump(values) / np.sqrt(12)
     known = ratios(values)
     if not np.isfinite(known).all():  # of a curve without noise
         return Noise(differences, rounding, np.eye(len(PHI))[0])

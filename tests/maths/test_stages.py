@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from interp.maths.peaks import largest_rise
-from interp.maths.stages import PHI, Stretches, autoregressive, falling, noise_of, stages
+from interp.maths.stages import PHI, Stretches, autoregressive, falling, noise_of, stages, without_spikes
 
 STEPS = np.arange(0, 8001, 100)
 """Eighty logged steps after the first."""
@@ -61,6 +61,88 @@ def test_a_rise_that_stays_is_no_second_fall_more_often_than_p_says():
     rising = planted(np.minimum(STEPS, 1500))
     small = sum(stages(STEPS, noisy(rising, 0.5, 0.01, seed), draws=100).second_fall.p < 0.05 for seed in range(40))
     assert small <= 8
+
+
+GRIDS = {
+    "linear": np.arange(0, 6001, 100),
+    "dense": np.arange(0, 6001, 25),
+    "logarithmic": np.unique(np.round(10 ** np.arange(0, 3.8, 0.05)).astype(int)),
+}
+
+
+def steep(steps: np.ndarray, bump: float = 0.0) -> np.ndarray:
+    """From 2.28 to .38, most of it in the first 300 steps, and a rise and fall by `bump` about step 1,200."""
+    t = np.log(np.maximum(steps, 1))
+    return 0.38 + 1.9 * np.exp(-steps / 120) + bump * np.exp(-(((t - np.log(1200)) / 0.5) ** 2))
+
+
+def spiky(steps: np.ndarray, curve: np.ndarray, at: list[int]) -> np.ndarray:
+    """The curve, with a value of 1 added at the logged steps nearest to these."""
+    return curve + np.isin(np.arange(len(steps)), [int(np.abs(steps - step).argmin()) for step in at])
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.6])
+@pytest.mark.parametrize("grid", GRIDS)
+def test_spikes_neither_hide_a_fall_nor_make_a_rise(grid, phi):
+    steps = GRIDS[grid]
+    for at in [], [900], [900, 2000], [300, 700, 1500, 3000]:
+        found = [
+            stages(steps, spiky(steps, noisy(steep(steps), phi, 0.015, seed), at), draws=200) for seed in range(10)
+        ]
+        assert sum(each.fall.p < 0.05 for each in found) == 10, at
+        assert sum(each.rise.p < 0.05 for each in found) <= 3, at
+
+
+@pytest.mark.parametrize("grid", ["linear", "dense"])
+def test_a_rise_beside_spikes_is_found(grid):
+    steps = GRIDS[grid]
+    for at in [900], [900, 2000]:
+        found = [
+            stages(steps, spiky(steps, noisy(steep(steps, 0.35), 0.0, 0.015, seed), at), draws=200)
+            for seed in range(10)
+        ]
+        told = [each for each in found if max(each.rise.p, each.second_fall.p) < 0.05]
+        assert len(told) >= 9, at
+        # two stretches to either side of the planted top
+        assert 800 < np.median([each.rise.end for each in told]) < 1800
+
+
+def test_spikes_that_were_left_in_would_hide_a_fall_or_make_a_rise(monkeypatch):
+    """The tests above can fail: one spike makes a rise, and two are so much noise that not even the fall is told."""
+    monkeypatch.setattr("interp.maths.stages.without_spikes", lambda values: values)
+    steps = GRIDS["linear"]
+    curves = [noisy(steep(steps), 0.6, 0.015, seed) for seed in range(5)]
+    assert all(stages(steps, spiky(steps, curve, [900]), draws=200).rise.p < 0.05 for curve in curves)
+    assert not any(stages(steps, spiky(steps, curve, [900, 2000]), draws=200).fall.p < 0.05 for curve in curves)
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.6, 0.9])
+def test_spikes_on_a_curve_that_only_falls_make_a_rise_no_more_often_than_p_says(phi):
+    """As without spikes above: 2 of 40 are expected at most."""
+    for shape in FALLS.values():
+        curves = [spiky(STEPS, noisy(shape(STEPS), phi, 0.02, seed), [700, 3000, 5200]) for seed in range(40)]
+        assert sum(stages(STEPS, curve, draws=100).rise.p < 0.05 for curve in curves) <= 8, (phi, shape)
+
+
+def test_a_spike_is_brought_to_its_nearer_neighbour_and_nothing_else_is_moved():
+    curve = steep(STEPS, 0.35)
+    np.testing.assert_array_equal(without_spikes(curve), curve)
+    np.testing.assert_array_equal(without_spikes(-curve), -curve)
+    step = np.where(np.arange(40) < 20, 5.0, 0.0) - np.arange(40) / 10  # as steep as can be
+    np.testing.assert_array_equal(without_spikes(step), step)
+    spiked, mended = step.copy(), step.copy()
+    spiked[[10, 30]] += 3, -3
+    mended[[10, 30]] = step[9], step[31]
+    np.testing.assert_allclose(without_spikes(spiked), mended)
+    lasting = spiked.copy()
+    lasting[11] += 3  # two values in succession are no spike
+    assert without_spikes(lasting)[10] == lasting[10]
+
+
+def test_a_step_of_a_curve_in_whole_numbers_is_no_spike():
+    counts = np.repeat(5.0, 60)
+    counts[[20, 40]] = 6, 15
+    np.testing.assert_array_equal(np.flatnonzero(without_spikes(counts) != counts), [40])
 
 
 def test_noise_as_if_it_did_not_last_would_be_taken_for_stages(monkeypatch):
