@@ -172,6 +172,32 @@ def test_a_dip_or_a_hump_at_the_threshold_is_told_from_a_slope():
     assert found.loc[(0.0, "disagreement"), "below less at"] == pytest.approx((0.5 + 0.5 + 0.4) / 3 - 0.1)
 
 
+@pytest.mark.slow
+def test_epoch_wise(tmp_path):
+    tables, results = small("epoch_wise", tmp_path)
+    stages = tables["stages"].set_index(["group", "arm", "curve"]).loc["digits, MLP"]
+    wrong, right, chance = (stages.loc[arm] for arm in ("Adam, .001", "Adam, .001, all right", "labels by chance"))
+    for curve in ("test error", "test loss, nats"):
+        assert (wrong.loc[curve, ["simple generalisation", "memorisation"]] == 2).all()
+        assert right.loc[curve, ["simple generalisation", "memorisation"]].tolist() == [2, 0]
+    assert chance.loc["test loss, nats", "memorisation"] == 2
+    stopped = tables["early_stopping"].set_index(["group", "arm"]).loc[("digits, MLP", "Adam, .001")]
+    assert stopped["train_error"] < 0.01 and stopped["best_test_error"] < stopped["test_error"] - 0.05
+    assert (results / "epoch_wise.png").stat().st_size > 10_000
+
+
+def test_a_consolidation_counts_beyond_its_null_only_if_it_is_higher_than_all_of_it():
+    heights = {"labels by chance": [0.02, np.nan], "Adam, .001": [0.01, 0.03], "SGD, .1": [np.nan, 0.5]}
+    rows = [
+        {"group": "digits, MLP", "arm": arm, "curve": "test error", "consolidation height": height}
+        for arm, each in heights.items()
+        for height in each
+    ]
+    rows.append(rows[-1] | {"group": "no null here"})
+    found = load("epoch_wise").with_null(pd.DataFrame(rows))["consolidation beyond null"]
+    assert found.tolist() == [0, 0, 0, 1, 0, 1, 0]
+
+
 def test_many_random_features_have_the_kernel_of_infinite_width():
     study, generator = load("second_rise"), torch.Generator().manual_seed(0)
     x, asked = (torch.rand(n, 16, generator=generator, dtype=torch.float64) for n in (6, 4))
