@@ -54,10 +54,10 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     """Test error by number of images for each width, and beside the public table."""
     table = pd.DataFrame([told(run) for run in runs.values()])
     by_size = means(table.drop(columns=["seed", "noise"]), ["width", "examples"])
-    theirs = pd.read_csv(Path(__file__).parent / "published.csv", index_col=["width", "examples"])["test_error"]
+    theirs = pd.read_csv(Path(__file__).parent / "published.csv", index_col=["width", "examples"])
     return script.Report(
         {
-            "to_16000": by_size.join(theirs.rename("published")),
+            "to_16000": by_size.join(theirs.add_prefix("published ")),
             "to_16000_harm": peaks(table, "examples", ["test_error"], each=["width"]),
             "to_16000_runs": table.set_index(["width", "examples", "seed"]),
         },
