@@ -324,7 +324,11 @@ def shapes_key(config: RunConfig) -> object:
 
 
 def state_like(config: RunConfig) -> Tensors:
-    """A resume state with the shapes that this run's will have, made by one update on one prompt."""
-    learner = Learner.make([config.but(train=config.train.but(batch_size=1))], "cpu")
+    """A resume state with the shapes that this run's will have, made by one update on two prompts.
+
+    One alone would have no variance for a batch normalisation.
+    """
+    size = 1 if config.train.batch_size == 1 else 2
+    learner = Learner.make([config.but(train=config.train.but(batch_size=size))], "cpu")
     learner.update(0)
     return learner.state(0)

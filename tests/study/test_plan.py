@@ -7,12 +7,12 @@ import pytest
 from helpers import StopAt, tiny_config
 
 from interp.base import UserError
-from interp.models import TransformerSpec
+from interp.models import ConvnetSpec, TransformerSpec
 from interp.recipe import Seeds
 from interp.store.writer import saved_step
 from interp.study.grid import grid
 from interp.study.plan import Cost, Job, Left, job, lasting, makespan, plan, share_out
-from interp.tasks import ModularTask
+from interp.tasks import ImagesTask, ModularTask
 from interp.train import loop
 from interp.train.loop import Interrupted, train, train_many
 
@@ -30,11 +30,21 @@ def numbered(count, **parts):
     return {str(i): tiny_config(seeds=Seeds(model=i), **parts) for i in range(count)}
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_the_disk_that_is_planned_is_the_disk_that_is_taken(optimizer, tmp_path, monkeypatch):
+TRANSFORMER = {"model": TransformerSpec(n_heads=2, d_model=32, d_head=16, d_mlp=50)}
+ON_ONE_PIXEL = {
+    "task": ImagesTask(examples=20, test_examples=10),
+    "model": ConvnetSpec(architecture="resnet18", width=1),
+}
+"""A batch normalisation of 1 × 1 maps, which has no variance of one image."""
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "parts"), [("adamw", TRANSFORMER), ("sgd", TRANSFORMER), ("adamw", ON_ONE_PIXEL)]
+)
+def test_the_disk_that_is_planned_is_the_disk_that_is_taken(optimizer, parts, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "RESUME_SECONDS", 0)  # as in a run of more than a few seconds: two states are there
     train_config = tiny_config().train.but(optimizer=optimizer, warmup_steps=0, lr=1e-3)
-    configs = numbered(2, train=train_config, model=TransformerSpec(n_heads=2, d_model=32, d_head=16, d_mlp=50))
+    configs = numbered(2, train=train_config, **parts)
     planned = plan(configs, tmp_path).bytes
     train_many(list(configs.values()), [tmp_path / name for name in configs])
     sizes = [file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()]
