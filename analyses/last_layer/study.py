@@ -172,7 +172,7 @@ def told(run: Run) -> dict[str, Any]:
 
 
 def falls(table: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
-    """The largest fall of test error from the threshold on, tested against a curve that never falls: a second descent.
+    """The fall of test error from the threshold on, tested against a curve that never falls: a second descent.
 
     Sweeps with fewer than three widths from their threshold on are left out, as are those that do not fit.
     """

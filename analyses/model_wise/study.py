@@ -59,14 +59,17 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     """Errors by width, with threshold and peak of each share of wrong labels, beside the public table."""
     table = pd.DataFrame([told(run) for run in runs.values()])
     by_width = means(table.drop(columns="seed"), ["noise", "width"])
+    medians: Any = table.groupby(["noise", "width"])[["train_error", "test_error"]].median()
     found = peaks(table, "width", list(MEASURES), each=["noise"], fits="train_error")
     whole = all(run.config.task == interp.preset("mnist-width").config.task for run in runs.values())
     theirs = pd.read_csv(Path(__file__).parent / "published.csv", index_col="noise") if whole else None
     return script.Report(
         {
-            "peaks": found,
-            **({"beside": beside(table, found, theirs)} if theirs is not None else {}),
-            "by_width": by_width,
+            "peaks": found
+            if theirs is None
+            else found.join(theirs[["threshold"]].add_prefix("published "), on="noise"),
+            **({"beside": beside(table, theirs)} if theirs is not None else {}),
+            "by_width": by_width.join(medians.add_prefix("median ")),
             "runs": table.set_index(["noise", "width", "seed"]),
         },
         {"model_wise": draw(by_width, theirs)},
@@ -88,8 +91,8 @@ def told(run: Run) -> dict[str, Any]:
     }
 
 
-def beside(table: pd.DataFrame, found: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
-    """The public figures beside ours: ours as mean and standard deviation over seeds, and how many of those theirs is away.
+def beside(table: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
+    """The public figures beside ours at the same width: mean and deviation over seeds, and how many of those theirs is away.
 
     Theirs are of one network a width, and ours of five seeds or fewer: by chance alone one is two standard deviations away at
     least once in seven times (Student's t).
@@ -97,31 +100,21 @@ def beside(table: pd.DataFrame, found: pd.DataFrame, theirs: pd.DataFrame) -> pd
     rows = []
     for noise, published in theirs.iterrows():
         cell = table[table["noise"] == noise]
-        at = found.loc[(noise, "test_error")]
-        loss = found.loc[(noise, "test_loss")]
-        places = {
-            "valley": ("test_error", at["valley"]),
-            "peak": ("test_error", at["peak"]),
-            "end": ("test_error", cell["width"].max()),
-            "test_loss_peak": ("test_loss", loss["peak"]),
-        }
-        for name, (column, width) in places.items():
-            ours = cell.loc[cell["width"] == width, column]
-            rows.append(
-                {
-                    "noise": noise,
-                    "what": name,
-                    "width": width,
-                    "mean": ours.mean(),
-                    "sd": ours.std(),
-                    "published": published[name],
-                    "published width": published.get(f"{name}_width"),
-                    "sd away": (published[name] - ours.mean()) / ours.std(),
-                }
-            )
-        rows.append(
-            {"noise": noise, "what": "threshold", "width": at["threshold"], "published width": published["threshold"]}
-        )
+        for what in ("valley", "peak", "end", "test_loss_peak"):
+            width = published.get(f"{what}_width", WIDTHS[-1])
+            ours = cell.loc[cell["width"] == width, "test_loss" if "loss" in what else "test_error"]
+            if len(ours):
+                rows.append(
+                    {
+                        "noise": noise,
+                        "what": what,
+                        "width": width,
+                        "mean": ours.mean(),
+                        "sd": ours.std(),
+                        "published": published[what],
+                        "sd away": (published[what] - ours.mean()) / ours.std(),
+                    }
+                )
     return pd.DataFrame(rows).set_index(["noise", "what"])
 
 

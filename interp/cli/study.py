@@ -22,7 +22,7 @@ USAGE = """usage: python -m interp.study compare TABLE.csv --by COLUMN --of COLU
 
 compare: every two settings in a column of a table of runs: p by exact permutation, Holm's correction, the number of runs,
 and the smallest p that so many runs can give. --trend asks for a trend over settings in their order.
-peak: the largest rise of the mean over settings that are numbers, such as widths, with p against a curve that never rises;
+peak: a rise of the mean over settings that are numbers, such as widths, with p against a curve that never rises;
 with --fits, the setting from which runs fit.
 emc: effective model complexity, the largest number of training examples that a training procedure fits, by bisection.
 All options: python -m interp.study compare --help, … peak --help, … emc PRESET --help"""

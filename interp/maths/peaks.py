@@ -7,41 +7,115 @@ import numpy as np
 from jaxtyping import Float, Num
 from scipy.optimize import isotonic_regression
 
+PRIOR = 2
+"""Further runs, as it were, by which the variance of a setting is drawn to that of its neighbours: of three runs alone it is too
+often far too small."""
+NEAR = 2
+"""Neighbours to each side whose variance that is."""
+AS_SURE = 0.5
+"""Ratio of a rise to its standard error, as a share of the largest ratio, from which on the largest rise is the one."""
+
 
 @dataclass(frozen=True)
 class Peak:
-    """The largest rise of the means of a curve: from a valley to a later peak."""
+    """The rise of the means of a curve from a valley to a later peak: the largest of those that are about as sure as any."""
 
     valley: int
-    """Index of the setting with the lowest mean before the peak."""
+    """Index of the setting from which the mean rises."""
     peak: int
-    """Index of the setting whose mean lies highest above the lowest before it; that of the valley if no mean rises."""
+    """Index of the setting to which it rises; that of the lowest mean, as the valley, if no mean rises."""
     height: float
     """Mean at the peak less mean at the valley: 0 if no mean rises."""
     height_error: float
     """Standard error of the height, at these two settings."""
     p: float
-    """Chance of so large a rise if the curve never rises: the monotone curve nearest to the means takes its place, with errors
-    as large as those of the means (parametric bootstrap)."""
+    """Chance of so sure a rise if the curve never rises: runs are drawn about the monotone curve nearest to the means, with a
+    spread at each setting as large as that of its runs (parametric bootstrap)."""
 
 
 def peak(curve: Float[np.ndarray, "setting run"], draws: int = 10_000, seed: int = 0) -> Peak:
-    """The largest rise of a curve, from values of several runs at every setting; NaN where a setting has fewer runs than others.
+    """The rise of a curve, from values of several runs at every setting; NaN where a setting has fewer runs than others.
 
-    Under the null the means are normal about a monotone curve. Fitting that takes part of the noise with it, so p is
-    close and not exact: tests/maths/test_peaks.py bounds by simulation how often it is below .05.
+    A rise counts by its ratio to its standard error: settings whose runs differ much, such as networks so narrow that some fail
+    to train, have the largest rises by chance. Valley and peak are those of the largest rise whose ratio is at least half of the
+    largest ratio (`AS_SURE`). p is of the largest ratio. Under the null runs are normal about a monotone curve.
+    Fitting that takes part of the noise with it, so p is close and not exact: tests/maths/test_peaks.py bounds by simulation how
+    often it is below .05.
 
     Args:
         draws: number of curves that are drawn under the null.
         seed: seed of these.
+
+    Raises:
+        ValueError: no setting has two runs.
     """
-    means, errors = np.nanmean(curve, axis=1), standard_errors(curve)
-    begin, end, height = largest_rise(means)
-    fitted = isotonic_regression(means, increasing=False).x
-    noise = np.random.default_rng(seed).standard_normal((draws, len(means)))
-    heights = rises(fitted + noise * errors).max(axis=1)
-    error = float(np.hypot(errors[begin], errors[end])) if end > begin else 0.0
-    return Peak(begin, end, height, error, float((1 + (heights >= height).sum()) / (1 + draws)))
+    means, errors = np.nanmean(curve, axis=1), moderated_errors(curve)
+    begin, end, ratio = sure_rise(means, errors)
+    if begin == end:
+        return Peak(begin, end, 0.0, 0.0, 1.0)
+    counts = (~np.isnan(curve)).sum(axis=1)
+    # Of settings without any spread the weights are as large as numbers go.
+    weights = 1 / np.maximum(errors, 1e-9 * max(errors.max(), np.finfo(float).tiny)) ** 2
+    fitted = isotonic_regression(means, weights=weights / weights.max(), increasing=False).x
+    noise = np.random.default_rng(seed).standard_normal((draws, *curve.shape))
+    drawn = fitted[:, None] + noise * (errors * np.sqrt(counts))[:, None]
+    drawn[:, np.isnan(curve)] = np.nan
+    ratios = surest_ratios(np.nanmean(drawn, axis=-1), moderated_errors(drawn))
+    return Peak(
+        begin,
+        end,
+        float(means[end] - means[begin]),
+        float(np.hypot(errors[begin], errors[end])),
+        float((1 + (ratios >= ratio).sum()) / (1 + draws)),
+    )
+
+
+def moderated_errors(curve: Float[np.ndarray, "*draws setting run"]) -> Float[np.ndarray, "*draws setting"]:
+    """Standard error of the mean at every setting, its variance drawn to the mean of those nearby (`PRIOR`, `NEAR`).
+
+    Raises:
+        ValueError: no setting has two runs.
+    """
+    counts = (~np.isnan(curve)).sum(axis=-1)
+    if counts.max() < 2:
+        raise ValueError("no setting has two runs")
+    squares = np.nansum((curve - np.nanmean(curve, axis=-1, keepdims=True)) ** 2, axis=-1)
+    place = np.arange(curve.shape[-2])
+    near = (np.abs(place[:, None] - place) <= NEAR).astype(float)
+    known = (counts - 1) @ near
+    whole = squares.sum(axis=-1, keepdims=True) / (counts - 1).sum(axis=-1, keepdims=True)
+    usual = np.where(known > 0, squares @ near / np.maximum(known, 1), whole)
+    return np.sqrt((squares + PRIOR * usual) / (counts - 1 + PRIOR) / counts)
+
+
+def sure_rise(means: Float[np.ndarray, " setting"], errors: Float[np.ndarray, " setting"]) -> tuple[int, int, float]:
+    """Indices of valley and peak of the largest rise that is sure (`AS_SURE`), and the largest ratio of any; 0 if none rises."""
+    rise = np.triu(means[None, :] - means[:, None])
+    ratio = over(rise, np.hypot(errors[None, :], errors[:, None]))
+    if not (rise > 0).any():
+        lowest = int(means.argmin())
+        return lowest, lowest, 0.0
+    sure = np.where(ratio >= AS_SURE * ratio.max(), rise, 0.0)
+    begin, end = divmod(int(sure.argmax()), len(means))
+    return begin, end, float(ratio.max())
+
+
+def surest_ratios(
+    means: Float[np.ndarray, "draw setting"], errors: Float[np.ndarray, "draw setting"]
+) -> Float[np.ndarray, " draw"]:
+    """The largest ratio of a rise to its standard error, of each draw; 0 of one that never rises."""
+    found = np.zeros(len(means))
+    for end in range(1, means.shape[1]):
+        rise = means[:, end : end + 1] - means[:, :end]
+        ratio = over(rise, np.hypot(errors[:, end : end + 1], errors[:, :end]))
+        found = np.maximum(found, ratio.max(axis=1))
+    return found
+
+
+def over(rise: Float[np.ndarray, "a b"], error: Float[np.ndarray, "a b"]) -> Float[np.ndarray, "a b"]:
+    """Rises ÷ their standard errors: infinitely sure without one, 0 where nothing rises."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(rise > 0, rise / error, 0.0)
 
 
 def standard_errors(curve: Float[np.ndarray, "setting run"]) -> Float[np.ndarray, " setting"]:
@@ -116,16 +190,18 @@ def intervals(
         seed: seed of these.
     """
     numbers = np.random.default_rng(seed)
-    means, medians = np.empty((draws, len(curve))), np.empty((draws, len(curve)))
-    for setting, (values, fitted) in enumerate(zip(curve, fits, strict=True)):
+    shape = (draws, *curve.shape)
+    chosen, fitted = np.full(shape, np.nan), np.full(shape, np.nan)
+    for setting, (values, each) in enumerate(zip(curve, fits, strict=True)):
         known = np.flatnonzero(~np.isnan(values))
         rows = known[numbers.integers(len(known), size=(draws, len(known)))]
-        means[:, setting], medians[:, setting] = values[rows].mean(axis=1), np.median(fitted[rows], axis=1)
-    above, below = rises(means), medians < level
+        chosen[:, setting, : len(known)], fitted[:, setting, : len(known)] = values[rows], each[rows]
+    below = np.nanmedian(fitted, axis=-1) < level
     firsts = np.where(below.any(axis=1), below.argmax(axis=1), len(curve))
-    return Intervals(
-        *(of_draws(each) for each in (above.argmax(axis=1), above.max(axis=1), firsts)),
-    )
+    means, errors = np.nanmean(chosen, axis=-1), moderated_errors(chosen)
+    found = [sure_rise(*each) for each in zip(means, errors, strict=True)]
+    heights = [line[end] - line[begin] for line, (begin, end, _) in zip(means, found, strict=True)]
+    return Intervals(of_draws(np.array([end for _, end, _ in found])), of_draws(np.array(heights)), of_draws(firsts))
 
 
 def of_draws(values: Num[np.ndarray, " draw"]) -> Interval:

@@ -23,10 +23,11 @@ def peaks(
     draws: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """A table with a row for each column of `of`: the largest rise of its mean over the settings in column `over`.
+    """A table with a row for each column of `of`: the rise of its mean over the settings in column `over`.
 
-    `valley` and `peak` are settings with their means, and `height` is the rise between them, with its error. `p_value` is
-    the chance of so large a rise if the curve never rises, `holm` is it corrected for all rows. `last` is of the last setting.
+    `valley` and `peak` are settings with their means, and `height` is the rise between them, with its error: the largest
+    of those at least half as sure, by their ratio to their errors, as the surest (`interp.maths.peaks`). `p_value` is
+    the chance of so sure a rise if the curve never rises, `holm` is it corrected for all rows. `last` is of the last setting.
     `threshold` is the first setting whose median of column `fits` is below `level`.
 
     Args:

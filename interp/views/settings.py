@@ -104,7 +104,7 @@ def marks(table: pd.DataFrame, runs: Runs, level: float, draws: int, seed: int) 
     """The table of settings with threshold, valley, peak and second valley named in `is`, and what is known of each.
 
     `rise` is the height of the peak above the valley, with its standard error; `p` the chance of so large a rise if the curve
-    never rises, and `holm` the same for all curves of the table together. `fall` is the largest fall after the valley,
+    never rises, and `holm` the same for all curves of the table together. `fall` is the fall after the valley by the same rule,
     `fall p` its chance if the curve never falls from there on. `… from` and `… to` are 95 % intervals over runs.
     """
     found: dict[Any, dict[str, Any]] = {key: {"is": ""} for key in table.index}
@@ -150,9 +150,7 @@ def of_curve(runs: Runs, cell: pd.DataFrame, settings: np.ndarray, level: float,
     name = "peak" if rise.peak < len(settings) - 1 else RISING
     facts = {"rise": rise.height, "rise ±": rise.height_error, "p": rise.p, **between("peak", *spread.peak)}
     found += [(rise.valley, {"is": "valley"}), (rise.peak, {"is": name, **facts})]
-    fall = peak(
-        curve[rise.valley :][::-1], draws, seed
-    )  # of the curve read backwards: the largest fall after the valley
+    fall = peak(curve[rise.valley :][::-1], draws, seed)  # of the curve read backwards: the fall after the valley
     if fall.height > 0:
         facts = {"fall": fall.height, "fall ±": fall.height_error, "fall p": fall.p}
         found.append((len(settings) - 1 - fall.valley, {"is": "second valley", **facts}))

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from interp.maths.peaks import intervals, largest_rise, peak, rises, standard_errors, threshold
+from interp.maths.peaks import (
+    intervals,
+    largest_rise,
+    moderated_errors,
+    peak,
+    rises,
+    standard_errors,
+    sure_rise,
+    surest_ratios,
+    threshold,
+)
 
 CURVE = np.array([0.30, 0.22, 0.18, 0.20, 0.27, 0.25, 0.19, 0.15, 0.13])
 NEVER = {
@@ -48,6 +58,52 @@ def test_curves_that_never_rise_have_a_p_below_a_level_no_more_often_than_that(s
         small += peak(curve, draws=200, seed=1).p < 0.05
     # 15 of 300 are expected, with a standard deviation of 3.8; four of these
     assert small <= 30
+
+
+SPREADS = {
+    "narrow ones fail now and then": np.array([0.1, 0.1, 0.1, 0.08, 0.06, 0.04, 0.02, *[0.01] * 5]),
+    "three far noisier": np.array([*[1.0] * 3, *[0.02] * 9]),
+}
+
+
+@pytest.mark.parametrize("spread", SPREADS)
+@pytest.mark.parametrize("runs", [3, 5])
+def test_settings_that_differ_in_their_spread_make_no_peak_more_often_either(spread, runs):
+    numbers, small = np.random.default_rng(0), 0
+    for _ in range(300):
+        small += peak(SPREADS[spread][:, None] * numbers.standard_normal((12, runs)), draws=200, seed=1).p < 0.05
+    assert small <= 30
+
+
+def test_a_sure_rise_is_found_beside_a_larger_one_that_is_none():
+    """A fall over noisy settings, then a peak of a tenth where runs agree: as of widths of which the narrow fail to train."""
+    curve = np.array([0.9, 0.8, 0.7, 0.6, 0.55, 0.5, 0.44, 0.48, 0.52, 0.56, 0.5, 0.44])
+    for seed in range(10):
+        noise = SPREADS["narrow ones fail now and then"][:, None] * np.random.default_rng(seed).standard_normal((12, 5))
+        found = peak(curve[:, None] + noise)
+        assert (found.valley, found.peak) == (6, 9) and found.p < 0.01
+
+
+def test_the_surest_of_many_draws_is_that_of_each():
+    numbers = np.random.default_rng(0)
+    means, errors = numbers.standard_normal((50, 8)), 0.1 + numbers.random((50, 8))
+    means[0], errors[1] = -np.arange(8), 0  # one that never rises, and one without noise
+    for line, error, ratio in zip(means, errors, surest_ratios(means, errors), strict=True):
+        pairs = [(line[j] - line[i]) / max(np.hypot(error[i], error[j]), 1e-300) for j in range(8) for i in range(j)]
+        expected = np.inf if not error.any() else max(0.0, *pairs)
+        assert ratio == pytest.approx(expected) and sure_rise(line, error)[2] == ratio
+
+
+def test_errors_are_drawn_to_those_of_their_neighbours():
+    curve = np.random.default_rng(0).standard_normal((9, 4)) * np.array([[1.0]] * 4 + [[0.0]] + [[1.0]] * 4)
+    own, drawn = standard_errors(curve), moderated_errors(curve)
+    variances = 4 * own**2
+    for place in range(9):
+        near = variances[max(0, place - 2) : place + 3].mean()
+        assert drawn[place] ** 2 * 4 == pytest.approx((3 * variances[place] + 2 * near) / 5)
+    assert drawn[4] > 0  # of runs that are equal by chance
+    with pytest.raises(ValueError, match="no setting has two runs"):
+        moderated_errors(curve[:, :1])
 
 
 def test_a_larger_peak_is_less_likely_by_chance():

@@ -100,8 +100,8 @@ def measure(seen: Fits, options: Options) -> xr.Dataset:
         definition="error: 1 − accuracy; best: lowest over the logged steps, chosen on the test set itself and so a little "
         "too low; effective rank: exp of the entropy of σ/Σσ, σ the singular values of the last hidden layer's activations, not "
         "centred, over at most 1,000 test examples, 0 of a layer that is 0; fitted: against the labels as trained; over runs: "
-        "interpolation threshold, first setting whose median train error is below the level; peak: largest rise of the mean over "
-        "settings, p against the nearest curve that never rises, intervals of runs drawn anew",
+        "interpolation threshold, first setting whose median train error is below the level; peak: largest sure rise of the "
+        "mean over settings, p against the nearest curve that never rises, intervals of runs drawn anew",
         source="double descent, threshold: Nakkiran et al. 2019 (arXiv 1912.02292); effective rank: Roy & Vetterli 2007; "
         "peak, its null: interp.maths.peaks",
         **landmarks(history, learns=seen.run.between is None),
