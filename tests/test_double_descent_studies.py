@@ -28,6 +28,24 @@ def test_model_wise(tmp_path):
     assert (results / "model_wise.png").stat().st_size > 10_000
 
 
+def test_published_figures_stand_beside_ours_of_the_same_width():
+    theirs = pd.DataFrame(
+        {"peak": [0.5], "peak_width": [8], "end": [0.2], "test_loss_peak": [3.0], "test_loss_peak_width": [16]}
+        | {"valley": [np.nan], "valley_width": [np.nan]},
+        index=pd.Index([0.2], name="noise"),
+    )
+    rows = [
+        {"noise": noise, "width": width, "test_error": error + off, "test_loss": 10 * error + off}
+        for noise in (0.0, 0.2)
+        for width, error in ((8, 0.4 + noise), (100, 0.2))
+        for off in (-0.1, 0.0, 0.1)
+    ]
+    found = load("model_wise").beside(pd.DataFrame(rows), theirs)
+    assert list(found.index) == [(0.2, "peak"), (0.2, "end")]  # no valley was published, and no run has width 16
+    assert found.loc[(0.2, "peak"), ["width", "mean", "sd", "published"]].tolist() == pytest.approx([8, 0.6, 0.1, 0.5])
+    assert found["sd away"].tolist() == pytest.approx([-1, 0])
+
+
 @pytest.mark.slow
 def test_second_rise(tmp_path):
     tables, results = small("second_rise", tmp_path)
