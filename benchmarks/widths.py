@@ -20,12 +20,15 @@ from interp.train.presets import preset
 
 ROUNDS, STEPS = 8, 4
 """Rounds, and steps of each network in a round."""
+MLP, CNN = "mnist-width", "mnist-convnet"
 CASES = {
-    "20 widths to 100, 5 seeds": (range(5, 101, 5), 5),
-    "width 16": ((16,), 1),
-    "width 16, 20 seeds": ((16,), 20),
-    "width 10,000": ((10_000,), 1),
+    "20 widths to 100, 5 seeds": (MLP, range(5, 101, 5), 5),
+    "width 16": (MLP, (16,), 1),
+    "width 16, 20 seeds": (MLP, (16,), 20),
+    "width 10,000": (MLP, (10_000,), 1),
+    "5-layer CNN, k = 32": (CNN, (32,), 1),
 }
+"""Preset, widths and seeds by the name of the row."""
 
 
 def main() -> None:
@@ -33,9 +36,11 @@ def main() -> None:
     keep_freed_memory()
     rows = []
     with flushed():
-        for name, (widths, seeds) in CASES.items():
-            configs = runs(widths, seeds)
-            steps = {"plain": plain(configs), "ours": ours(configs), "products": products(configs)}
+        for name, (of, widths, seeds) in CASES.items():
+            configs = runs(of, widths, seeds)
+            steps = {"plain": plain(configs), "ours": ours(configs)}
+            if of == MLP:
+                steps["products"] = products(configs)
             seconds = {
                 case: [each / STEPS for each in times]
                 for case, times in common.interleaved(steps, ROUNDS, 1, settle=1).items()
@@ -43,14 +48,20 @@ def main() -> None:
             rows.append(
                 [
                     name,
-                    *(common.spread(seconds[case]) for case in steps),
-                    f"{common.ratio(seconds['plain'], seconds['ours']):.2f}",
-                    f"{common.ratio(seconds['plain'], seconds['products']):.2f}",
+                    *(
+                        common.spread(seconds[case]) if case in seconds else "–"
+                        for case in ("plain", "ours", "products")
+                    ),
+                    *(
+                        f"{common.ratio(seconds['plain'], seconds[case]):.2f}" if case in seconds else "–"
+                        for case in ("ours", "products")
+                    ),
                 ]
             )
     common.write(
         "widths",
-        f"784-h-10 on 4,000 images, batch 256, a step of every network, {ROUNDS} rounds of {STEPS}; ms, quartiles in brackets",
+        "784-h-10, batch 256, and the 5-layer CNN on 14 × 14 pixels, batch 128, on 4,000 images; a step of every network, "
+        f"{ROUNDS} rounds of {STEPS}; ms, quartiles in brackets",
         [
             "networks",
             "plain loop, one after another",
@@ -65,9 +76,9 @@ def main() -> None:
     )
 
 
-def runs(widths: Sequence[int], seeds: int) -> list[RunConfig]:
-    """A run for each width and seed."""
-    base = preset("mnist-width").config
+def runs(of: str, widths: Sequence[int], seeds: int) -> list[RunConfig]:
+    """A run of a preset for each width and seed."""
+    base = preset(of).config
     return [
         base.but(model=base.model.but(width=width), seeds=Seeds(split=seed, model=seed, order=seed))
         for width in widths
@@ -81,13 +92,15 @@ def plain(configs: Sequence[RunConfig]) -> Callable[[], None]:
     images = {seed: (torch.from_numpy(train.inputs), torch.from_numpy(train.targets)) for seed, train in splits.items()}
     networks = []
     for config in configs:
-        width = config.model.model_dump()["width"]
-        network = nn.Sequential(nn.Linear(784, width), nn.ReLU(), nn.Linear(width, 10))
-        networks.append((network, torch.optim.Adam(network.parameters(), config.train.lr), images[config.seeds.split]))
-    size, loss_of = 256, nn.CrossEntropyLoss()
+        network, (x, y) = network_of(config), images[config.seeds.split]
+        method = torch.optim.Adam if config.train.optimizer == "adam" else torch.optim.SGD
+        networks.append((network, method(network.parameters(), config.train.lr), x, y))
+    loss_of = nn.CrossEntropyLoss()
+    size = configs[0].train.batch_size
+    assert isinstance(size, int)
 
     def steps() -> None:
-        for network, optimizer, (x, y) in networks:
+        for network, optimizer, x, y in networks:
             order = torch.randperm(len(x))
             for step in range(STEPS):
                 rows = order[step * size : (step + 1) * size]
@@ -97,6 +110,27 @@ def plain(configs: Sequence[RunConfig]) -> Callable[[], None]:
                 optimizer.step()
 
     return steps
+
+
+def network_of(config: RunConfig) -> nn.Module:
+    """The same network as modules of plain torch."""
+    width = config.model.model_dump()["width"]
+    if config.model.kind == "mlp":
+        return nn.Sequential(nn.Linear(784, width), nn.ReLU(), nn.Linear(width, 10))
+    layers: list[nn.Module] = [nn.Unflatten(1, (1, 14, 14))]
+    for reads, writes, pool in (
+        (1, width, 1),
+        (width, 2 * width, 2),
+        (2 * width, 4 * width, 2),
+        (4 * width, 8 * width, 3),
+    ):
+        layers += [
+            nn.Conv2d(reads, writes, 3, padding=1, bias=False),
+            nn.BatchNorm2d(writes),
+            nn.ReLU(),
+            nn.MaxPool2d(pool),
+        ]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(8 * width, 10))
 
 
 def ours(configs: Sequence[RunConfig]) -> Callable[[], None]:
