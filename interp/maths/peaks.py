@@ -188,6 +188,9 @@ def intervals(
         level: value of `fits` below which a setting fits, in the median.
         draws: number of bootstrap draws.
         seed: seed of these.
+
+    Raises:
+        ValueError: no setting has two runs.
     """
     numbers = np.random.default_rng(seed)
     shape = (draws, *curve.shape)

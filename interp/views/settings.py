@@ -129,26 +129,26 @@ def of_curve(runs: Runs, cell: pd.DataFrame, settings: np.ndarray, level: float,
     curve = runs.curve(cell, runs.peaks)
     fits = runs.curve(cell, FITS) if FITS in runs.measures else np.full_like(curve, np.inf)
     found: list[Mark] = []
-    spread = intervals(curve, fits, level, seed=seed)
     several = (~np.isnan(curve)).sum(axis=1).min() > 1
+    spread = intervals(curve, fits, level, seed=seed) if several else None
 
-    def between(name: str, low: float, high: float) -> dict[str, Any]:
+    def between(name: str) -> dict[str, Any]:
         """The ends of an interval over settings, where runs tell it; infinite beyond the last setting."""
-        beyond = np.append(settings, np.inf)
-        return {f"{name} from": beyond[int(low)], f"{name} to": beyond[int(high)]} if several else {}
+        if spread is None:
+            return {}
+        beyond, (low, high) = np.append(settings, np.inf), getattr(spread, name)
+        return {f"{name} from": beyond[int(low)], f"{name} to": beyond[int(high)]}
 
     first = threshold(settings, fits, level)
     if not np.isnan(first):
-        found.append(
-            (int(np.searchsorted(settings, first)), {"is": "threshold", **between("threshold", *spread.threshold)})
-        )
+        found.append((int(np.searchsorted(settings, first)), {"is": "threshold", **between("threshold")}))
     if len(settings) < FEWEST or not several:
         return found
     rise = peak(curve, draws, seed)
     if rise.peak == rise.valley:
         return found
     name = "peak" if rise.peak < len(settings) - 1 else RISING
-    facts = {"rise": rise.height, "rise ±": rise.height_error, "p": rise.p, **between("peak", *spread.peak)}
+    facts = {"rise": rise.height, "rise ±": rise.height_error, "p": rise.p, **between("peak")}
     found += [(rise.valley, {"is": "valley"}), (rise.peak, {"is": name, **facts})]
     fall = peak(curve[rise.valley :][::-1], draws, seed)  # of the curve read backwards: the fall after the valley
     if fall.height > 0:
