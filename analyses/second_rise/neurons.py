@@ -1,6 +1,6 @@
 """Do wrong labels get neurons of their own, the wider the network is? Of the runs of study.py at one rate, at their end.
 
-python analyses/second_rise/neurons.py            # widths 16 to 10,240, 20 and 60 % wrong labels, and the null
+python analyses/second_rise/neurons.py            # widths 16 to 2,048, 20 and 60 % wrong labels, and the null
 python analyses/second_rise/neurons.py --small    # widths 16 to 512, 20 and 60 % wrong labels
 """
 
@@ -19,7 +19,7 @@ from interp.config import RunConfig
 from interp.store import Run
 from interp.study import means, script
 
-WIDTHS = (16, 32, 64, 128, 512, 2_048, 10_240)
+WIDTHS = (16, 32, 64, 128, 512, 2_048)
 NOISE = (0.2, 0.6, NULL)
 MEASURES = {
     "share": "neurons selective for wrong labels",

@@ -21,6 +21,7 @@ from torch import Tensor
 import interp
 from interp import figures
 from interp.config import RunConfig
+from interp.maths.permutation import holm
 from interp.maths.wide import regression, relu_kernels
 from interp.store import Run
 from interp.study import ends, means, peaks, script
@@ -28,8 +29,10 @@ from interp.study import ends, means, peaks, script
 WIDTHS = (4, 8, 12, 16, 20, 24, 32, 48, 64, 128, 256, 512, 1_024, 2_048, 4_096, 10_240)
 AROUND = range(8, 49)
 """Widths around the threshold, which have more seeds."""
-FAR = (64, 512, 2_048, 10_240)
+FAR = (64, 512, 2_048)
 """Widths of the other recipes: from where everything is fitted on."""
+WIDEST = 10_240
+"""Width that is trained for a quarter of the updates alone, by Adam: all of them take four minutes a run."""
 NOISE = (0.0, 0.2, 0.4, 0.6)
 NULL = 0.9
 """Share of wrong labels at which each of ten classes is equally likely."""
@@ -38,6 +41,9 @@ OF_NULL = (4, 16, 64, 128, 512, 2_048, 10_240)
 BASE = 64
 """Width at which all recipes of a kind are one."""
 CELL = ["recipe", "noise"]
+EARLY = ["early_test_error", "early_test_loss"]
+LATE = ["test_error", "test_loss", "best_test_error"]
+"""What is looked at after a quarter of the updates, and after all of them."""
 FEATURES = (10, 30, 100, 200, 400, 700, 1_000, 1_400, 2_000, 4_000, 10_000, 30_000, 100_000)
 PENALTIES = (0.0, 1e-3, 1e-1)
 """Ridge penalties, times the mean of the kernel's diagonal."""
@@ -92,12 +98,14 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
     for word, recipe in RECIPES.items():
         first = word == "adam"
         of_small = (4, 16, 64, 128, 256, 512) if first else (64, 256)
-        widths = of_small if small else WIDTHS if first else FAR
+        farthest = (WIDEST,) if word == "adam-mup" else ()
+        widths = of_small if small else WIDTHS if first else (*FAR, *farthest)
         for width in widths:
             if width == BASE and recipe.same_at_base:
                 continue
+            until = steps // 4 if width == WIDEST else steps
             train = base.train.but(
-                **recipe.at(width), steps=steps, log_every=25, checkpoint_every=steps, checkpoints_per_decade=5
+                **recipe.at(width), steps=until, log_every=25, checkpoint_every=until, checkpoints_per_decade=5
             )
             of_width = base.but(name=f"{word}+width={width}", model=base.model.but(width=width), train=train)
             seeds = 2 if small else 5 if width in AROUND else 3
@@ -110,17 +118,20 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
 
 def report(runs: Mapping[str, Run]) -> script.Report:
     """Errors and losses by width, whether they rise beyond the threshold, and what infinite width gives."""
-    table = with_shared(pd.DataFrame([told(name, run) for name, run in runs.items()]))
+    steps = max(run.config.train.steps for run in runs.values())
+    table = with_shared(pd.DataFrame([told(name, run, steps) for name, run in runs.items()]))
     wide, features = limits(runs), random_features(runs)
-    of = ["test_error", "test_loss", "best_test_error"]
-    first: Any = table[table["recipe"] == RECIPES["adam"].label]
     far, by_width = beyond(table), means(table.drop(columns="seed"), ["noise", "recipe", "width"])
+    rises = [peaks(each, "width", of, each=CELL) for of, each in ((EARLY, far), (LATE, whole(far))) if len(each)]
+    late: Any = whole(table)
     infinite = means(wide.drop(columns="seed"), ["noise", "kernel", "penalty"])
     by_number = means(features.drop(columns="seed"), ["noise", "penalty", "features"])
     return script.Report(
         {
-            **({"second_rise": peaks(far, "width", of, each=CELL)} if len(far) else {}),
-            "peak": peaks(first, "width", of, each=["noise"], fits="train_error"),
+            **({"second_rise": together(rises)} if rises else {}),
+            "peak": peaks(
+                late[late["recipe"] == RECIPES["adam"].label], "width", LATE, each=["noise"], fits="train_error"
+            ),
             "by_width": by_width,
             "infinite_width": infinite,
             "random_features": by_number,
@@ -133,15 +144,31 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     )
 
 
-def told(name: str, run: Run) -> dict[str, Any]:
-    """What a run is, and how it ended."""
+def told(name: str, run: Run, steps: int) -> dict[str, Any]:
+    """What a run is, what it had after a quarter of so many updates, and how it ended, if it took them all."""
+    early: Any = run.history.loc[steps // 4]
+    ended = ends(run) if run.config.train.steps == steps else {}
     return {
         "recipe": RECIPES[name.split("+")[0]].label,
         "noise": run.config.corruption.share,
         "width": run.config.model.model_dump()["width"],
         "seed": run.config.seeds.model,
-        **ends(run),
+        "early_train_error": 1 - float(early["train_accuracy"]),
+        "early_test_error": 1 - float(early["test_accuracy"]),
+        "early_test_loss": float(early["test_loss"]),
+        **ended,
     }
+
+
+def whole(table: pd.DataFrame) -> pd.DataFrame:
+    """The runs that took all updates."""
+    return table.dropna(subset="test_error")
+
+
+def together(rises: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables of rises as one, with p corrected by Holm over all of them."""
+    found = pd.concat(rises)
+    return found.assign(holm=holm(found["p_value"].to_numpy(dtype=float)))
 
 
 def with_shared(table: pd.DataFrame) -> pd.DataFrame:
@@ -165,7 +192,7 @@ def beyond(table: pd.DataFrame) -> pd.DataFrame:
     """
     kept: list[pd.DataFrame] = [table.iloc[:0]]
     for _, cell in table.groupby(CELL):
-        errors: Any = cell.groupby("width")["train_error"].median()
+        errors: Any = whole(cell).groupby("width")["train_error"].median()
         fitting = [width for width, error in errors.items() if error < FITS]
         far: Any = cell[cell["width"] >= 2 * min(fitting, default=np.inf)]
         kept += [far] if far["width"].nunique() >= 3 else []
@@ -247,7 +274,7 @@ def regressed(of_seed: Data, known: Float[Tensor, "n n"], asked: Float[Tensor, "
 
 def random_features(runs: Mapping[str, Run]) -> pd.DataFrame:
     """Errors of regression on random ReLU features, a row for each seed, share, penalty and number of features."""
-    small = max(run.config.train.steps for run in runs.values()) < 2_000
+    small = max(run.config.train.steps for run in runs.values()) < 8_000
     sizes = [size for size in FEATURES if not small or size <= 4_000]
     rows = []
     for seed, of_seed in data(runs).items():
@@ -277,10 +304,15 @@ def kernels_of_features(of_seed: Data, sizes: Sequence[int], seed: int) -> Itera
 def draw(by_width: pd.DataFrame, infinite: pd.DataFrame) -> go.Figure:
     """Test error and loss against the width: mean over seeds with their standard errors, and the limits as crosses."""
     shares: list[Any] = sorted(by_width.index.get_level_values("noise").unique())
-    what = {"test_error": "test error", "best_test_error": "error at the best step", "test_loss": "test loss, nats"}
+    what = {
+        "test_error": "test error",
+        "early_test_error": "error after a quarter of the updates",
+        "best_test_error": "error at the best step",
+        "test_loss": "test loss, nats",
+    }
     titles = [f"{100 * share:g} % wrong: {label}" for share in shares for label in what.values()]
     figure = figures.panels(
-        titles, heights=[4.5] * len(shares), columns=3, title="Far beyond the width that fits", over_steps=False
+        titles, heights=[4.5] * len(shares), columns=len(what), title="Far beyond the width that fits", over_steps=False
     )
     end = 4 * WIDTHS[-1]
     named: set[str] = set()
@@ -305,9 +337,9 @@ def draw(by_width: pd.DataFrame, infinite: pd.DataFrame) -> go.Figure:
                         marker={"symbol": symbol, "size": 10, "color": figures.INK},
                     )  # fmt: skip
     figure.update_xaxes(type="log", tickformat="~s", dtick=1, tickangle=0, matches="x")
-    for column in (1, 2, 3):
+    for column in range(1, len(what) + 1):
         figure.update_xaxes(title_text="width", row=len(shares), col=column)
-    return figure.update_layout(margin={"r": 250}, width=1_300)
+    return figure.update_layout(margin={"r": 250}, width=1_600)
 
 
 def draw_features(by_number: pd.DataFrame, infinite: pd.DataFrame) -> go.Figure:
