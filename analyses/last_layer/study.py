@@ -89,9 +89,9 @@ def sweeps(small: bool) -> list[Sweep]:
         return [*every("two layers, digits", NOISE, (64, 4), (1, 4, 12, 64, 256), 2)]
     return [
         *every("two layers, digits", NOISE, (64, 12), WIDTHS, 5),
-        *every("three layers, digits", NOISE, (64,), WIDTHS, 5),
-        *every("two layers, digits", 0.0, (64, 12), FEWER, 3),
-        *every("two layers, digits", NULL, (64, 12), FEWER, 3),
+        *every("three layers, digits", NOISE, (64,), FEWER, 5),
+        *every("two layers, digits", 0.0, (64,), FEWER, 3),
+        *every("two layers, digits", NULL, (64,), FEWER, 3),
         *every("two layers, MNIST", NOISE, (64, 12), FEWER, 5),
         *(Sweep("CNN, digits", NOISE, others, "head", HEADS, 3) for others in (8, 2)),
         Sweep("CNN, digits", NOISE, 8, "trunk", TRUNKS, 3),
