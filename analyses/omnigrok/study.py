@@ -84,7 +84,7 @@ def arms(small: bool) -> Mapping[str, tuple[RunConfig, tuple[float, ...]]]:
     if small:
         nanda = nanda.but(task=nanda.task.but(p=23, train_fraction=0.6), model=nanda.model.but(d_mlp=128))
     clamped = nanda.but(train=nanda.train.but(**plain, steps=600 if small else 2_000))
-    decayed = nanda.but(train=nanda.train.but(steps=1_500 if small else 6_000))
+    decayed = nanda.but(train=nanda.train.but(steps=1_500 if small else 4_000))
     few = ALPHAS[1::2] if small else ALPHAS
     return {
         f"{TEACHER}+{CLAMPED}": (teacher, few),

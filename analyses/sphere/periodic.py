@@ -1,7 +1,7 @@
 """With decay in place of the sphere, does training destabilise and begin again, over and over?
 
-python analyses/sphere/periodic.py            # x + y mod 31, four rates with decay, one without, a table by chance, five seeds
-python analyses/sphere/periodic.py --small    # one rate with ten times the decay and without, two seeds
+python analyses/sphere/periodic.py            # x + y mod 31, four rates, two decays and none, a table by chance, five seeds
+python analyses/sphere/periodic.py --small    # one rate, the larger decay and none, two seeds
 """
 
 import math
@@ -18,21 +18,21 @@ import interp
 from interp import figures
 from interp.config import RunConfig
 from interp.store import Run
-from interp.study import compare, script, spread
+from interp.study import compare, means, script
 from interp.train.null import null_twin
 
 RADIUS = 10.0
 """Norm of the initial weights, but for chance."""
-LR, DECAY = 0.3, 1e-3
+LR, DECAY, MORE = 0.3, 1e-3, 1e-2
 OTHER_RATES = (0.03, 0.1, 1.0)
 STEPS, ROWS = 30_000, 1_500
 SEEDS = 5
-DROP = 10.0
+DROP = 3.0
 """Factor by which the effective rate falls from its last peak in a jump, at least, and rises again before another."""
 DEEP = 50.0
 """Factor by which it falls if training begins again."""
-QUIET = 1e-3
-"""Train loss in nats below which the gradient is too small to move the norm."""
+QUIET = 0.05
+"""Train loss in nats below which the gradient should hardly move the norm."""
 FREE = "no decay"
 
 
@@ -41,17 +41,18 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
     preset = interp.preset("sphere").config
     tensors = preset.model.tensors(preset.task.shape).values()
     expected = math.sqrt(sum(math.prod(each.size) * each.std**2 for each in tensors if each.learns))
-    steps, decay = (3_000, 10 * DECAY) if small else (STEPS, DECAY)
+    steps, decay = (3_000, MORE) if small else (STEPS, DECAY)
     train = preset.train.but(
         constraint="none", constraint_radius=0.0, lr=LR, weight_decay=decay, steps=steps, log_every=steps // ROWS,
         checkpoint_steps=(steps,), log_norms=True,
     )  # fmt: skip
     base = preset.but(model=preset.model.but(init_scale=RADIUS / expected), train=train)
+    more = base.but(train=train.but(weight_decay=MORE))
     arms = {
         f"lr={LR:g}": base,
         "free": base.but(train=train.but(weight_decay=0.0)),
         **({} if small else {f"lr={lr:g}": base.but(train=train.but(lr=lr)) for lr in OTHER_RATES}),
-        **({} if small else {"by-chance": null_twin(base, "answers")}),
+        **({} if small else {f"decay={MORE:g}": more, "by-chance": null_twin(more, "answers")}),
     }
     grids = (interp.grid(config.but(name=f"periodic+{word}"), 2 if small else SEEDS) for word, config in arms.items())
     return {config.name: config for grid in grids for config in grid.values()}
@@ -64,7 +65,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     )
     return script.Report(
         {
-            "periodic": spread(table.drop(columns="seed"), ["arm"], steps=()),
+            "periodic": means(table.drop(columns="seed"), ["arm"]),
             "periodic_comparisons": compare(table, "arm", ["jumps"], control=FREE, steps=()),
             "periodic_runs": table.set_index(["arm", "seed"]),
         },
@@ -76,7 +77,7 @@ def arm_of(config: RunConfig) -> str:
     """Words for the arm of a run."""
     if config.task.model_dump()["operation"] == "random":
         return "a table by chance"
-    return f"decay, rate {config.train.lr:g}" if config.train.weight_decay else FREE
+    return f"decay {config.train.weight_decay:g}, rate {config.train.lr:g}" if config.train.weight_decay else FREE
 
 
 def told(run: Run) -> dict[str, float]:
@@ -107,7 +108,7 @@ def told(run: Run) -> dict[str, float]:
 
 
 def jumps(rate: Float[np.ndarray, " row"]) -> list[tuple[float, float]]:
-    """Peaks of an effective rate from which it falls to a tenth or less, each with the lowest rate before it is tenfold again."""
+    """Peaks of an effective rate from which it falls to a third or less, each with the lowest before it is threefold again."""
     found: list[tuple[float, float]] = []
     climbs, peak, low = True, float(rate[0]), float(rate[0])
     for each in map(float, rate):
