@@ -1,0 +1,126 @@
+"""The studies of what decides when a network understands at their small size, and what they compute beside their runs."""
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from study_scripts import load, small
+
+import interp
+from interp.models.network import initial_weights
+from interp.train.learner import Learner
+
+
+@pytest.mark.slow
+def test_what_the_norm_does(tmp_path):
+    tables, results = small("what_the_norm_does", tmp_path)
+    runs = tables["runs"]
+    ended = runs[~runs["null"]].groupby(["loss", "arm", "setting"])["generalised"].median()
+    assert ended["cross_entropy", "clamp", "0.8"] < ended["cross_entropy", "clamp", "0.9"]  # a smaller norm is sooner
+    assert ended["cross_entropy", "LayerNorm before", "MLP"] < ended["cross_entropy", "LayerNorm before", "none"]
+    assert (runs.loc[runs["null"], "test_accuracy"] < 0.1).all()  # nothing can be generalised from wrong labels
+    clamped = runs["arm"].isin(["clamp", "norm alone"]) & ~runs["null"]
+    assert np.allclose(runs.loc[clamped, "norm"], runs.loc[clamped, "value"])
+    at = runs[(runs["setting"] == "0.9") & ~runs["null"]].groupby(["loss", "seed"])
+    assert (at["generalised"].nunique() <= 1).all()  # all arms share that run
+    slopes = tables["slopes"].set_index(["loss", "arm"])
+    assert (slopes.xs("clamp", level="arm")["share of the clamp's"] == 1).all()
+    assert (results / "what_the_norm_does.png").stat().st_size > 10_000
+
+
+def homogeneous(eps):
+    """A quadratic MLP without biases, whose outputs are of degree 3 in its weights, in float64."""
+    base = interp.preset("gromov").config
+    train = base.train.but(loss="cross_entropy", precision="float64", eps=eps, steps=60)
+    return base.but(task=base.task.but(p=11), model=base.model.but(width=16), train=train)
+
+
+def test_in_a_homogeneous_network_the_norm_acts_through_the_logits_and_the_rate_alone():
+    """At twice the norm, with logits as large and a rate in proportion, the weights are twice as large after every update."""
+    study, config = load("what_the_norm_does"), homogeneous(eps=1e-30)
+    twice = 2 * study.REFERENCE
+    assert study.logit_scale(config, twice) == pytest.approx(8 * study.logit_scale(config, study.REFERENCE), rel=1e-6)
+    arms = {arm: study.in_arm(config, arm, twice) for arm in (study.RATE, study.NORM, study.SCALE)}
+    arms["reference"] = study.in_arm(config, study.CLAMP, study.REFERENCE)
+    ended = {}
+    for arm, each in arms.items():
+        learner = Learner.make([each], "cpu")
+        for step in range(40):
+            learner.update(step)
+        ended[arm] = {name: stack.detach().clone() for name, stack in learner.weights.items()}
+    for name, reference in ended["reference"].items():
+        # the temperature is computed in float32
+        assert torch.allclose(
+            ended[study.RATE][name], 2 * reference, rtol=1e-3, atol=1e-4 * float(reference.abs().max())
+        )
+        assert not torch.allclose(ended[study.NORM][name], 2 * reference, rtol=0.05)
+        assert not torch.allclose(ended[study.SCALE][name], reference, rtol=0.05)
+
+
+def test_every_run_of_what_the_norm_does_is_found_again_by_its_name():
+    study = load("what_the_norm_does")
+    names = [name.split("+") for name in study.configs(small=False)]
+    known = {*study.WORDS, study.PRESET, study.START}
+    assert {word[1] for word in names} == known - {study.slug(each) for each in (study.EMBEDDING, *study.PLACES)}
+    cells = Counter(tuple(word[:-1]) for word in names)
+    seeds = {True: study.SEEDS_OF_S5, False: study.SEEDS}
+    assert all(number == seeds[key[1] == study.slug(study.S5)] for key, number in cells.items())
+
+
+def test_only_the_embedding_of_a_start_is_larger(tmp_path):
+    study = load("what_the_norm_does")
+    configs = {name: each for name, each in study.configs(small=True).items() if name.endswith("+0")}
+    start = next(each for name, each in configs.items() if study.START in name.split("+"))
+    factor = start.train.constraint_scale
+    run = interp.train_run(start, tmp_path / start.name)
+    plain = f"ce+{study.PRESET}+2+0"
+    begun = study.further({start.name: run, plain: type("Run", (), {"config": configs[plain]})})
+    (config,) = begun.values()
+    assert config.train == configs[plain].train and config.start.step == 0
+    initial = initial_weights(start.model, start.task.shape, start.seeds.model)
+    for name, tensor in run.final.weights.items():
+        assert torch.allclose(tensor, initial[name] * (factor if name == "embed.W_E" else 1), rtol=1e-5)
+
+
+def arms(study, seeds=4):
+    """Runs whose steps are planted: by the logits' scale s alone, which the clamp sets to α⁵, times a number of each seed."""
+    rows = []
+    for arm, seed, alpha in itertools.product(study.ARMS[:3], range(seeds), (0.8, 0.9, 1.0)):
+        scale = 0.9**5 if arm == study.NORM else alpha**5
+        row = {"loss": "cross_entropy", "arm": arm, "value": alpha, "null": False, "seed": seed, "last_step": 10_000}
+        row |= {"norm": 0.9 if arm == study.SCALE else alpha, "logit_scale": scale}
+        rows.append(row | {"generalised": 1_000 * (1 + seed) * scale**2})
+    return pd.DataFrame(rows, index=[f"run {number}" for number in range(len(rows))])
+
+
+def test_an_arm_that_does_what_the_clamp_does_has_its_slope_and_the_scale_that_is_at_work_explains_the_steps():
+    study = load("what_the_norm_does")
+    table = arms(study)
+    found = study.slopes(table).loc["cross_entropy"]
+    share = found["share of the clamp's"]
+    assert share[study.SCALE] == pytest.approx(1) and share[study.NORM] == pytest.approx(0, abs=1e-12)
+    assert found["slope"][study.CLAMP] == pytest.approx(5 * np.log(1.0**2 / 0.8**2) / 0.2, rel=1e-9)
+    assert found["answer"].to_dict() == {study.CLAMP: "as the clamp", study.SCALE: "as the clamp", study.NORM: "not"}
+    assert (found["share ±"] < 1e-9).all() and (found["not_arrived"] == 0).all()
+    of = study.explained(table.assign(generalised=1_000 * table["logit_scale"] ** 2)).loc["cross_entropy"]
+    assert of.loc["logit_scale", ["R²", "rank correlation"]].tolist() == pytest.approx([1, 1])
+    assert of.loc["norm", "R²"] < 0.7
+
+
+def test_an_arm_is_told_from_the_clamp_only_beyond_two_standard_errors():
+    answer = load("what_the_norm_does").answer
+    assert [answer(0.9, 0.1), answer(0.9, 0.2), answer(0.1, 0.1), answer(0.1, 0.2), answer(0.5, 0.0)] == [
+        "as the clamp", "between", "not", "between", "between",
+    ]  # fmt: skip
+
+
+def test_runs_that_did_not_arrive_are_counted_and_make_slopes_smaller():
+    study = load("what_the_norm_does")
+    table = arms(study).assign(last_step=800)
+    late = table["generalised"] > 800
+    found = study.slopes(table.assign(generalised=table["generalised"].where(~late))).loc["cross_entropy"]
+    assert found["not_arrived"].sum() == late.sum() > 0
+    assert found["slope"][study.CLAMP] < study.slopes(table).loc["cross_entropy", "slope"][study.CLAMP]
