@@ -124,3 +124,66 @@ def test_runs_that_did_not_arrive_are_counted_and_make_slopes_smaller():
     found = study.slopes(table.assign(generalised=table["generalised"].where(~late))).loc["cross_entropy"]
     assert found["not_arrived"].sum() == late.sum() > 0
     assert found["slope"][study.CLAMP] < study.slopes(table).loc["cross_entropy", "slope"][study.CLAMP]
+
+
+@pytest.mark.slow
+def test_lazy_to_rich(tmp_path):
+    tables, results = small("lazy_to_rich", tmp_path)
+    runs = tables["runs"].set_index(["recipe", "seed"])
+    rule, null = runs.loc["decay"], runs.loc["decay, wrong labels"]
+    assert (rule["the network, most"] > 0.9).all() and (null["the network, most"] < 0.1).all()
+    assert (rule["the network"] > rule["memorised"]).all()  # it groks
+    assert (rule["linearised at step 0, most"] < 0.5).all()  # and not as a linear network
+    assert (rule["kernel distance, last"] > 0.3).all()
+    curves = tables["curves"].set_index(["recipe", "seed", "step"])
+    assert (curves.xs(0, level="step")["kernel distance"].abs() < 1e-9).all()
+    first = curves.xs(0, level="step")
+    assert np.allclose(first["the network"], first["linearised at step 0"])  # where it is linearised they are one
+    assert set(tables["leads"]["setting"]) == {"refitted to train", "refitted to half of test", "kernel distance"}
+    assert (results / "lazy_to_rich.png").stat().st_size > 10_000
+
+
+def planted(study, own, refitted, kernel):
+    """A run whose accuracies step up at these steps, and whose kernel makes its way at another, memorised at step 100."""
+    steps = np.arange(0, 1_001, 50)
+    curves = {study.OWN: own, study.REFITTED: refitted, study.HELD_OUT: own, study.FIRST: 2_000, study.SECOND: 2_000}
+    index = pd.Index(steps, name="step")
+    accuracies = pd.DataFrame({name: (steps >= at) * 1.0 for name, at in curves.items()}, index)
+    kernels = {study.DISTANCE: (steps >= kernel) * 0.8, study.ALIGNMENT: (steps >= kernel) * 0.3}
+    kernels |= {"nonlinearity": steps / 1_000, "linearised train accuracy": 0.2}
+    return study.Measured(
+        100.0, accuracies, pd.DataFrame(kernels, index), pd.DataFrame({"shuffled": 0.0, "untrained": 0.1}, index)
+    )
+
+
+def test_what_came_first_is_found_where_it_was_planted():
+    study = load("lazy_to_rich")
+    found = study.facts(planted(study, own=600, refitted=300, kernel=200))
+    # the crossing lies on the line between the last checkpoint below and the first one above
+    assert [found[name] for name in (study.OWN, study.REFITTED, study.DISTANCE)] == [575, 275, 175]
+    assert (found["furthest ahead"], found["furthest ahead at"]) == (1, 300)
+    assert found["share of the kernel's way, at memorisation"] == 0 and found["nonlinearity, at memorisation"] == 0.1
+    assert found[f"{study.FIRST}, most"] == 0 and found[f"{study.OWN}, last"] == 1
+
+
+def test_a_lead_counts_by_signs_over_the_seeds_and_beyond_the_spacing_of_checkpoints():
+    study, rows = load("lazy_to_rich"), []
+    for seed in range(6):
+        of = planted(study, own=500 + 50 * seed, refitted=250 + 50 * seed, kernel=500 + 50 * seed)
+        rows.append({"recipe": "decay", "seed": seed} | study.facts(of))
+    never = planted(study, own=5_000, refitted=5_000, kernel=200)
+    rows += [{"recipe": "no decay", "seed": seed} | study.facts(never) for seed in range(6)]
+    found = study.leads(pd.DataFrame(rows))
+    assert set(found.index.get_level_values("recipe")) == {"decay"}  # where no seed gets there nothing leads
+    refitted, kernel = (found.loc[("decay", name)] for name in (study.REFITTED, study.DISTANCE))
+    assert refitted["p_value"] == 2 / 2**6 and refitted["beyond"] == 6 and refitted["factor"] > 1
+    assert kernel["p_value"] == 1 and kernel["beyond"] == 0 and kernel["factor"] == 1
+
+
+def test_null_twins_of_lazy_to_rich_differ_from_their_runs_in_labels_alone():
+    configs = load("lazy_to_rich").configs(small=False)
+    twins = {name: each for name, each in configs.items() if "+null+" in name}
+    assert len(configs) == 50 and len(twins) == 10
+    for name, twin in twins.items():
+        of = configs[name.replace("+null+", "+rule+")]
+        assert twin.but(name=of.name, corruption=of.corruption) == of and twin.corruption.share == 1
