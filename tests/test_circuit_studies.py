@@ -187,3 +187,68 @@ def test_null_twins_of_lazy_to_rich_differ_from_their_runs_in_labels_alone():
     for name, twin in twins.items():
         of = configs[name.replace("+null+", "+rule+")]
         assert twin.but(name=of.name, corruption=of.corruption) == of and twin.corruption.share == 1
+
+
+@pytest.mark.slow
+def test_circuits_compete(tmp_path):
+    tables, results = small("circuits_compete", tmp_path)
+    ended = tables["by_share"].set_index(["what", "decay", "share"]).stack()
+    assert ended["rule, many examples", 2, 0.7, "test_accuracy"] > 0.99
+    assert ended["rule, gone on", 2, 0.7, "test_accuracy"] > 0.99  # that it goes on is not what makes it forget
+    assert ended["rule, gone on", 2, 0.1, "test_accuracy"] < 0.5 < ended["rule, gone on", 2, 0.4, "test_accuracy"]
+    assert (
+        ended["random answers", 2, 0.4, "test_accuracy"]
+        < 0.1
+        < 0.99
+        < ended["random answers", 2, 0.1, "train_accuracy"]
+    )
+    assert ended["random answers", 2, 0.4, "efficiency"] < ended["random answers", 2, 0.1, "efficiency"]
+    assert (results / "circuits_compete.png").stat().st_size > 10_000
+
+
+def competing(study, memorising, generalising, forgets_below, seeds=3):
+    """Runs whose efficiency of memorising is so much ÷ the share, and whose test accuracy steps up at a share."""
+    rows = []
+    for seed in range(seeds):
+        rows += [(study.GENERALISING, share, 2, seed, generalising, 1.0) for share in study.MANY]
+        for share in study.SHARES:
+            rows.append((study.MEMORISING, share, 2, seed, memorising / share, 0.0))
+            rows += [(study.GONE_ON, share, decay, seed, 0.0, float(share >= forgets_below)) for decay in study.DECAYS]
+        rows.append((study.GONE_ON, study.PARENT, 2, seed, 0.0, 1.0))
+    return pd.DataFrame(rows, columns=["what", "share", "decay", "seed", "efficiency", "test_accuracy"])
+
+
+def test_the_critical_share_is_where_efficiencies_cross_and_where_test_accuracy_has_its_half():
+    study = load("circuits_compete")
+    # .1 ÷ .2 = .5 and .1 ÷ .25 = .4: the crossing of .45 lies half-way on the line between these shares
+    table = competing(study, memorising=0.1, generalising=0.45, forgets_below=0.25)
+    found = study.critical(table)
+    assert found.loc[found["of"] == study.PREDICTED, "critical"].tolist() == pytest.approx([0.225] * 3)
+    assert found.loc[found["of"] == f"{study.GONE_ON}, decay 4", "critical"].tolist() == pytest.approx([0.225] * 3)
+    right = study.predictions(table, found)
+    assert (right["right"] == right["runs"]).all()
+    counts = right.loc[(study.GONE_ON, 2), ["runs", "generalise", "constant"]]
+    assert counts.tolist() == [24, 9, 15]  # the control at the parent's share is left out
+
+
+def test_where_efficiencies_do_not_cross_nothing_is_predicted_to_generalise():
+    study = load("circuits_compete")
+    table = competing(study, memorising=10.0, generalising=0.45, forgets_below=0.25)
+    found = study.critical(table)
+    assert found.loc[found["of"] == study.PREDICTED, "critical"].isna().all()
+    right = study.predictions(table, found)
+    assert (right["right"] == right["runs"] - right["generalise"]).all()
+
+
+def test_networks_go_on_with_some_of_the_examples_that_they_had():
+    study = load("circuits_compete")
+    configs = study.configs(small=False)
+    table = next(each for name, each in configs.items() if name == f"many+{study.PARENT}+2+3")
+    had = {tuple(pair) for pair in table.split().train.inputs.tolist()}
+    for share in study.SHARES:
+        of = {tuple(pair) for pair in configs[f"afresh+{share}+2+3"].split().train.inputs.tolist()}
+        assert of < had
+    memorise = configs["random+0.12+2+3"], configs["random+0.4+2+3"]
+    few, many = (dict(zip(map(tuple, of.inputs.tolist()), of.targets.flatten().tolist(), strict=True))
+                 for of in (each.split().train for each in memorise))  # fmt: skip
+    assert few.items() < many.items() and memorise[0].task.table_seed == 3
