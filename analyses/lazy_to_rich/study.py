@@ -172,8 +172,8 @@ def labelled(name: str) -> dict[str, Any]:
 def leads(table: Any) -> pd.DataFrame:
     """Does each come before the network's own test accuracy? By recipe: median factor of the steps, p by signs over the seeds.
 
-    A run counts where it is known which came first, a recipe if some run of it has half of its test set; the table is empty if none
-    has. `beyond` are runs whose lead is longer than checkpoints lie apart there.
+    A run counts where it is known which came first, a recipe if a run of it has half of its test set; if none has, the table is
+    empty. `beyond` are runs whose lead is longer than checkpoints lie apart there.
     """
     rule = table[~table["recipe"].str.endswith(NULL)]
     rule = rule[rule.groupby("recipe")[OWN].transform("count") > 0]
