@@ -235,7 +235,7 @@ def test_the_runs_beyond_are_those_of_twice_the_width_that_fits():
         "Muon": [0.5, 0.4, 0.3, 0.0, 0.0, 0.0],
     }
     rows = [
-        {"recipe": recipe, "noise": 0.2, "width": width, "train_error": error}
+        {"recipe": recipe, "noise": 0.2, "width": width, "train_error": error, "test_error": 0.5}
         for recipe, each in errors.items()
         for width, error in zip(widths, each, strict=True)
     ]
