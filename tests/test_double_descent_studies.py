@@ -233,14 +233,18 @@ def test_the_runs_beyond_are_those_of_twice_the_width_that_fits():
         "Adam": [0.5, 0.2, 0.005, 0.0, 0.0, 0.0],
         "SGD": [0.5, 0.4, 0.3, 0.2, 0.1, 0.05],
         "Muon": [0.5, 0.4, 0.3, 0.0, 0.0, 0.0],
+        "SGD, far": [None, None, None, 0.0, 0.0, 0.0],
     }
     rows = [
         {"recipe": recipe, "noise": 0.2, "width": width, "train_error": error, "test_error": 0.5}
         for recipe, each in errors.items()
         for width, error in zip(widths, each, strict=True)
+        if error is not None
     ]
     beyond = load("second_rise").beyond(pd.DataFrame(rows))
-    assert beyond[["recipe", "width"]].to_numpy().tolist() == [["Adam", 32], ["Adam", 64], ["Adam", 128]]
+    assert beyond[["recipe", "width"]].to_numpy().tolist() == [
+        [recipe, width] for recipe in ("Adam", "SGD, far") for width in (32, 64, 128)
+    ]
 
 
 def test_runs_at_the_base_width_count_for_both_recipes_that_they_are_of():

@@ -188,14 +188,15 @@ def with_shared(table: pd.DataFrame) -> pd.DataFrame:
 def beyond(table: pd.DataFrame) -> pd.DataFrame:
     """The runs of at least twice the width from which on the median run of their cell fits 99 % of its training set.
 
-    Cells in which that leaves fewer than three widths tell of no rise, and are left out.
+    Where the narrowest width that was tried fits already, they are all runs of the cell. Cells in which that leaves fewer than
+    three widths tell of no rise, and are left out.
     """
     kept: list[pd.DataFrame] = [table.iloc[:0]]
     for _, cell in table.groupby(CELL):
         errors: Any = whole(cell).groupby("width")["train_error"].median()
-        fitting = [width for width, error in errors.items() if error < FITS]
-        far: Any = cell[cell["width"] >= 2 * min(fitting, default=np.inf)]
-        kept += [far] if far["width"].nunique() >= 3 else []
+        fitting = min((width for width, error in errors.items() if error < FITS), default=np.inf)
+        far: Any = cell[cell["width"] >= (fitting if fitting == errors.index.min() else 2 * fitting)]
+        kept += [far] if whole(far)["width"].nunique() >= 3 else []
     return pd.concat(kept)
 
 
