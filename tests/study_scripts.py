@@ -11,9 +11,9 @@ from interp.study import script
 ROOT = Path(__file__).parents[1]
 
 
-def load(name) -> Any:
-    """The module of a study."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "analyses" / name / "study.py")
+def load(name, which="study") -> Any:
+    """The module of a study, or of another script in its folder."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "analyses" / name / f"{which}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
