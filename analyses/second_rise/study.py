@@ -307,13 +307,17 @@ def draw(by_width: pd.DataFrame, infinite: pd.DataFrame) -> go.Figure:
     shares: list[Any] = sorted(by_width.index.get_level_values("noise").unique())
     what = {
         "test_error": "test error",
-        "early_test_error": "error after a quarter of the updates",
-        "best_test_error": "error at the best step",
-        "test_loss": "test loss, nats",
+        "early_test_error": "after a quarter",
+        "best_test_error": "at the best step",
+        "test_loss": "loss, nats",
     }
-    titles = [f"{100 * share:g} % wrong: {label}" for share in shares for label in what.values()]
+    titles = [f"{100 * share:g} %: {label}" for share in shares for label in what.values()]
     figure = figures.panels(
-        titles, heights=[4.5] * len(shares), columns=len(what), title="Far beyond the width that fits", over_steps=False
+        titles,
+        heights=[4.5] * len(shares),
+        columns=len(what),
+        title="Far beyond the width that fits, by share of wrong labels",
+        over_steps=False,
     )
     end = 4 * WIDTHS[-1]
     named: set[str] = set()
@@ -337,7 +341,8 @@ def draw(by_width: pd.DataFrame, infinite: pd.DataFrame) -> go.Figure:
                         name=f"infinite width, {kernel}", legendgroup=kernel, showlegend=row == 1, **at,
                         marker={"symbol": symbol, "size": 10, "color": figures.INK},
                     )  # fmt: skip
-    figure.update_xaxes(type="log", tickformat="~s", dtick=1, tickangle=0, matches="x")
+    ticks = {10: "10", 100: "100", 1_000: "1k", 10_000: "10k", end: "∞"}
+    figure.update_xaxes(type="log", tickvals=[*ticks], ticktext=[*ticks.values()], tickangle=0, matches="x")
     for column in range(1, len(what) + 1):
         figure.update_xaxes(title_text="width", row=len(shares), col=column)
     return figure.update_layout(margin={"r": 250}, width=1_600)
@@ -353,6 +358,7 @@ def draw_features(by_number: pd.DataFrame, infinite: pd.DataFrame) -> go.Figure:
         columns=2,
         title="Random ReLU features: only the readout learns",
         over_steps=False,
+        gap=80,
     )
     for place, share in enumerate(shares):
         at = {"row": 1 + place // 2, "col": 1 + place % 2}
@@ -368,7 +374,8 @@ def draw_features(by_number: pd.DataFrame, infinite: pd.DataFrame) -> go.Figure:
                 name="infinitely many", marker={"symbol": "x", "size": 10, "color": colour}, legendgroup="limit",
                 showlegend=not place and penalty == PENALTIES[0],
             )  # fmt: skip
-    figure.update_xaxes(type="log", tickformat="~s", dtick=1, title_text="random features")
+    ticks = {10: "10", 100: "100", 1_000: "1k", 10_000: "10k", 100_000: "100k", end: "∞"}
+    figure.update_xaxes(type="log", tickvals=[*ticks], ticktext=[*ticks.values()], title_text="random features")
     return figure.update_yaxes(title_text="test error", col=1).update_layout(margin={"r": 170})
 
 
