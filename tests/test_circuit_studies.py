@@ -196,7 +196,7 @@ def test_circuits_compete(tmp_path):
     ended = tables["by_share"].set_index(["what", "decay", "share"]).stack()
     assert ended["rule, many examples", 2, 0.7, "test_accuracy"] > 0.99
     assert ended["rule, gone on", 2, 0.7, "test_accuracy"] > 0.99  # that it goes on is not what makes it forget
-    assert ended["rule, gone on", 2, 0.1, "test_accuracy"] < 0.5 < ended["rule, gone on", 2, 0.4, "test_accuracy"]
+    assert ended["rule, gone on", 2, 0.1, "test_accuracy"] < 0.95 < ended["rule, gone on", 2, 0.4, "test_accuracy"]
     assert (
         ended["random answers", 2, 0.4, "test_accuracy"]
         < 0.1
@@ -229,7 +229,7 @@ def test_the_critical_share_is_where_efficiencies_cross_and_where_test_accuracy_
     right = study.predictions(table, found)
     assert (right["right"] == right["runs"]).all()
     counts = right.loc[(study.GONE_ON, 2), ["runs", "generalise", "constant"]]
-    assert counts.tolist() == [24, 9, 15]  # the control at the parent's share is left out
+    assert counts.tolist() == [27, 9, 18]  # the control at the parent's share is left out
 
 
 def test_where_efficiencies_do_not_cross_nothing_is_predicted_to_generalise():

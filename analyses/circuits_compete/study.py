@@ -1,6 +1,6 @@
 """Is it the efficiency of memorising and of generalising that decides from how many examples a network generalises?
 
-    python analyses/circuits_compete/study.py            # x + y mod 53: eight sizes of the training set, three decays, five seeds
+    python analyses/circuits_compete/study.py            # x + y mod 53: nine sizes of the training set, three decays, five seeds
     python analyses/circuits_compete/study.py --small    # two sizes, one decay, two seeds
 
 Efficiency is logit per norm of the parameters (Varma et al. 2023, arXiv 2309.02390). That of memorising is measured in networks
@@ -25,7 +25,7 @@ from interp.maths.phases import crossing, lasting_crossing
 from interp.store import Run
 from interp.study import compare, means, script, trend
 
-SHARES = (0.05, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.4)
+SHARES = (0.03, 0.05, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.4)
 """Shares of the table that are trained on."""
 MANY = (0.5, 0.7, 0.9)
 """Shares from which the rule is learned for certain."""
@@ -35,7 +35,7 @@ DECAYS = (1, 2, 4)
 DECAY = 2
 """Weight decay of all but those that go on."""
 STEPS, LONG, SEEDS = 2_000, 4_000, 5
-"""Updates of all networks but those that begin with initial weights and few examples of the rule, which take long."""
+"""Updates of networks on random answers and on many examples, and of those with few of the rule, which take long."""
 HALF = 0.5
 """Test accuracy at the critical share."""
 
@@ -76,7 +76,8 @@ def ended(config: RunConfig, steps: int) -> Any:
 
 def further(runs: Mapping[str, Run]) -> Mapping[str, RunConfig]:
     """Networks that know the rule and go on with fewer examples, which are some of those that they had."""
-    shares = sorted({run.config.task.model_dump()["train_fraction"] for name, run in runs.items() if "afresh" in name})
+    afresh = [run.config for name, run in runs.items() if name.startswith("afresh")]
+    shares = sorted({config.task.model_dump()["train_fraction"] for config in afresh})
     found = {}
     for name, run in runs.items():
         word, share, _, seed = name.split("+")
@@ -84,7 +85,7 @@ def further(runs: Mapping[str, Run]) -> Mapping[str, RunConfig]:
             cells = [*itertools.product(shares, DECAYS if len(shares) == len(SHARES) else (DECAY,)), (PARENT, DECAY)]
             for fewer, decay in cells:
                 of = f"on+{fewer}+{decay}+{seed}"
-                task, train = run.config.task.but(train_fraction=fewer), run.config.train.but(weight_decay=float(decay))
+                task, train = run.config.task.but(train_fraction=fewer), afresh[0].train.but(weight_decay=float(decay))
                 found[of] = run.config.but(name=of, task=task, train=train, start=interp.start_from(run.path))
     return found
 
@@ -127,7 +128,8 @@ def critical(table: Any) -> pd.DataFrame:
             at = lasting_crossing(*curve(each, "test_accuracy"), HALF)
             of = f"{what}, decay {decay}" if what == GONE_ON else what
             rows.append({"of": of, "seed": seed, "critical": at, "decay": decay if what == GONE_ON else np.nan})
-    return pd.DataFrame(rows)
+    # one that is not found lies beyond what was tried
+    return pd.DataFrame(rows).assign(critical_until=table.loc[table["what"] == MEMORISING, "share"].max())
 
 
 def curve(rows: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
@@ -154,11 +156,11 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     """Critical shares as predicted and as shown, what decides them, and both efficiencies by share."""
     table: Any = results(runs)
     found: Any = critical(table)
-    tested = compare(found, "of", ["critical"], ["seed"], control=PREDICTED, steps=[])
+    tested = compare(found, "of", ["critical"], ["seed"], control=PREDICTED, steps=["critical"])
     spread = found.groupby("of")["critical"].agg(seeds="count", median="median", lowest="min", highest="max")
     tables = {"critical": spread, "comparisons": tested}
     if found["decay"].nunique() > 1:
-        tables["decay"] = trend(found[found["decay"].notna()], "decay", ["critical"], ["seed"], steps=[])
+        tables["decay"] = trend(found[found["decay"].notna()], "decay", ["critical"], ["seed"], steps=["critical"])
     memorising = table[table["what"] == MEMORISING]
     tables |= {
         "falls": trend(memorising, "share", ["efficiency", "margin", "norm"], ["seed"], steps=[]),

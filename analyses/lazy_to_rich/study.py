@@ -20,19 +20,19 @@ import xarray as xr
 import interp
 from interp import figures
 from interp.config import RunConfig
-from interp.maths.phases import half_way, lasting_crossing, spacing
+from interp.maths.phases import half_way, spacing
 from interp.store import Run
 from interp.study import compare, script
 
 SEEDS, NULL_SEEDS = 10, 5
 STEPS = 2_000
 LEVEL = 0.5
-"""Test accuracy of which the lasting crossing is compared."""
+"""Test accuracy that a network or a readout has to end with, at least, to have a step half-way."""
 KERNELS = (0, 10, 20, 30, 50, 70, 100, 150, 200, 300, 400, 600, 800, 1_200, 1_600, 2_000)
 """Steps at which tangent kernels and linearised networks are measured."""
 CHECKPOINTS = tuple(sorted({*KERNELS, *range(250, 1_000, 50), *range(1_000, STEPS, 100)}))
 """Steps at which readouts are fitted."""
-PLACE, RIDGE = "neurons", 1e-3
+PLACE, RIDGE = "neurons", 0.1
 """The layer that is read anew, the last hidden one, and the penalty, in units of its features' mean eigenvalue."""
 EXAMPLES, PROBES = 64, 32
 """Examples of a tangent kernel, and random directions in the weights that it is known by."""
@@ -132,12 +132,13 @@ def of(values: xr.DataArray) -> pd.Series:
 
 
 def half_ways(found: Measured) -> dict[str, float]:
-    """Steps from which each test accuracy stays at LEVEL or above, and at which the kernel has made half of its way."""
+    """Steps by which each test accuracy has lastingly made half of its way from memorisation on, and the kernel of its own."""
     accuracies, kernels = found.accuracies.dropna(subset=[OWN]), found.kernels
-    steps = accuracies.index.to_numpy(float)
-    crossed = {name: lasting_crossing(steps, accuracies[name].to_numpy(), LEVEL) for name in (OWN, REFITTED, HELD_OUT)}
+    ways = {name: accuracies[name] for name in (OWN, REFITTED, HELD_OUT) if accuracies[name].iloc[-1] >= LEVEL}
+    crossed = {name: half_way(way.index.to_numpy(float), way.to_numpy(), found.memorised) for name, way in ways.items()}
     steps = kernels.index.to_numpy(float)
-    return crossed | {name: half_way(steps, kernels[name].to_numpy(), 0.0) for name in (DISTANCE, ALIGNMENT)}
+    kernel = {name: half_way(steps, kernels[name].to_numpy(), 0.0) for name in (DISTANCE, ALIGNMENT)}
+    return dict.fromkeys((OWN, REFITTED, HELD_OUT), np.nan) | crossed | kernel
 
 
 def facts(found: Measured) -> dict[str, float]:
@@ -172,7 +173,7 @@ def labelled(name: str) -> dict[str, Any]:
 def leads(table: Any) -> pd.DataFrame:
     """Does each come before the network's own test accuracy? By recipe: median factor of the steps, p by signs over the seeds.
 
-    A run counts where it is known which came first, a recipe if a run of it has half of its test set; if none has, the table is
+    A run counts where it is known which came first, a recipe if a run of it ends with half of its test set; if none does, it is
     empty. `beyond` are runs whose lead is longer than checkpoints lie apart there.
     """
     rule = table[~table["recipe"].str.endswith(NULL)]
