@@ -31,6 +31,8 @@ NULL = 0.9
 WRONG = "corruption.share"
 KINDS = ("train clean", "train corrupted", "train recovered")
 """Training examples with the right label; with a wrong one, answered as trained; and these, answered rightly all the same."""
+TOLD, TOLD_OF = (4, 10, 12, 18, 20, 24), ("test_error", "test_error ±", "train_recovered_accuracy")
+"""Widths and columns of the table that README tells from."""
 MEASURES = {
     "test_error": "test error",
     "best_test_error": "test error at the best step",
@@ -69,6 +71,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
             if theirs is None
             else found.join(theirs[["threshold"]].add_prefix("published "), on="noise"),
             **({"beside": beside(table, theirs)} if theirs is not None else {}),
+            "told": by_width.loc[by_width.index.isin(TOLD, level="width"), [*TOLD_OF]],
             "by_width": by_width.join(medians.add_prefix("median ")),
             "runs": table.set_index(["noise", "width", "seed"]),
         },
