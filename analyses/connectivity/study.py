@@ -33,13 +33,15 @@ from interp.study import script
 from interp.train.align import aligned
 from interp.train.connect import Ends, Found
 
-FORKS = (0, 30, 80, 200, 350, 700, 1200, 2000)
+FORKS = (0, 50, 150, 250, 350, 500, 800, 1500)
 """Steps at which children are forked off; the last is the length of a parent's training."""
 AFTER = 1200
 """Updates that each child makes after the fork, at whatever step it lies."""
-BATCH = 600
-"""Examples of an update, about half of the training set as in the source: the order of batches is what children differ in."""
+BATCH = 250
+"""Examples of an update, some fifth of the training set: the order of batches is what children differ in. Half of it does not part
+children of an untrained network mod 31."""
 SEEDS, NULL_SEEDS = 5, 3
+SMALL_P = 31
 SUM, NULL = "x + y", "wrong labels"
 POINTS = 21
 UPDATES = 300
@@ -64,13 +66,8 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
     """The parents: a run for each seed, with a checkpoint at each fork, and null twins. All have one training set."""
     base, forks, batch, seeds, nulls = interp.preset("quick").config, FORKS, BATCH, SEEDS, NULL_SEEDS
     if small:
-        base, forks, batch, seeds, nulls = (
-            base.but(task=base.task.but(p=31, train_fraction=0.6)),
-            (0, 100, 600),
-            300,
-            2,
-            1,
-        )
+        base = base.but(task=base.task.but(p=SMALL_P, train_fraction=0.6))
+        forks, batch, seeds, nulls = (0, 200, 600), 100, 2, 1
     train = base.train.but(steps=forks[-1], batch_size=batch, checkpoint_steps=forks)
     found: dict[str, RunConfig] = {}
     for seed in range(seeds):
@@ -84,8 +81,7 @@ def further(parents: Mapping[str, Run]) -> Mapping[str, RunConfig]:
     """Two children of each parent at each fork, which differ in the order of batches alone; the optimiser begins anew."""
     found: dict[str, RunConfig] = {}
     for name, parent in parents.items():
-        config, forks = parent.config, parent.config.train.checkpoint_steps
-        after = AFTER if len(forks) == len(FORKS) else AFTER // 3
+        config, forks, after = parent.config, parent.config.train.checkpoint_steps, of_size(parent, AFTER)
         train = config.train.but(steps=after, checkpoint_steps=(after,))
         for at, child in itertools.product(forks, (1, 2)):
             order = config.seeds.order + 1000 * child
@@ -94,6 +90,11 @@ def further(parents: Mapping[str, Run]) -> Mapping[str, RunConfig]:
                 start=interp.start_from(f"{parent.path}@{at}"),
             )  # fmt: skip
     return found
+
+
+def of_size(run: Run, updates: int) -> int:
+    """So many updates; a third of them in the small study."""
+    return updates // 3 if run.task.shape.outputs.n == SMALL_P else updates
 
 
 class Pair(NamedTuple):
@@ -131,7 +132,7 @@ def pairs(runs: Mapping[str, Run]) -> Iterator[Pair]:
                 if all(name in runs for name in names):  # a run that failed costs its fork alone
                     yield Pair(kind, FORK, seed, at, runs[names[0]].final, runs[names[1]].final)
             memorised = [at for at in forks if at >= landmarks(run)["memorised"]]
-            if memorised:
+            if memorised and memorised[0] < run.final.step:
                 kept.append((seed, run.at(memorised[0]), run.final))
         for seed, early, late in kept:
             yield Pair(kind, ONE, seed, late.step, early, late)
@@ -213,9 +214,9 @@ def connected(pair: Pair, name: str, curve: Mapping[str, Any]) -> Run:
         known = interp.open_run(out)
         if known.between is not None and known.between.ends == (as_start(a), as_start(b)):
             return known
-    ends = [f"{end.run.path}@{end.step}" for end in (a, b)]
+    ends, updates = [f"{end.run.path}@{end.step}" for end in (a, b)], of_size(a.run, UPDATES)
     return interp.connect_runs(
-        ends[0], ends[1], out, overwrite=True, points=POINTS, curve="bezier", steps=UPDATES, **curve
+        ends[0], ends[1], out, overwrite=True, points=POINTS, curve="bezier", steps=updates, **curve
     )
 
 
@@ -338,7 +339,7 @@ def draw(forks: pd.DataFrame, networks: pd.DataFrame, parents: pd.DataFrame) -> 
         figure.update_yaxes(title_text=AXES[column], row=row, col=1)
     steps = sorted(set(forks["at"]))
     figure.update_xaxes(type="log", tickvals=[max(at, 10) for at in steps], ticktext=[f"{at:,}" for at in steps])
-    figure.update_xaxes(title_text="step of the fork", row=len(PANELS))
+    figure.update_xaxes(title_text="step of the fork", row=len(PANELS)).update_yaxes(rangemode="tozero")
     return figure.update_layout(margin={"r": 220}, width=1_100)
 
 

@@ -69,7 +69,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     for run in runs.values():
         train, seed = run.config.train, run.config.seeds.model
         key = {"loss": train.loss, "decay": train.weight_decay, "seed": seed}
-        step = at_level(run.history.loc[run.steps, "train_loss"], LEVEL[train.loss])
+        step = at_level(run.history.loc[list(run.steps), "train_loss"], LEVEL[train.loss])
         if step is None:
             missing.append(key | {"last_train_loss": float(run.history["train_loss"].iloc[-1])})
         else:
@@ -135,11 +135,16 @@ def interval(
     x: Float[np.ndarray, " run"], y: Float[np.ndarray, " run"], given: Float[np.ndarray, "other run"],
     draws: int, seed: int = 0,
 ) -> tuple[float, float]:  # fmt: skip
-    """The 2.5 and 97.5 % quantiles of the partial rank correlation over bootstrap samples of the runs in which it is known."""
+    """The 2.5 and 97.5 % quantiles of the partial rank correlation over bootstrap samples of the runs in which it is known.
+
+    NaN if it is known in fewer than half of them, as with few runs that the norm orders wholly.
+    """
     places = np.random.default_rng(seed).integers(0, len(x), (draws, len(x)))
     found = partial(x[places], y[places], given[:, places])
     found = found[np.isfinite(found)]
-    return (float(np.quantile(found, 0.025)), float(np.quantile(found, 0.975))) if len(found) else (math.nan, math.nan)
+    if 2 * len(found) < draws:
+        return math.nan, math.nan
+    return float(np.quantile(found, 0.025)), float(np.quantile(found, 0.975))
 
 
 def verdict(row: Mapping[str, float]) -> str:

@@ -239,7 +239,7 @@ SHOWN = (
     "local_complexity", "bits", "normalised_margin", "norm",
 )  # fmt: skip
 LINEAR = ("test_accuracy", "llc", "local_complexity", "bits", "norm")
-COLOURS = dict(zip(WAYS, (figures.PALETTE[0], figures.PALETTE[1], figures.PALETTE[4], figures.QUIET), strict=True))
+COLOURS = dict(zip(WAYS, (figures.PALETTE[0], figures.PALETTE[1], figures.PALETTE[2], figures.QUIET), strict=True))
 
 
 def draw(table: pd.DataFrame) -> go.Figure:
