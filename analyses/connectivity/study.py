@@ -38,8 +38,8 @@ FORKS = (0, 50, 150, 250, 350, 500, 800, 1500)
 AFTER = 1200
 """Updates that each child makes after the fork, at whatever step it lies."""
 BATCH = 250
-"""Examples of an update, some fifth of the training set: the order of batches is what children differ in. Half of it does not part
-children of an untrained network mod 31."""
+"""Examples of an update, some fifth of the training set: the order of batches is what children differ in. Half of it does not
+part children of an untrained network mod 31."""
 SEEDS, NULL_SEEDS = 5, 3
 SMALL_P = 31
 SUM, NULL = "x + y", "wrong labels"

@@ -195,7 +195,8 @@ def beyond(table: pd.DataFrame) -> pd.DataFrame:
     for _, cell in table.groupby(CELL):
         errors: Any = whole(cell).groupby("width")["train_error"].median()
         fitting = min((width for width, error in errors.items() if error < FITS), default=np.inf)
-        far: Any = cell[cell["width"] >= (fitting if fitting == errors.index.min() else 2 * fitting)]
+        narrowest = float(errors.index.min())
+        far: Any = cell[cell["width"] >= (fitting if fitting == narrowest else 2 * fitting)]
         kept += [far] if whole(far)["width"].nunique() >= 3 else []
     return pd.concat(kept)
 
