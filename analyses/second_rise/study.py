@@ -194,7 +194,7 @@ def beyond(table: pd.DataFrame) -> pd.DataFrame:
     kept: list[pd.DataFrame] = [table.iloc[:0]]
     for _, cell in table.groupby(CELL):
         errors: Any = whole(cell).groupby("width")["train_error"].median()
-        fitting = min((width for width, error in errors.items() if error < FITS), default=np.inf)
+        fitting = min((float(width) for width, error in errors.items() if error < FITS), default=float("inf"))
         narrowest = float(errors.index.min())
         far: Any = cell[cell["width"] >= (fitting if fitting == narrowest else 2 * fitting)]
         kept += [far] if whole(far)["width"].nunique() >= 3 else []
