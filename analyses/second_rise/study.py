@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import torch
@@ -197,7 +196,8 @@ def beyond(table: pd.DataFrame) -> pd.DataFrame:
         fitting = min((float(width) for width, error in errors.items() if error < FITS), default=float("inf"))
         narrowest = float(errors.index.min())
         far: Any = cell[cell["width"] >= (fitting if fitting == narrowest else 2 * fitting)]
-        kept += [far] if whole(far)["width"].nunique() >= 3 else []
+        late: Any = whole(far)
+        kept += [far] if late["width"].nunique() >= 3 else []
     return pd.concat(kept)
 
 
