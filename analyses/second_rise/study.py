@@ -31,7 +31,7 @@ AROUND = range(8, 49)
 FAR = (64, 512, 2_048)
 """Widths of the other recipes: from where everything is fitted on."""
 WIDEST = 10_240
-"""Width that is trained for a quarter of the updates alone, by Adam: all of them take four minutes a run."""
+"""Width that is trained for a quarter of the updates alone, by Adam: its updates take longest."""
 NOISE = (0.0, 0.2, 0.4, 0.6)
 NULL = 0.9
 """Share of wrong labels at which each of ten classes is equally likely."""

@@ -118,9 +118,9 @@ class NeuronLayer:
         return self.beside + self.tail.through(self.post)
 
     def scores_without(self, neurons: Int[np.ndarray, " taken"]) -> Float[np.ndarray, "2 both"]:
-        """Of each example whether it is answered as labelled if these neurons have their mean activation, and how likely.
+        """Two scores of each example if these neurons have their mean activation: answered as labelled or not, and how likely.
 
-        The second is the log-probability of its label by a softmax, nats.
+        The first is 1 or 0, the second the log-probability of the label by a softmax, nats.
         """
         taken = torch.from_numpy(neurons)
         change = (self.post[:, taken] - self.mean[taken]) @ self.tail.written[taken]
