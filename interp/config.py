@@ -81,7 +81,7 @@ class RunConfig(Frozen):
         self.train.fits(self.task.shape.outputs)
         if self.train.optimizer == "muon" and not self.model.hidden_matrices(self.task.shape):
             raise ValueError('train.optimizer is "muon", and the model has no hidden weight matrix; take "adamw"')
-        self._can_be_constrained()
+        self._has_these_parts()
         if self.task.endless and self.corruption.labels:
             raise ValueError(
                 f"corruption.labels is {self.corruption.labels:,}, and this task draws new examples for each update; take "
@@ -95,12 +95,13 @@ class RunConfig(Frozen):
                 self.split()  # says itself what is wrong, before anything is written
         return self
 
-    def _can_be_constrained(self) -> None:
-        """Raise ValueError for a constraint on a part that the model lacks, and for a sphere of weights that are not its kind."""
+    def _has_these_parts(self) -> None:
+        """Raise ValueError for a part that the model lacks, and for a sphere of weights that are not its kind."""
         train, tensors = self.train, self.model.tensors(self.task.shape)
         parts = list(dict.fromkeys(tensor.part for tensor in tensors.values() if tensor.learns))
-        if odd := [part for part in train.constraint_parts if part not in parts]:
-            raise ValueError(f'train.constraint_parts has "{odd[0]}"; of this model learn {", ".join(parts)}')
+        for field in ("lr_parts", "decay_parts", "constraint_parts"):
+            if odd := [part for part in getattr(train, field) if part not in parts]:
+                raise ValueError(f'train.{field} has "{odd[0]}"; of this model learn {", ".join(parts)}')
         if train.constraint != "sphere":
             return
         under = {
@@ -119,6 +120,23 @@ class RunConfig(Frozen):
     def moved_by_muon(self) -> dict[str, tuple[int, ...]]:
         """Parameters that Muon moves, with the axes that are the rows of each as a matrix; none with another optimiser."""
         return self.model.hidden_matrices(self.task.shape) if self.train.optimizer == "muon" else {}
+
+    @property
+    def decays(self) -> dict[str, float]:
+        """Weight decay of each parameter that learns, by name."""
+        train, tensors = self.train, self.model.tensors(self.task.shape)
+        parts = train.decay_parts or self.model.parts
+        return {name: train.weight_decay * (each.part in parts) for name, each in tensors.items() if each.learns}
+
+    @property
+    def lr_factors(self) -> dict[str, float]:
+        """Factor on the learning rate of each parameter that learns, by name."""
+        train, tensors = self.train, self.model.tensors(self.task.shape)
+        return {
+            name: train.lr_scale if each.part in train.lr_parts else 1.0
+            for name, each in tensors.items()
+            if each.learns
+        }
 
     @property
     def loss_units(self) -> str:

@@ -35,6 +35,10 @@ class TrainConfig(Frozen):
     al. 2024) for the weight matrices of hidden layers, with AdamW for all else: what embeds, what answers, biases and scales."""
     lr: float = Field(default=1e-3, ge=0)
     """Learning rate after the warm-up. muon: of what AdamW moves."""
+    lr_parts: tuple[str, ...] = ()
+    """Parts of the model that learn at train.lr-scale times the learning rate, such as embed."""
+    lr_scale: float = Field(default=1.0, gt=0)
+    """Factor on the learning rate of train.lr-parts. Liu et al. (2022, arXiv 2205.10343) give embeddings a rate of their own."""
     muon_lr: float = Field(default=0.02, gt=0)
     """Learning rate of what Muon moves, after the warm-up; it follows the same schedule."""
     muon_momentum: float = Field(default=0.95, ge=0, lt=1)
@@ -52,6 +56,8 @@ class TrainConfig(Frozen):
     weight_decay: float = Field(default=1.0, ge=0)
     """Weight decay of every parameter. adamw and muon: decoupled, a share lr·weight-decay goes at each update. adam and sgd:
     coupled (L2), weight-decay times the parameter is added to the gradient."""
+    decay_parts: tuple[str, ...] = ()
+    """Parts of the model that decay, such as embed mlp. Empty: all."""
     decay_to: Literal["origin", "initial"] = "origin"
     """Target of the weight decay. origin: 0. initial: the initial weights (Power et al. 2022, figure 2)."""
     l1: float = Field(default=0.0, ge=0)
@@ -174,9 +180,31 @@ class TrainConfig(Frozen):
                 f'train.schedule_period is {self.schedule_period:,} with train.schedule "{self.schedule}"; it is for '
                 "inverse_root, leave it out"
             )
+        self._has_parts()
         self._keeps_its_norm()
         self._suits_muon()
         return self
+
+    def _has_parts(self) -> None:
+        """Raise ValueError for a factor without parts, and for parts apart where something else moves all weights alike."""
+        if self.lr_scale != 1 and not self.lr_parts:  # parts with a factor of 1 are a point of a sweep
+            raise ValueError(
+                f"train.lr_scale is {self.lr_scale:g} and train.lr_parts empty; give both, such as 0.1 and embed, or neither"
+            )
+        for name, others in (
+            ("lr_parts", {"optimizer": "muon", "decay_to": "initial", "noise": "updates", "constraint": "sphere"}),
+            ("decay_parts", {"optimizer": "muon", "decay_to": "initial"}),
+        ):
+            odd = next((other for other, value in others.items() if getattr(self, other) == value), None)
+            if getattr(self, name) and odd:
+                raise ValueError(
+                    f'train.{name} is {" ".join(getattr(self, name))} with train.{odd} "{getattr(self, odd)}", which treats '
+                    "all parts alike; leave one of them out"
+                )
+        if self.decay_parts and not self.weight_decay:
+            raise ValueError(
+                f"train.decay_parts is {' '.join(self.decay_parts)} and train.weight_decay 0; give a decay, or leave it out"
+            )
 
     def _suits_muon(self) -> None:
         """Raise ValueError for options of Muon without it, and for what it cannot do."""

@@ -62,7 +62,9 @@ def write_beside(beside: Sequence[xr.Dataset], path: Path) -> None:
 def long_form(found: xr.Dataset) -> pd.DataFrame:
     """Columns variable, step, one for each further dimension, and value; empty where a variable has no such dimension."""
     parts = [
-        variable.reset_coords(drop=True).to_series().rename("value").reset_index().assign(variable=name)
+        pd.DataFrame({"value": [variable.item()], "variable": name})  # xarray makes no table of a single number
+        if not variable.dims
+        else variable.reset_coords(drop=True).to_series().rename("value").reset_index().assign(variable=name)
         for name, variable in found.data_vars.items()
     ]
     dims = [str(dim) for dim in found.dims if dim != "step"]

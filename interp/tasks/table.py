@@ -101,6 +101,11 @@ class TableTask(FiniteTask):
         symmetric = (both & other).any() and np.array_equal(answers[both], answers[found[both]])
         return found if symmetric else None
 
+    def shared_operands(self) -> tuple[Integers, Integers, Integers] | None:
+        """x, y and the answer of every row if both operands have the same tokens; None if each has its own."""
+        x, y = self.pairs()
+        return (x, y, self.results(x, y)) if self.operands == "shared" else None
+
     def table(self) -> Examples:
         """Every prompt with its answer, in lexicographic order of (x, y)."""
         x, y = self.pairs()

@@ -160,6 +160,12 @@ class Task(Frozen):
         """
         return None
 
+    def shared_operands(
+        self,
+    ) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, " row"], Int[np.ndarray, " row"]] | None:
+        """x, y and the answer of every row of a table of x ∘ y whose operands share their tokens; None for other tasks."""
+        return None
+
     def parts(self) -> "tuple[Task, ...]":
         """Tasks of each operation alone, if several are learned jointly; otherwise empty."""
         return ()

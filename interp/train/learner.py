@@ -110,7 +110,9 @@ class Learner:
         for name in learned:
             weights[name].requires_grad_().grad = torch.zeros_like(weights[name])
         optimizers = [
-            make_optimizer(config.train, learned_views(weights, run), config.moved_by_muon)
+            make_optimizer(
+                config.train, learned_views(weights, run), config.moved_by_muon, config.lr_factors, config.decays
+            )
             for run, config in enumerate(configs)
         ]
         keys = [same_examples(config) for config in configs]

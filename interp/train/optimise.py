@@ -1,6 +1,7 @@
 """Optimisers by name, and their state as named tensors."""
 
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -11,11 +12,16 @@ from interp.train.muon import MuonBesideAdamW
 
 
 def make_optimizer(
-    config: TrainConfig, parameters: Mapping[str, nn.Parameter], hidden: Mapping[str, tuple[int, ...]] = {}
+    config: TrainConfig,
+    parameters: Mapping[str, nn.Parameter],
+    hidden: Mapping[str, tuple[int, ...]] = {},
+    factors: Mapping[str, float] = {},
+    decays: Mapping[str, float] = {},
 ) -> torch.optim.Optimizer:
     """The configured optimiser over these parameters, in their order. Kernels are fused, because the models are small.
 
-    `hidden` are those that Muon moves, with the axes that are the rows of each.
+    `hidden` are those that Muon moves, with the axes that are the rows of each. `factors` on the learning rate and `decays` in
+    place of the configured weight decay are by name; 1 and the configured one where none is given.
 
     Its weight decay leads to the origin. Decay to the initial weights, which torch does not have, is done by the learner.
 
@@ -23,26 +29,39 @@ def make_optimizer(
     """
     if config.optimizer == "muon":
         return MuonBesideAdamW(parameters, hidden, config)
-    weights = list(parameters.values())
-    on_gpu = weights[0].is_cuda
-    every: dict[str, Any] = {
-        "lr": torch.tensor(config.lr, device=weights[0].device) if on_gpu else config.lr,
-        "weight_decay": config.weight_decay if config.decay_to == "origin" else 0.0,
-        "fused": True,
-    }
+    usual = config.weight_decay if config.decay_to == "origin" else 0.0
+
+    def kind_of(name: str) -> tuple[float, float]:
+        return factors.get(name, 1.0), decays.get(name, usual) if config.decay_to == "origin" else 0.0
+
+    device = next(iter(parameters.values())).device
+    on_gpu = device.type == "cuda"
+    weights: list[dict[str, Any]] = [
+        {
+            "params": [parameters[name] for name in names],
+            "lr": torch.tensor(config.lr, device=device) if on_gpu else config.lr,
+            "lr_factor": factor,
+            "weight_decay": decay,
+        }
+        # Neighbours alone make a group: the state is numbered by the parameters' order over all groups.
+        for (factor, decay), names in groupby(parameters, kind_of)
+    ]
+    every: dict[str, Any] = {"fused": True}
     if config.optimizer == "sgd":
-        return torch.optim.SGD(weights, momentum=config.momentum, nesterov=config.nesterov, **every)
+        return torch.optim.SGD(weights, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, **every)
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
     return kind(weights, betas=config.betas, eps=config.eps, capturable=on_gpu, **every)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of the next step; in place if it is a tensor, which a captured step reads."""
+    """Set the learning rate of the next step, times each group's factor; in place if it is a tensor, which a captured step
+    reads."""
     for group in optimizer.param_groups:
+        own = rate * group.get("lr_factor", 1.0)
         if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
+            group["lr"].fill_(own)
         else:
-            group["lr"] = rate
+            group["lr"] = own
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:

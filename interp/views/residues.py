@@ -44,22 +44,9 @@ class Residues(Checkpoints):
         return found
 
     @property
-    def embeds(self) -> Matrix:
-        """What embeds the tokens; DoesNotApply when the network has no such matrix."""
-        return self.matrix(self.roles.embedding, "an embedding of tokens")
-
-    @property
     def unembeds(self) -> Matrix:
         """What points at the answers; DoesNotApply when the network has no such matrix."""
         return self.matrix(self.roles.unembedding, "a matrix that points at each answer")
-
-    def matrix(self, found: Matrix | None, what: str) -> Matrix:
-        """The matrix; DoesNotApply when there is none."""
-        if found is None:
-            raise DoesNotApply(
-                f"{self.run.path} is a model without {what} ({self.run.config.model.about}); {self.asked} needs it"
-            )
-        return found
 
     @property
     def n(self) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from interp.base import DoesNotApply, once
 from interp.maths.curves import collapse
-from interp.models.network import Roles, roles
+from interp.models.network import Matrix, Roles, roles
 from interp.objective import EACH
 from interp.store import Run
 
@@ -76,6 +76,19 @@ class Checkpoints(View):
     def check(self) -> None:
         """Nothing; DoesNotApply when the run has no checkpoint."""
         self.run.with_checkpoints()
+
+    @property
+    def embeds(self) -> Matrix:
+        """What embeds the tokens; DoesNotApply when the network has no such matrix."""
+        return self.matrix(self.roles.embedding, "an embedding of tokens")
+
+    def matrix(self, found: Matrix | None, what: str) -> Matrix:
+        """The matrix; DoesNotApply when there is none."""
+        if found is None:
+            raise DoesNotApply(
+                f"{self.run.path} is a model without {what} ({self.run.config.model.about}); {self.asked} needs it"
+            )
+        return found
 
 
 class History(View):

@@ -41,6 +41,8 @@ HOW = {
     "clamped": SHORT.but(constraint="clamp", constraint_scale=0.8, weight_decay=0.0),
     "a ceiling for each tensor, mini-batch, at a temperature": SHORT.but(
         constraint="ceiling", constraint_over="tensor", batch_size=16, output_temperature=0.5),
+    "an embedding with a rate of its own, an MLP that alone decays": SHORT.but(
+        lr_parts=("embed",), lr_scale=0.1, decay_parts=("mlp",)),
     "norms logged, sgd": SHORT.but(log_norms=True, optimizer="sgd", lr=0.1),
     "sam, noise on the weights, l1": SHORT.but(sam=0.1, l1=1e-4, noise="weights", noise_scale=0.01),
 }  # fmt: skip
