@@ -263,3 +263,58 @@ def test_a_jump_is_a_fall_to_a_third_and_counts_once_until_the_rate_has_risen_ag
     assert jumps(np.geomspace(1e-3, 1, 50)) == [] and jumps(np.array([1, 0.5, 1, 0.4, 1.0])) == []
     saw = np.array([0.01, 0.1, 1.0, 0.05, 0.01, 0.02, 0.025, 0.01, 0.2, 2.0, 0.1])
     assert jumps(saw) == [(1.0, 0.01), (2.0, 0.1)]
+
+
+@pytest.mark.slow
+def test_phase_diagram(tmp_path):
+    tables, results = small("phase_diagram", tmp_path)
+    runs = tables["runs"].set_index(["rate", "other", "seed"])
+    assert (runs.loc[1e-5, "train_step"].isna()).all()  # too slow for 2,000 updates
+    assert (runs.loc[(0.01, 0.0), "phase"] == "memorisation").all()
+    assert (runs["rqi_null"] < 0.3).all()
+    told = tables["told"].iloc[0]
+    assert told[["comprehension", "grokking", "memorisation", "confusion"]].sum() == told["runs"] == 18
+    assert (results / "phases.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_critical_fraction(tmp_path):
+    found = tables_of("phase_diagram", "critical_fraction", tmp_path)
+    shares = found["fractions"].set_index("trained")
+    assert shares.loc[11, "by rank: linear"] == 0 and shares.loc[46, "by rank: linear"] > 0.99
+    runs = found["fraction_runs"].set_index(["trained", "seed"])
+    assert (runs.loc[46, "free"] == 2).all() and (runs.loc[11, "free"] > 2).all()
+
+
+def test_phases_are_those_of_liu_et_al():
+    phase = load("phase_diagram").phase
+    assert phase(100, 1_099) == "comprehension" and phase(100, 1_100) == "grokking"
+    assert phase(100, np.nan) == "memorisation" and phase(np.nan, 100) == phase(np.nan, np.nan) == "confusion"
+    assert phase(500, 200) == "comprehension"
+
+
+def test_the_table_of_the_toy_model_has_55_sums_and_its_null_the_same_answers():
+    study = load("phase_diagram")
+    x, y, answers = study.task().shared_operands()
+    np.testing.assert_array_equal(answers, x + y)
+    assert (x <= y).all() and len(x) == 55 and study.task().n_train == study.TRAINED
+    chance = study.task(3).shared_operands()[2]
+    np.testing.assert_array_equal(np.sort(chance), np.sort(answers))
+    assert (chance != answers).mean() > 0.8
+    for seed in study.splits(2):
+        pairs = study.pairs_of(study.task(), seed)
+        assert pairs.trained.sum() == study.TRAINED and set(pairs.answer[~pairs.trained]) <= set(
+            pairs.answer[pairs.trained]
+        )
+
+
+def test_a_cell_has_the_phase_of_most_seeds_and_of_equals_the_one_that_has_learned_least():
+    study = load("phase_diagram")
+    rows = [
+        {"sweep": "rates", "rate": rate, "other": 1.0, "phase": phase, "rqi": rqi, "test_accuracy": 0.5}
+        for rate, phases in ((0.1, ("grokking", "grokking", "confusion")), (0.2, ("comprehension", "memorisation", "grokking")))
+        for phase, rqi in zip(phases, (0.1, 0.9, 0.2), strict=True)
+    ]  # fmt: skip
+    cells = study.cells_of(pd.DataFrame(rows)).droplevel(["sweep", "other"])
+    assert cells["phase"].tolist() == ["grokking", "memorisation"] and cells["seeds"].tolist() == [2, 1]
+    assert cells["rqi"].tolist() == [0.2, 0.2]
