@@ -308,6 +308,14 @@ def test_the_table_of_the_toy_model_has_55_sums_and_its_null_the_same_answers():
         )
 
 
+def test_the_papers_size_has_every_cell_of_its_grids():
+    study = load("phase_diagram")
+    names = pd.Series([name.split("+")[0] for name in study.paper()]).value_counts()
+    assert names.to_dict() == {
+        "rates": 300, "decay-squared_error": 330, "decay-cross-entropy": 330, "decay-cross-entropy-answers_by_chance": 330
+    }  # fmt: skip
+
+
 def test_a_cell_has_the_phase_of_most_seeds_and_of_equals_the_one_that_has_learned_least():
     study = load("phase_diagram")
     rows = [

@@ -8,6 +8,7 @@ By rank: what the parallelograms of a training set force, without any training. 
 
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,13 +81,14 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     for name, run in runs.items():
         trained, seed = map(int, name.split("+"))
         rows.append({"trained": trained, "seed": seed} | facts(run))
-    found, table = pd.DataFrame(rows), {}
+    table: dict[int, dict[str, float]] = {}
+    found: Any = pd.DataFrame(rows)
     for trained, here in found.groupby("trained"):
         steps = here["high_rqi_step"].to_numpy()
         last = np.full(int(np.isnan(steps).sum()), float(next(iter(runs.values())).steps[-1]))
         table[trained] = {
             "share": trained / PAIRS,
-            **{f"by rank: {name}": value for name, value in by_rank(int(str(trained))).items()},
+            **{f"by rank: {name}": value for name, value in by_rank(trained).items()},
             "runs": len(here),
             "trained: high RQI": int((here["rqi"] > HIGH).sum()),
             "forced to a line": int((here["free"] == 2).sum()),
@@ -103,17 +105,16 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     )
 
 
-def together(found: pd.DataFrame) -> pd.DataFrame:
+def together(found: Any) -> pd.DataFrame:
     """Spearman's ρ of ideal and reached test accuracy: over all runs, and over those of one share, averaged."""
     within = [
-        stats.spearmanr(here["ideal_accuracy"], here["test_accuracy"]).statistic
+        rho(here)
         for _, here in found.groupby("trained")
         if here["ideal_accuracy"].nunique() > 1 and here["test_accuracy"].nunique() > 1
     ]
     gap = (found["test_accuracy"] - found["ideal_accuracy"]).to_numpy()
-    both = stats.spearmanr(found["ideal_accuracy"], found["test_accuracy"]).statistic
     rows = {
-        "rho over all runs": both,
+        "rho over all runs": rho(found),
         "rho within a share, mean": np.mean(within) if within else np.nan,
         "shares with one": len(within),
         "mean gap, test less ideal": gap.mean(),
@@ -121,6 +122,12 @@ def together(found: pd.DataFrame) -> pd.DataFrame:
         "runs": len(found),
     }
     return pd.DataFrame({"value": rows}).rename_axis("what")
+
+
+def rho(runs: Any) -> float:
+    """Spearman's ρ of ideal and reached test accuracy."""
+    ranks: Any = stats.spearmanr(runs["ideal_accuracy"], runs["test_accuracy"])
+    return float(ranks.statistic)
 
 
 def draw(shares: pd.DataFrame, found: pd.DataFrame) -> go.Figure:

@@ -2,6 +2,7 @@
 
     python analyses/phase_diagram/study.py            # 133 cells of three sweeps, three seeds each, and null twins of 12 cells
     python analyses/phase_diagram/study.py --small    # nine cells of one sweep, two seeds, 2,000 updates
+    python analyses/phase_diagram/study.py --size paper    # the source's grid and updates: 1,290 runs of 100,000
 
 The toy model of Liu et al. (2022): ten symbols with codes of one number each, whose sum a tanh network decodes.
 """
@@ -99,13 +100,13 @@ def splits(n: int) -> list[int]:
 
 def recipe(loss: str, rate: float, embedding_rate: float, decay: float, steps: int) -> TrainConfig:
     """AdamW, with a rate for the codes and one for the decoder, which alone decays."""
-    options: dict[str, Any] = {"weight_decay": decay, "decay_parts": ("mlp", "unembed") if decay else ()}
+    options: dict[str, Any] = {"loss": loss, "weight_decay": decay, "decay_parts": ("mlp", "unembed") if decay else ()}
     if loss == "squared_error":
         options["output_temperature"] = TARGET
     marks = [step for step in (0, 100, 300, 1_000, 3_000, 10_000) if step < steps]
     return TrainConfig(
         steps=steps, warmup_steps=0, lr=rate, lr_parts=("embed",), lr_scale=embedding_rate / rate, betas=(0.9, 0.999),
-        loss=loss, log_every=10, checkpoint_steps=(*marks, steps), **options,
+        log_every=10, checkpoint_steps=(*marks, steps), **options,
     )  # fmt: skip
 
 
@@ -117,18 +118,31 @@ def base(chance: int | None = None, trained: int = TRAINED) -> RunConfig:
 
 def configs(small: bool) -> Mapping[str, RunConfig]:
     """A run for each cell of each sweep and seed."""
-    found, steps = {}, 2_000 if small else STEPS
-    seeds = splits(2 if small else SEEDS)
-    for name, sweep in list(SWEEPS.items())[1:2] if small else SWEEPS.items():
-        rates, others = RATES, RATES if name == "rates" else DECAYS
-        if sweep.null:
-            rates, others = NULL_RATES, NULL_DECAYS
-        if small:
-            rates, others = (1e-5, 1e-4, 1e-2), (0.0, 5.0, 10.0)
+    if small:
+        name = "decay, squared error"
+        return cells({name: ((1e-5, 1e-4, 1e-2), (0.0, 5.0, 10.0))}, seeds=2, steps=2_000)
+    null = {name: (NULL_RATES, NULL_DECAYS) for name, sweep in SWEEPS.items() if sweep.null}
+    return cells(dict.fromkeys(SWEEPS, (RATES, DECAYS)) | {"rates": (RATES, RATES)} | null, SEEDS, STEPS)
+
+
+def paper() -> Mapping[str, RunConfig]:
+    """The source's: ten rates, ten of the codes and eleven decays, 100,000 updates; and null twins of every cell."""
+    rates = tuple(float(f"{rate:.3g}") for rate in np.logspace(-5, -2, 10))
+    decays = tuple(float(decay) for decay in range(11))
+    return cells(dict.fromkeys(SWEEPS, (rates, decays)) | {"rates": (rates, rates)}, SEEDS, steps=100_000)
+
+
+def cells(
+    axes: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]], seeds: int, steps: int
+) -> Mapping[str, RunConfig]:
+    """A run for each seed of every cell; `axes` has the decoder's rates and what is varied beside, for each sweep."""
+    found, chosen = {}, splits(seeds)
+    for name, (rates, others) in axes.items():
+        sweep = SWEEPS[name]
         for rate in rates:
             for other in others:
                 embedding, decay = (other, 0.0) if name == "rates" else (EMBEDDING_RATE, other)
-                for model, split in enumerate(seeds):
+                for model, split in enumerate(chosen):
                     one = base(model if sweep.null else None)
                     word = f"{name.replace(', ', '-').replace(' ', '_')}+{rate:g}+{other:g}+{model}"
                     found[word] = one.but(
@@ -139,7 +153,7 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
     return found
 
 
-def first(history: pd.DataFrame, name: str) -> float:
+def first(history: Any, name: str) -> float:
     """The first logged step at which an accuracy is reached; NaN if it never is."""
     at = history.index[history[name] >= REACHED]
     return float(at[0]) if len(at) else np.nan
@@ -179,7 +193,7 @@ def table_of_runs(runs: Mapping[str, Run]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def cells_of(found: pd.DataFrame) -> pd.DataFrame:
+def cells_of(found: Any) -> pd.DataFrame:
     """A row for each cell: the phase of most seeds, how many have it, and medians."""
     rows = {}
     for cell, here in found.groupby(["sweep", "rate", "other"], sort=False):
@@ -194,7 +208,7 @@ def cells_of(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["sweep", "rate", "other"])
 
 
-def told(found: pd.DataFrame) -> pd.DataFrame:
+def told(found: Any) -> pd.DataFrame:
     """A row for each sweep: runs in each phase, and how RQI and generalising go together."""
     rows = {}
     for name, here in found.groupby("sweep", sort=False):
@@ -272,4 +286,4 @@ def draw_sweep(figure: go.Figure, here: pd.DataFrame, row: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(script.main(__file__, __doc__, configs, report))
+    sys.exit(script.main(__file__, __doc__, configs, report, paper=paper))

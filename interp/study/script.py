@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import tyro
 
 from interp import figures
-from interp.base import one_sentence
+from interp.base import UserError, one_sentence
 from interp.config import RunConfig
 from interp.report.files import write_gif, write_html, write_pngs
 from interp.store import Run
@@ -30,8 +30,11 @@ class Arguments:
 
     work: Path
     """Directory of the trained runs. Runs that are finished are not trained again."""
+    size: Literal["small", "full", "paper"] = "full"
+    """How much to run. small: a minute or two that show that the study works. full: what the README reports. paper: what its
+    sources ran, for a GPU or a cluster. Tables and figures of small and paper are written to --work."""
     small: bool = False
-    """Run a small size of a minute or two that shows that the study works. Its tables and figures are written to --work."""
+    """Short for --size small."""
     processes: int | Literal["auto"] = "auto"
     """Processes at a time, each with a run or a batch of runs; auto is one for each core."""
     dry_run: bool = False
@@ -58,6 +61,7 @@ def main(
     report: Callable[[Runs], Report],
     words: list[str] | None = None,
     *,
+    paper: Callable[[], Configs] | None = None,
     further: Callable[[Runs], Configs] | None = None,
 ) -> int:
     """The command `python analyses/NAME/study.py`, or of another script there; returns its exit code.
@@ -68,6 +72,7 @@ def main(
         configs: function from "is it small?" to the configurations by name.
         report: function from the finished runs by name to what was found.
         words: words of the command line; by default those of sys.argv.
+        paper: function to the configurations of the sources' size, if the full size is cut against it.
         further: function from the finished runs to further configurations, such as the best setting with more seeds. They
             are trained next, and reported with the others.
     """
@@ -80,13 +85,18 @@ def main(
             description=(doc or "").split("\n")[0],
             config=(tyro.conf.FlagCreatePairsOff,),
         )
-        work = arguments.work / ("small" if arguments.small else "full")
+        if arguments.small and arguments.size == "paper":
+            raise UserError("--small is given and --size paper; give one of them")
+        size = "small" if arguments.small else arguments.size
+        if size == "paper" and paper is None:
+            raise UserError(f"--size is paper, and {home.name}/{Path(file).name} has none; take small or full")
+        work = arguments.work / size
         processes = None if arguments.processes == "auto" else arguments.processes
 
         def train(wanted: Configs) -> Outcome:
             return run_all(wanted, work, processes, dry_run=arguments.dry_run)
 
-        wanted = configs(arguments.small)
+        wanted = paper() if size == "paper" and paper is not None else configs(size == "small")
         outcome = train(wanted)
         runs, failed = outcome.runs, bool(outcome.failures)
         if further is not None:
@@ -100,9 +110,9 @@ def main(
         if runs:
             keep(
                 report(runs),
-                work if arguments.small else home / "results",
+                home / "results" if size == "full" else work,
                 work,
-                f"python analyses/{home.name}/{Path(file).name}",
+                f"python analyses/{home.name}/{Path(file).name}{'' if size == 'full' else f' --size {size}'}",
             )
         return 1 if failed else 0
 

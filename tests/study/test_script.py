@@ -57,3 +57,27 @@ def test_a_dry_run_plans_them_once_it_is_known_which_they_are(tmp_path, capsys):
     assert "2 runs (2 finished)" in told
     assert "1 run (1 to train)" in told
     assert not (tmp_path / "small" / "more").exists()
+
+
+def test_the_papers_size_is_trained_and_kept_apart_from_the_results(tmp_path):
+    def paper():
+        return {"one": tiny_config(name="one")}
+
+    words, file = ["--size", "paper", "--work", str(tmp_path)], tmp_path / "widths" / "study.py"
+    assert script.main(str(file), "Which?", configs, report, words, paper=paper) == 0
+    assert pd.read_csv(tmp_path / "paper" / "widths.csv", index_col=0).index.tolist() == ["one"]
+    assert not (tmp_path / "widths" / "results").exists()
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["--size", "paper"], "--size is paper, and widths/study.py has none; take small or full"),
+        (["--small", "--size", "paper"], "--small is given and --size paper; give one of them"),
+    ],
+)
+def test_a_size_that_there_is_not_is_told_in_a_sentence(words, sentence, tmp_path, capsys):
+    with pytest.raises(SystemExit) as refused:
+        script.main(str(tmp_path / "widths" / "study.py"), "Which?", configs, report, [*words, "--work", str(tmp_path)])
+    assert refused.value.code == 2
+    assert sentence in capsys.readouterr().err

@@ -67,7 +67,7 @@ def step_of(
     optimizer: str, **options
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Weights before one update and after it, and their gradients."""
-    how = TrainConfig(optimizer=optimizer, lr=0.01, warmup_steps=0, momentum=0.0, precision="float64", **options)
+    how = TrainConfig(lr=0.01, warmup_steps=0, momentum=0.0, precision="float64", **options)
     learner = Learner.make([tiny_config(train=how)], "cpu")
     before = {name: tensor.clone() for name, tensor in learner.parameters(0).items()}
     learner.update(0)
@@ -76,7 +76,9 @@ def step_of(
 
 def test_a_part_with_a_rate_of_its_own_and_parts_that_decay():
     """One step of SGD, in closed form: the embedding's rate is a tenth, and the MLP alone decays."""
-    before, after, gradients = step_of("sgd", lr_parts=("embed",), lr_scale=0.1, weight_decay=0.5, decay_parts=("mlp",))
+    before, after, gradients = step_of(
+        optimizer="sgd", lr_parts=("embed",), lr_scale=0.1, weight_decay=0.5, decay_parts=("mlp",)
+    )
     parts = {name: each.part for name, each in tiny_config().model.tensors(tiny_config().task.shape).items()}
     for name, gradient in gradients.items():
         rate, decay = 0.001 if parts[name] == "embed" else 0.01, 0.5 if parts[name] == "mlp" else 0.0
@@ -89,8 +91,8 @@ def test_a_part_with_a_rate_of_its_own_and_parts_that_decay():
 def test_adamw_decays_a_part_by_its_own_rate():
     """AdamW's share that goes is rate times decay; the rest of its first step is the rate, whatever the gradient's size."""
     options = {"lr_parts": ("embed",), "lr_scale": 5.0, "eps": 1e-300}
-    before, with_decay, gradients = step_of("adamw", weight_decay=2.0, **options)
-    _, without, _ = step_of("adamw", weight_decay=0.0, **options)
+    before, with_decay, gradients = step_of(weight_decay=2.0, **options)
+    _, without, _ = step_of(weight_decay=0.0, **options)
     W, g = before["embed.W_E"], gradients["embed.W_E"]
     torch.testing.assert_close(without["embed.W_E"], W - 0.05 * g.sign(), rtol=0, atol=1e-12)
     torch.testing.assert_close(with_decay["embed.W_E"], without["embed.W_E"] - 0.05 * 2.0 * W, rtol=0, atol=1e-12)
