@@ -63,9 +63,7 @@ def test_sgd_keeps_momentum_and_decays():
     assert updated(GRADIENTS, optimizer="sgd", lr=0.1, momentum=0.6, weight_decay=0.7) == pytest.approx(x, rel=1e-9)
 
 
-def step_of(
-    optimizer: str, **options
-) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+def step_of(**options) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Weights before one update and after it, and their gradients."""
     how = TrainConfig(lr=0.01, warmup_steps=0, momentum=0.0, precision="float64", **options)
     learner = Learner.make([tiny_config(train=how)], "cpu")
