@@ -4,34 +4,24 @@ import heapq
 import math
 import os
 import shutil
-import time
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
-
-import torch
 
 from interp.base import UserError
 from interp.config import RunConfig
-from interp.machine import keep_freed_memory, readable_size
-from interp.store.layout import checkpoint_file, checkpoint_header
+from interp.machine import readable_size
+from interp.store.layout import checkpoint_file
 from interp.store.record import Session
 from interp.store.size import held_bytes, run_bytes
 from interp.store.start import starting_weights
-from interp.store.tensors import Tensors, packed
+from interp.store.tensors import Tensors
 from interp.store.writer import saved_step
+from interp.study.timing import Cost, one_process_has, timings
 from interp.train.learner import Learner, beside, together
 from interp.train.loop import refuse_nonsense, runs_at_once
 from interp.train.schedule import checkpoint_steps, is_logged
-
-SECONDS_TO_TIME = 4.0
-"""Seconds that all timing of steps may take, about, however many runs there are."""
-
-SECONDS_A_KIND = 0.4
-"""Seconds of timing for one kind of runs, about."""
 
 SECONDS_TO_START = 2.0
 """Seconds until a new process takes its first step, about; it loads torch."""
@@ -78,7 +68,8 @@ class Plan:
     timed: int
     """Number of kinds of runs whose steps were timed."""
     kinds: int
-    """Number of kinds of runs to train. Kinds that were not timed are taken to be as fast a prompt as the largest kind."""
+    """Number of kinds of runs to train. Those that were not timed are taken to cost what lies between
+    timed ones of less and of more work."""
 
     @property
     def updates(self) -> int:
@@ -95,7 +86,7 @@ class Plan:
         where = counted(self.processes, "process", "es") + (f" of {self.threads} threads" if self.threads > 1 else "")
         measured = "by steps timed on this machine now"
         if self.timed < self.kinds:
-            measured += f" ({self.timed} of {self.kinds} kinds of runs; the others by their prompts)"
+            measured += f" ({self.timed} of {self.kinds} kinds of runs; the others by their work)"
         return f"{runs}, about {lasting(self.seconds)} in {where} on {self.device}, {measured}"
 
 
@@ -205,7 +196,7 @@ def share_out(
     return found
 
 
-def job(names: tuple[str, ...], configs: Mapping[str, RunConfig], left: Left, cost: "Cost") -> Job:
+def job(names: tuple[str, ...], configs: Mapping[str, RunConfig], left: Left, cost: Cost) -> Job:
     """Job of a batch of runs, with the seconds that its remaining steps will take."""
     train = configs[names[0]].train
     begin = min(left[name] or 0 for name in names)
@@ -222,75 +213,6 @@ def makespan(seconds: Sequence[float], processes: int) -> float:
     for each in seconds:
         heapq.heapreplace(free, free[0] + each)
     return max(free)
-
-
-class Cost(NamedTuple):
-    """Seconds that a batch takes: for one update, for a row of the history of each run, for packing a checkpoint of each run."""
-
-    update: float
-    rows: float
-    checkpoint: float
-
-
-def timings(batches: Sequence[Sequence[RunConfig]], device: str) -> tuple[list[Cost], int, int]:
-    """Cost of each batch, number of kinds that were timed, number of kinds that there are.
-
-    The largest batch of each kind is timed, the largest kinds first, until the time is up. Other batches are taken to cost
-    as much a prompt.
-    """
-    kinds: dict[str, Sequence[RunConfig]] = {}
-    for batch in sorted(batches, key=prompts, reverse=True):
-        kinds.setdefault(together(batch[0]), batch)
-    known: dict[str, tuple[Cost, int]] = {}
-    began = time.monotonic()
-    for kind, batch in kinds.items():
-        if not known or time.monotonic() - began < SECONDS_TO_TIME:
-            known[kind] = timed(batch, device), prompts(batch)
-    found = []
-    for batch in batches:
-        cost, of = known.get(together(batch[0])) or next(iter(known.values()))
-        found.append(Cost(*(seconds * prompts(batch) / of for seconds in cost)))
-    return found, len(known), len(kinds)
-
-
-def prompts(batch: Sequence[RunConfig]) -> int:
-    """Prompts in one update of a batch, summed over its runs."""
-    sizes = [config.task.n_train for config in batch]
-    size = batch[0].train.batch_size
-    return sum(sizes if size == "full" else [min(size, each) for each in sizes])
-
-
-def timed(configs: Sequence[RunConfig], device: str) -> Cost:
-    """Measured cost of training these runs side by side: a few real steps in memory, after a warm-up."""
-
-    def lasts(act: Callable[[int], object], at_most: int = 100) -> float:
-        act(0)
-        began, done = time.monotonic(), 0
-        while done < 2 or (done < at_most and time.monotonic() - began < SECONDS_A_KIND / 3):
-            act(done)
-            done += 1
-        if device != "cpu":
-            torch.cuda.synchronize()
-        return (time.monotonic() - began) / done
-
-    def pack(step: int) -> None:
-        for run, config in enumerate(configs):
-            packed(learner.parameters(run), checkpoint_header(config.digest, step))
-
-    learner = Learner.make(configs, device)
-    return Cost(lasts(learner.update), lasts(learner.rows), lasts(pack))
-
-
-@contextmanager
-def one_process_has(threads: int) -> Generator[None]:
-    """A context in which torch has `threads` threads, and keeps memory as in training."""
-    before = torch.get_num_threads()
-    keep_freed_memory()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def refuse_a_full_disk(configs: Mapping[str, RunConfig], out: Path, finished: Collection[str], session: Session) -> int:

@@ -33,7 +33,7 @@ SMALL = [
 
 @pytest.fixture(autouse=True)
 def a_short_look_at_the_clock(monkeypatch):
-    monkeypatch.setattr("interp.study.plan.SECONDS_A_KIND", 0.03)
+    monkeypatch.setattr("interp.study.timing.SECONDS_A_KIND", 0.03)
 
 
 def when(condition, act):

@@ -12,6 +12,7 @@ from interp.recipe import Seeds
 from interp.store.writer import saved_step
 from interp.study.grid import grid
 from interp.study.plan import Cost, Job, Left, job, lasting, makespan, plan, share_out
+from interp.study.timing import Timed, between, halving, timings, work
 from interp.tasks import ImagesTask, ModularTask
 from interp.train import loop
 from interp.train.loop import Interrupted, train, train_many
@@ -19,7 +20,7 @@ from interp.train.loop import Interrupted, train, train_many
 
 @pytest.fixture(autouse=True)
 def a_short_look_at_the_clock(monkeypatch):
-    monkeypatch.setattr("interp.study.plan.SECONDS_A_KIND", 0.03)
+    monkeypatch.setattr("interp.study.timing.SECONDS_A_KIND", 0.03)
 
 
 def new(count):
@@ -119,11 +120,42 @@ def test_a_job_takes_its_updates_its_rows_and_its_checkpoints():
 
 
 def test_kinds_beyond_the_time_for_timing_are_scaled_and_the_plan_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("interp.study.plan.SECONDS_TO_TIME", 0.0)
+    monkeypatch.setattr("interp.study.timing.SECONDS_TO_TIME", 0.0)
     found = plan(grid(tiny_config(), vary={"task.p": [7, 11, 13]}), tmp_path / "x", processes=1)
     assert (found.timed, found.kinds) == (1, 3)
-    assert "(1 of 3 kinds of runs; the others by their prompts)" in str(found)
+    assert "(1 of 3 kinds of runs; the others by their work)" in str(found)
     assert [each.names for each in found.jobs] == [("p=13",), ("p=11",), ("p=7",)]  # those that take longest first
+
+
+def test_the_ends_are_timed_first_and_then_the_middle_of_a_gap():
+    assert halving(1) == [0] and halving(2) == [0, 1]
+    assert halving(9) == [0, 8, 4, 2, 6, 1, 3, 5, 7]
+    assert all(sorted(halving(n)) == list(range(n)) for n in range(1, 40))
+
+
+def test_work_between_timed_batches_costs_what_lies_between_and_beyond_them_its_share():
+    """A power law of the work comes back at every point; one timed batch is scaled in proportion."""
+    known = [Timed((), work, Cost(1e-6 * work**0.5, 2e-6 * work**0.5, 0.0)) for work in (100, 10_000)]
+    assert between(known, 2_500).update == pytest.approx(5e-5)
+    assert between(known, 2_500).rows == pytest.approx(1e-4)
+    assert between(known, 10_000).update == pytest.approx(1e-4)
+    assert between(known, 40_000).update == pytest.approx(4e-4)
+    assert between(known[:1], 50).update == pytest.approx(5e-6)
+
+
+def test_wider_networks_are_more_work_and_twice_the_runs_twice_the_work():
+    one, wide = tiny_config(), tiny_config(model=TransformerSpec(n_heads=2, d_model=16, d_head=8, d_mlp=96))
+    assert work([wide]) > work([one])
+    assert work([one, one]) == 2 * work([one])
+
+
+def test_an_architecture_that_was_not_timed_is_scaled_from_another(monkeypatch):
+    monkeypatch.setattr("interp.study.timing.SECONDS_TO_TIME", 0.0)
+    image = ImagesTask(examples=20, test_examples=10)
+    batches = [[tiny_config()], [tiny_config(task=image, model=ConvnetSpec(architecture="resnet18", width=1))]]
+    costs, known, kinds = timings(batches, "cpu")
+    assert (known, kinds) == (1, 2)
+    assert costs[0].update / work(batches[0]) == pytest.approx(costs[1].update / work(batches[1]))
 
 
 def test_a_disk_without_the_room_is_refused(tmp_path, monkeypatch):
