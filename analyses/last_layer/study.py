@@ -143,10 +143,12 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     table = pd.DataFrame(rows)
     by_width = means(table.drop(columns="seed"), [*CELL, "width"])
     found = peaks(table, "width", list(MEASURES), each=CELL, fits="train_error")
+    fallen = falls(table, found)
     return script.Report(
         {
+            "answers": answers(found, fallen, by_width),
             "peaks": found,
-            "falls": falls(table, found),
+            "falls": fallen,
             "by_width": by_width,
             "runs": table.set_index([*CELL, "width", "seed"]),
         },
@@ -187,6 +189,29 @@ def falls(table: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     return fallen.rename(columns=names).drop(columns=["last_mean", "last_error"])
 
 
+def answers(found: Any, fallen: Any, by_width: Any) -> pd.DataFrame:
+    """A row for each sweep: the rise of test error to its peak, the fall from the threshold on, and what a refitted readout has
+    where the error is highest."""
+    peak, fall = (each.xs("test_error", level="what") for each in (found, fallen))
+    rows = peak[
+        ["valley", "peak", "valley_mean", "peak_mean", "height", "height_error", "p_value", "holm", "threshold"]
+    ]
+    rows = rows.rename(columns={"height": "rise", "height_error": "rise ±", "p_value": "rise p", "holm": "rise Holm"})
+    names = {
+        "from_mean": "from",
+        "to_mean": "to",
+        "height": "fall",
+        "height_error": "fall ±",
+        "p_value": "fall p",
+        "holm": "fall Holm",
+    }
+    rows = rows.join(fall[list(names)].rename(columns=names))
+    there = by_width.loc[[(*cell, peak) for cell, peak in rows["peak"].items()]]
+    for name in ("refitted_test_error", "untrained_test_error", "parameters"):
+        rows[f"{name} there"] = there[name].to_numpy()
+    return rows
+
+
 def draw(by_width: pd.DataFrame, along: str) -> go.Figure:
     """Test error against the swept width, or the number of parameters: a panel for each network and width of the others."""
     panels: list[tuple[Any, ...]] = sorted(
@@ -214,7 +239,8 @@ def draw(by_width: pd.DataFrame, along: str) -> go.Figure:
                 line={"color": figures.PALETTE[parts.index(part)]}, showlegend=part not in shown,
             )  # fmt: skip
             shown.add(part)
-    figure.update_xaxes(type="log", title_text="swept width" if along == "width" else along, tickformat="~s", dtick=1)
+    figure.update_xaxes(type="log", tickformat="~s", dtick=1)
+    figure.update_xaxes(title_text="swept width" if along == "width" else along, row=rows)
     return figure.update_yaxes(title_text="test error", col=1).update_layout(width=1_250)
 
 
