@@ -4,7 +4,10 @@ import ast
 import json
 import re
 import shlex
+import tomllib
 from pathlib import Path
+
+import yaml
 
 import interp
 from interp.cli.analyze import parse as parse_analyze
@@ -92,6 +95,17 @@ def test_the_readme_names_every_analysis_and_preset():
 def test_python_that_the_readme_shows_parses():
     for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
         ast.parse(block)
+
+
+def test_the_citation_states_the_name_version_and_licence_of_the_package():
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["title"] == package["name"]
+    assert citation["version"] == package["version"]
+    assert citation["license"] == package["license"]
+    assert citation["authors"] == package["authors"]
+    (licence,) = package["license-files"]
+    assert package["license"] in (ROOT / licence).read_text()
 
 
 def test_public_names_say_what_comes_back():
