@@ -59,7 +59,7 @@ def machine() -> str:
 
 
 def write(name: str, about: str, header: list[str], rows: list[list[str]], notes: str = "") -> None:
-    """Print the table, and put it where README finds it."""
+    """Print the table, and put it where docs/speed.md finds it."""
     lines = [f"`python benchmarks/{name}.py` on {machine()}: {about}", ""]
     lines += [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
     text = "\n".join([*lines, *(["", notes] if notes else [])]) + "\n"

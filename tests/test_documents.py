@@ -86,15 +86,24 @@ def test_make_targets_that_documents_show_exist():
     assert not [f"{document} shows make {target}" for document, target in sorted(shown) if target not in targets]
 
 
-def test_the_readme_names_every_analysis_and_preset():
+def test_every_analysis_and_preset_has_a_row_where_they_are_listed():
+    for document, names in {"docs/analyses.md": interp.analyses(), "docs/training.md": interp.PRESETS}.items():
+        rows = re.findall(r"^\| `([\w-]+)` \|", (ROOT / document).read_text(), re.MULTILINE)
+        assert sorted(rows) == sorted(names), document
+
+
+def test_the_readme_is_one_screen_that_leads_to_every_page():
     readme = (ROOT / "README.md").read_text()
-    for name in [*interp.analyses(), *interp.PRESETS]:
-        assert f"`{name}`" in readme
+    assert len(readme.splitlines()) <= 60
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        if page.name != "reliability.md":  # a table of counts, which store.md leads to
+            assert f"]({named(page)})" in readme
 
 
-def test_python_that_the_readme_shows_parses():
-    for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
-        ast.parse(block)
+def test_python_that_documents_show_parses():
+    for document in DOCUMENTS:
+        for block in re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL):
+            ast.parse(block, filename=named(document))
 
 
 def test_the_citation_states_the_name_version_and_licence_of_the_package():

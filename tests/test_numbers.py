@@ -88,11 +88,11 @@ def blocks(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def sources(named_in: str) -> Known | None:
-    """Numbers of the studies' READMEs, benchmarks and tables that are named; None if none is."""
-    studies = [ROOT / name for name in re.findall(r"\((analyses/\w+/README\.md)\)", named_in)]
+def sources(named_in: str, folder: Path) -> Known | None:
+    """Numbers of the studies' READMEs, benchmarks and tables that a page in this folder names; None if none is."""
+    studies = [folder / name for name in re.findall(r"\(([\w./]*analyses/\w+/README\.md)\)", named_in)]
     benchmarks = [ROOT / f"benchmarks/results/{name}.md" for name in re.findall(r"`(\w+)\.py`", named_in)]
-    tables = [ROOT / name for name in re.findall(r"\((docs/[\w/]+\.csv)\)", named_in)]
+    tables = [folder / name for name in re.findall(r"\(([\w./]*figures/\w+\.csv)\)", named_in)]
     texts = [file.read_text() for file in [*studies, *benchmarks] if file.exists()]
     if not texts and not tables:
         return None
@@ -101,14 +101,23 @@ def sources(named_in: str) -> Known | None:
     return Known([rows, *map(in_table, tables)], in_commands)
 
 
-@pytest.mark.parametrize("section", ["What an ablation shows", "Studies", "Does it always grok?", "Speed"])
-def test_numbers_of_the_main_readme_are_those_of_the_studies_benchmarks_and_tables_that_it_names(section):
+@pytest.mark.parametrize(
+    ("page", "section"),
+    [
+        ("docs/analyses.md", "What an ablation shows"),
+        ("docs/studies.md", "Studies"),
+        ("docs/studies.md", "Does it always grok?"),
+        ("docs/speed.md", "Speed"),
+    ],
+)
+def test_numbers_of_a_page_are_those_of_the_studies_benchmarks_and_tables_that_it_names(page, section):
     """Held are rows and paragraphs that name one; other sections have settings of presets, and captions."""
-    text = re.search(rf"^##+ {re.escape(section)}\n(.*?)(?=^##+ |\Z)", (ROOT / "README.md").read_text(), re.M | re.S)
+    file = ROOT / page
+    text = re.search(rf"^#+ {re.escape(section)}\n(.*?)(?=^##+ |\Z)", file.read_text(), re.M | re.S)
     assert text is not None
     held, lost = 0, ""
     for block, named_in in blocks(text[1]):
-        if (known := sources(named_in)) is not None:
+        if (known := sources(named_in, file.parent)) is not None:
             held += len(stated(block))
             lost += places(block, nowhere(block, known))
     assert held > 5
