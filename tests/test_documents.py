@@ -49,6 +49,27 @@ def test_links_and_paths_lead_somewhere():
     assert not lost, lost
 
 
+def anchors(document: Path) -> set[str]:
+    """What links to the headings of a document end in: lower case, a hyphen for each space, no other signs."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_to_headings_lead_to_one():
+    lost = [
+        f"{named(document)} links to {target}#{anchor}"
+        for document in DOCUMENTS
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", document.read_text())
+        if anchor not in anchors(document.parent / target if target else document)
+    ]
+    assert not lost, lost
+
+
+def test_the_glossary_says_every_term_in_words_before_any_formula():
+    for term, text in re.findall(r"^### (.+)\n\n(.+)", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE):
+        assert len(re.findall(r"[A-Za-z]{2,}", text.split("`")[0])) >= 4, term
+
+
 def shown_commands(document: Path) -> list[list[str]]:
     """The commands of this project that a document shows, in words, but for patterns and for help."""
     text = document.read_text().replace("\\\n", " ")  # a command may go on in the next line
