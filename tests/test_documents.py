@@ -49,10 +49,13 @@ def test_links_and_paths_lead_somewhere():
     assert not lost, lost
 
 
+def slug(heading: str) -> str:
+    """What a link to a heading ends in: lower case, a hyphen for each space, no other signs."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
 def anchors(document: Path) -> set[str]:
-    """What links to the headings of a document end in: lower case, a hyphen for each space, no other signs."""
-    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return {slug(heading) for heading in re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)}
 
 
 def test_links_to_headings_lead_to_one():
@@ -68,6 +71,29 @@ def test_links_to_headings_lead_to_one():
 def test_the_glossary_says_every_term_in_words_before_any_formula():
     for term, text in re.findall(r"^### (.+)\n\n(.+)", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE):
         assert len(re.findall(r"[A-Za-z]{2,}", text.split("`")[0])) >= 4, term
+
+
+EXPLAINED = ROOT / "docs" / "figures-explained"
+
+
+def test_every_figure_is_explained_on_a_page_that_the_index_leads_to():
+    index = (EXPLAINED / "README.md").read_text()
+    assert sorted(file.stem for file in EXPLAINED.glob("*.md")) == sorted([*interp.analyses(), "README"])
+    for name in interp.analyses():
+        assert f"]({name}.md)" in index
+        text = (EXPLAINED / f"{name}.md").read_text()
+        parts = re.findall(r"^\*\*(.+?)\.\*\* ", text, re.MULTILINE)
+        assert parts == ["Drawn", "Look for", "Which figure", "When it goes wrong"], name
+        assert f"](../definitions.md#{name})" in text
+        assert "](../glossary.md#" in text, name
+
+
+def test_every_term_of_the_glossary_is_needed_by_a_page():
+    pages = "".join(file.read_text() for file in (ROOT / "docs").rglob("*.md"))
+    used = set(re.findall(r"glossary\.md#([\w-]+)\)", pages))
+    terms = re.findall(r"^### (.+)$", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)
+    assert len(set(terms)) == len(terms)
+    assert {slug(term) for term in terms} == used
 
 
 def shown_commands(document: Path) -> list[list[str]]:
