@@ -9,15 +9,18 @@ import sys
 from interp.base import UserError
 
 
-def memory_size(text: str | int) -> int:
-    """Bytes of an amount of memory in text: `2GiB` (1024³), `512MB` (1000²), or a number of bytes."""
+def memory_size(text: str | int, name: str = "memory") -> int:
+    """Bytes of an amount of memory in text: `2GiB` (1024³), `512MB` (1000²), or a number of bytes.
+
+    `name` is what the amount is called where it was given.
+    """
     found = re.fullmatch(r"\s*([0-9]{1,18}(?:\.[0-9]+)?)\s*(?:([kmgt]?)(i?)b)?\s*", str(text), re.IGNORECASE)
     if found is None or (found[3] and not found[2]):
-        raise UserError(f'memory is "{text}"; write a number and a unit, such as 2GiB or 512MB')
+        raise UserError(f'{name} is "{text}"; write a number and a unit, such as 2GiB or 512MB')
     number, prefix, binary = found.groups()
     size = int(float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() if prefix else " "))
     if size < 1:
-        raise UserError(f'memory is "{text}"; it should be more than nothing, such as 2GiB')
+        raise UserError(f'{name} is "{text}"; it should be more than nothing, such as 2GiB')
     return size
 
 

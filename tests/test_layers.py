@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROWS = [
     {"base"},
-    {"machine", "threads", "denormals", "shape", "plugins"},
+    {"machine", "threads", "denormals", "shape", "plugins", "command_line"},
     {"recipe"},
     {"maths", "figures"},
     {"tasks", "models"},

@@ -14,6 +14,7 @@ import tyro
 
 from interp import analyze
 from interp.base import Frozen, UserError, near_miss, one_sentence
+from interp.command_line import parsed
 from interp.machine import memory_size
 
 Measured = dict[str, tuple[Any, Any]]
@@ -88,13 +89,7 @@ def parse(name: str, words: list[str]) -> Arguments:
         kw_only=True,
     )
     arguments.__doc__ = Arguments.__doc__
-    return tyro.cli(
-        arguments,
-        args=words,
-        prog=f"python -m interp.analyze {name}",
-        description=about(name),
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    return parsed(arguments, words, f"python -m interp.analyze {name}", about=about(name))
 
 
 def about(name: str) -> str:
@@ -107,7 +102,7 @@ def run_analyses(name: str, arguments: Arguments) -> int:
     if not arguments.dirs:
         raise UserError(f"no run given; write python -m interp.analyze {name} DIR")
     if arguments.memory is not None:
-        memory_size(arguments.memory)  # refused once, not for every run
+        memory_size(arguments.memory, "--memory")  # refused once, not for every run
     targets = places(arguments)
     failed, found, beside = False, dict[str, list[Any]](), dict[str, list[Any]]()
     for path, out in targets.items():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from interp.base import one_sentence
+from interp.command_line import parsed
 from interp.store.between import Curve
 
 if TYPE_CHECKING:
@@ -42,13 +43,7 @@ class Arguments:
 
 def parse(words: list[str]) -> Arguments:
     """Options from the words of a command line."""
-    return tyro.cli(
-        Arguments,
-        args=words,
-        prog="python -m interp.connect",
-        description="A path between two networks, as a run.",
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    return parsed(Arguments, words, "python -m interp.connect", about="A path between two networks, as a run.")
 
 
 def report(run: "Run") -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from interp.base import UserError, one_sentence
+from interp.command_line import parsed
 
 if TYPE_CHECKING:
     from interp.store import Run
@@ -165,13 +166,8 @@ def to_bridge(arguments: Arguments) -> None:
 
 def parse(words: list[str]) -> Arguments:
     """Options from the words of a command line."""
-    return tyro.cli(
-        Arguments,
-        args=words,
-        prog="python -m interp.convert",
-        description="Runs that others wrote, as ordinary ones; or a run as TransformerLens 4 reads it.",
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    about = "Runs that others wrote, as ordinary ones; or a run as TransformerLens 4 reads it."
+    return parsed(Arguments, words, "python -m interp.convert", about=about)
 
 
 def main(words: list[str]) -> int:

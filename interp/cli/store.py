@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from interp.base import UserError, near_miss, one_sentence
+from interp.command_line import parsed
 
 USAGE = """usage: python -m interp.store verify DIR… [--json]
 
@@ -51,9 +52,7 @@ def parse(words: list[str]) -> Arguments:
     """Options from the words of a command line; UserError if the words are not those of `verify`."""
     if words[0] != "verify":
         raise UserError(f'no command "{words[0]}"{near_miss(words[0], ["verify"])}')
-    return tyro.cli(
-        Arguments, args=words[1:], prog="python -m interp.store verify", config=(tyro.conf.FlagCreatePairsOff,)
-    )
+    return parsed(Arguments, words[1:], "python -m interp.store verify")
 
 
 def main(words: list[str]) -> int:

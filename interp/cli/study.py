@@ -10,6 +10,7 @@ import pandas as pd
 import tyro
 
 from interp.base import UserError, near_miss, one_sentence
+from interp.command_line import parsed
 from interp.config import RunConfig
 from interp.study.comparison import compare, trend, watched_unlike
 from interp.study.peak import peaks
@@ -238,11 +239,8 @@ def parse(words: list[str]) -> tuple[Any, Callable[[Any], int]]:
         if len(words) == 1:
             raise UserError("emc needs a preset; write python -m interp.study emc digits-width")
         chosen, home = preset(words[1]).config, Path("checkpoints") / f"{words[1]}-emc"
-        how = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands)
-        return tyro.cli(
-            options, default=EmcArguments(chosen, home), args=words[2:], prog=f"{prog} {words[1]}", config=how
-        ), act
-    return tyro.cli(options, args=words[1:], prog=prog, config=(tyro.conf.FlagCreatePairsOff,)), act
+        return parsed(options, words[2:], f"{prog} {words[1]}", EmcArguments(chosen, home)), act
+    return parsed(options, words[1:], prog), act
 
 
 def main(words: list[str]) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from interp.base import UserError, one_sentence
+from interp.command_line import parsed
 from interp.config import RunConfig
 from interp.maths import groups
 from interp.tasks import given
@@ -98,7 +99,7 @@ def parse(words: list[str]) -> Arguments:
         machine = Machine()
         for session in record.sessions[-1:]:  # on the same device and threads the numbers stay the same
             machine = Machine("cuda" if session.device.startswith("cuda") else "cpu", session.threads)
-        machine = tyro.cli(Machine, default=machine, args=words[2:], prog="python -m interp.train --resume DIR")
+        machine = parsed(Machine, words[2:], "python -m interp.train --resume DIR", machine)
         return Arguments(record.config, path, machine=machine, resume=True)
     if Path(words[0]).is_dir():
         raise UserError(
@@ -106,14 +107,9 @@ def parse(words: list[str]) -> Arguments:
         )
     chosen = preset(words[0])
     home = Path("checkpoints") / words[0]
-    found = tyro.cli(
-        Arguments,
-        default=Arguments(chosen.config, home),
-        args=with_tables(words[1:]),
-        prog=f"python -m interp.train {words[0]}",
-        description=f"{chosen.about}; about {chosen.minutes:g} minutes on 2 CPU cores.",
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands),
-    )
+    about = f"{chosen.about}; about {chosen.minutes:g} minutes on 2 CPU cores."
+    prog, default = f"python -m interp.train {words[0]}", Arguments(chosen.config, home)
+    found = parsed(Arguments, with_tables(words[1:]), prog, default, about)
     if found.null is None:
         return found
     out = found.out if found.out != home else home.with_name(f"{home.name}-null-{found.null}")

@@ -8,10 +8,10 @@ from typing import Literal
 
 import pandas as pd
 import plotly.graph_objects as go
-import tyro
 
 from interp import figures
 from interp.base import UserError, one_sentence
+from interp.command_line import parsed
 from interp.config import RunConfig
 from interp.report.files import write_gif, write_html, write_pngs
 from interp.store import Run
@@ -77,14 +77,10 @@ def main(
             are trained next, and reported with the others.
     """
     home = Path(file).parent
+    command = f"python analyses/{home.name}/{Path(file).name}"
     with one_sentence():
-        arguments = tyro.cli(
-            Arguments,
-            default=Arguments(Path("checkpoints") / home.name),
-            args=words,
-            description=(doc or "").split("\n")[0],
-            config=(tyro.conf.FlagCreatePairsOff,),
-        )
+        default, question = Arguments(Path("checkpoints") / home.name), (doc or "").split("\n")[0]
+        arguments = parsed(Arguments, sys.argv[1:] if words is None else words, command, default, question)
         if arguments.small and arguments.size == "paper":
             raise UserError("--small is given and --size paper; give one of them")
         size = "small" if arguments.small else arguments.size
@@ -108,12 +104,8 @@ def main(
         if arguments.dry_run:
             return 0
         if runs:
-            keep(
-                report(runs),
-                home / "results" if size == "full" else work,
-                work,
-                f"python analyses/{home.name}/{Path(file).name}{'' if size == 'full' else f' --size {size}'}",
-            )
+            place = home / "results" if size == "full" else work
+            keep(report(runs), place, work, command if size == "full" else f"{command} --size {size}")
         return 1 if failed else 0
 
 
