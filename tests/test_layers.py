@@ -25,7 +25,7 @@ ROWS = [
     {"run"},
     {"study"},
     {"cli"},
-    {"probe", "convert", "connect", "__main__", "__init__"},
+    {"probe", "convert", "connect", "table", "__main__", "__init__"},
 ]
 BORDERS = {
     "transformer_lens": "interp/models/lens.py",

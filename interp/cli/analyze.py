@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import shlex
 import sys
 from collections.abc import Generator
@@ -168,18 +167,9 @@ def shared_place(arguments: Arguments) -> Path | None:
     return arguments.out
 
 
-def runs_in(dirs: tuple[Path, ...]) -> list[Path]:
-    """Runs in these directories, each once: a directory is a run, or holds runs."""
-    from interp.store import find_runs
-    from interp.store.layout import RECORD, is_there
-
-    inside = {path: find_runs(path) for path in dirs if os.path.isdir(path) and not is_there(path / RECORD)}
-    found = [run for path in dirs for run in inside.get(path) or [path]]
-    return list({path.absolute(): path for path in found}.values())
-
-
 def places(arguments: Arguments) -> dict[Path, Path]:
     """Directory for the results of each run; UserError if two runs would share one."""
+    from interp.store import runs_in
     from interp.store.layout import ANALYSIS
 
     runs = runs_in(arguments.dirs)
@@ -274,7 +264,7 @@ def measurements(
 def measured_beside(name: str, arguments: Arguments, options: dict[str, Any]) -> list[Any]:
     """Measurements of the runs beside; a run that the analysis is not for is named on stderr."""
     from interp.base import DoesNotApply
-    from interp.store import open_run
+    from interp.store import open_run, runs_in
     from interp.views.watched import shown
 
     found = []

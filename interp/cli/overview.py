@@ -1,9 +1,13 @@
-"""`python -m interp`: an overview of what there is."""
+"""`python -m interp`: an overview of what there is; `python -m interp COMMAND …`: any command."""
 
 import ast
+import importlib
+import sys
+from importlib import metadata
 from pathlib import Path
 
 from interp.analyze import ALL, analyses
+from interp.base import UserError, near_miss, one_sentence
 from interp.models import FAMILIES
 from interp.tasks import GROUP_OPERATIONS, OPERATIONS, TASKS
 from interp.train.presets import PRESETS
@@ -50,6 +54,7 @@ def chart() -> dict[str, dict[str, str]]:
             "python -m interp.analyze all DIR": ALL,
             "python -m interp.probe DIR": "IPython with the run at hand.",
             "python -m interp.convert SRC --out DIR": "Runs of others, as ordinary ones; --to bridge: for TransformerLens 4.",
+            "python -m interp.table DIR…": "A table of runs, a row for each: what they differ in, and when they learned.",
             "python -m interp.connect A B --out DIR": "The networks on a path from A to B, as a run.",
             "python -m interp.study compare TABLE.csv": "Whether settings differ, by exact permutation.",
             "python -m interp.store verify DIR": "Whether every file of a run is what was written there.",
@@ -57,8 +62,27 @@ def chart() -> dict[str, dict[str, str]]:
     }
 
 
+COMMANDS = ("train", "analyze", "table", "probe", "convert", "connect", "study", "store")
+"""Commands: `python -m interp.train` and `python -m interp train` are one."""
+
+
+def version() -> str:
+    """Versions of interp, and of what decides its numbers."""
+    names = ("interp", "torch", "transformer-lens")
+    own, *others = [f"{name} {metadata.version(name)}" for name in names]
+    return f"{own} ({', '.join(others)}, Python {sys.version.split()[0]})"
+
+
 def main(words: list[str]) -> int:
-    """Print the overview; returns the exit code."""
+    """Print the overview or the version, or run a command; returns the exit code."""
+    if words[:1] == ["--version"]:
+        print(version())
+        return 0
+    if words and words[0] not in ("-h", "--help"):
+        with one_sentence():
+            if words[0] not in COMMANDS:
+                raise UserError(f'no command "{words[0]}"{near_miss(words[0], COMMANDS)}')
+        return importlib.import_module(f"interp.cli.{words[0]}").main(words[1:])
     for heading, members in filter(lambda part: part[1], chart().items()):
         width = max(map(len, members))
         print(heading)

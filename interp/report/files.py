@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -191,13 +192,21 @@ def table_text(table: pd.DataFrame, rows: int = 9) -> str:
     """A table for the terminal: at most so many rows, evenly chosen, first and last among them; one row stands upright."""
     chosen = np.unique(np.linspace(0, len(table) - 1, min(rows, len(table))).round().astype(int))
     shown = table.iloc[chosen].map(cell)
-    return shown.to_string() if len(table) > 1 else shown.reset_index().T.to_string(header=False)
+    return fitted(shown) if len(table) > 1 else shown.reset_index().T.to_string(header=False)
+
+
+def fitted(table: pd.DataFrame) -> str:
+    """A table in lines that fit the terminal: columns that do not are printed below, beside the index once more."""
+    width = shutil.get_terminal_size((120, 24)).columns
+    return "\n".join(line.removesuffix("\\").rstrip() for line in table.to_string(line_width=width).splitlines())
 
 
 def cell(value: Any) -> str:
     """A value in three digits, whole numbers and those above 1,000 whole, a dash for what is not a number."""
-    if isinstance(value, str):
-        return value
+    if value is None:
+        return "–"
+    if not isinstance(value, int | float | np.number):
+        return str(value)
     if math.isnan(value):
         return "–"
     whole = float(value).is_integer() or abs(value) >= 1000

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interp.store.files import CheckpointError
-    from interp.store.opening import find_runs, open_record, open_run
+    from interp.store.opening import find_runs, open_record, open_run, runs_in
     from interp.store.run import Checkpoint, Run
     from interp.store.writer import RunWriter
 
@@ -19,10 +19,11 @@ _HOME = {
     "find_runs": "interp.store.opening",
     "open_record": "interp.store.opening",
     "open_run": "interp.store.opening",
+    "runs_in": "interp.store.opening",
     "RunWriter": "interp.store.writer",
 }
 
-__all__ = ["Checkpoint", "CheckpointError", "Run", "RunWriter", "find_runs", "open_record", "open_run"]
+__all__ = ["Checkpoint", "CheckpointError", "Run", "RunWriter", "find_runs", "open_record", "open_run", "runs_in"]
 
 
 def __getattr__(name: str) -> Any:

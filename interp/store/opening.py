@@ -1,9 +1,11 @@
 """Opening a run directory: the run in it, its record, and the runs beside it; or one sentence that says what is wrong."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from interp.base import UserError, near_miss
-from interp.store.layout import RECORD, checkpoint_steps
+from interp.store.layout import ANALYSIS, RECORD, checkpoint_steps, is_there
 from interp.store.record import Record, read_record
 from interp.store.run import Run
 
@@ -38,6 +40,17 @@ def open_record(path: str | Path) -> Record:
         what = "has no run.json, so it is no run" if any(path.iterdir()) else "is empty"
         raise UserError(f"{path} {what}; " + (f"the runs in it are {inside}" if inside else train_one))
     return read_record(path / RECORD)
+
+
+def runs_in(dirs: Sequence[Path]) -> list[Path]:
+    """Runs in these directories, each once: a directory is a run, or holds runs.
+
+    A folder of results beside runs (`runs/grid/analysis` of `runs/grid/*`) is passed over.
+    """
+    inside = {path: find_runs(path) for path in dirs if os.path.isdir(path) and not is_there(path / RECORD)}
+    results = [path for path, runs in inside.items() if path.name == ANALYSIS and not runs]
+    found = [run for path in dirs if path not in results for run in inside.get(path) or [path]]
+    return list({path.absolute(): path for path in found or results}.values())
 
 
 def find_runs(path: str | Path) -> list[Path]:
