@@ -36,6 +36,7 @@ def test_an_unknown_analysis_names_the_near_miss(says):
 
 def test_an_unknown_preset_names_the_near_miss(says):
     assert says(train, "quik") == 'error: no preset "quik"; did you mean "quick"?'
+    assert "error: the preset comes before --train.lr; known are addition, " in says(train, "--train.lr", "1")
 
 
 def test_a_missing_directory(says, tmp_path):
@@ -395,6 +396,14 @@ def test_words_in_another_order(says, tiny):
     )
     assert f"write python -m interp.train --resume {tiny.path}" in says(train, tiny.path, "--resume")
     assert "--resume needs the directory of a run" in says(train, "--resume")
+
+
+def test_results_of_some_checkpoints_leave_those_of_all(tiny_copy):
+    assert analyze(["norms", str(tiny_copy.path)]) == 0
+    whole = (tiny_copy.path / "analysis/norms.csv").read_bytes()
+    assert analyze(["norms", str(tiny_copy.path), "--steps", "40"]) == 0
+    assert (tiny_copy.path / "analysis/norms.csv").read_bytes() == whole
+    assert (tiny_copy.path / "analysis/part/norms.csv").exists()
 
 
 def test_json_leaves_the_files_alone(tiny_copy, tmp_path, capsys):

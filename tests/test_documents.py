@@ -15,6 +15,7 @@ from interp.cli.connect import parse as parse_connect
 from interp.cli.convert import parse as parse_convert
 from interp.cli.store import parse as parse_store
 from interp.cli.study import parse as parse_study
+from interp.cli.table import parse as parse_table
 from interp.cli.train import parse as parse_train
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +30,7 @@ PARSERS = {
     "interp.convert": parse_convert,
     "interp.store": parse_store,
     "interp.study": parse_study,
+    "interp.table": parse_table,
 }
 MADE_BY_COMMANDS = ("checkpoints/", ".venv")
 

@@ -28,9 +28,10 @@ class Arguments:
     """Directories of runs, or of several runs each."""
     options: Annotated[Any, tyro.conf.arg(name="")]
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: DIR/analysis)")] = None
-    """Directory of the results. For several runs: one folder a run in it."""
+    """Directory of the results. For several runs: one folder a run in it. Results of some checkpoints only (--every, --last,
+    --steps) are by default in DIR/analysis/part, so that those of all stay."""
     every: int = 1
-    """Take every n-th checkpoint."""
+    """Take every n-th checkpoint, and the last."""
     last: int | Literal["all"] = "all"
     """Take the last n checkpoints only."""
     steps: tuple[int, ...] = ()
@@ -160,21 +161,26 @@ def draw_runs(found: list[Any], table: Path) -> list[Path]:
 
 def shared_place(arguments: Arguments) -> Path | None:
     """Directory for results over several runs: --out, or analysis/ in the one directory that holds them all."""
-    from interp.store.layout import ANALYSIS
-
     if arguments.out is None and len(arguments.dirs) == 1:
-        return Path(*arguments.dirs) / ANALYSIS
+        return results_in(Path(*arguments.dirs), arguments)
     return arguments.out
+
+
+def results_in(path: Path, arguments: Arguments) -> Path:
+    """Directory for results where --out is not given: of all checkpoints, or of some of them."""
+    from interp.store.layout import ANALYSIS, PART
+
+    some = arguments.every > 1 or arguments.last != "all" or arguments.steps
+    return path / ANALYSIS / PART if some else path / ANALYSIS
 
 
 def places(arguments: Arguments) -> dict[Path, Path]:
     """Directory for the results of each run; UserError if two runs would share one."""
     from interp.store import runs_in
-    from interp.store.layout import ANALYSIS
 
     runs = runs_in(arguments.dirs)
     if arguments.out is None:
-        return {path: path / ANALYSIS for path in runs}
+        return {path: results_in(path, arguments) for path in runs}
     if len(runs) == 1:
         return dict.fromkeys(runs, arguments.out)
     targets = {path: arguments.out / path.absolute().name for path in runs}

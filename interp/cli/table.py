@@ -33,6 +33,11 @@ class Arguments:
     """File for the table, as CSV. It has a row for each run, also with --by."""
 
 
+def parse(words: list[str]) -> Arguments:
+    """Options from the words of a command line."""
+    return parsed(Arguments, words, "python -m interp.table")
+
+
 def run_table(arguments: Arguments) -> int:
     """Print the table of the runs; returns the exit code."""
     from interp.report.files import cell, fitted
@@ -72,4 +77,4 @@ def main(words: list[str]) -> int:
         print(USAGE)
         return 0 if words else 2
     with one_sentence():
-        return run_table(parsed(Arguments, words, "python -m interp.table"))
+        return run_table(parse(words))

@@ -1,6 +1,7 @@
 """`python -m interp.train PRESET [options]`: train a model with checkpoint saving."""
 
 import dataclasses
+import math
 import shlex
 import sys
 from itertools import pairwise
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from interp.base import UserError, one_sentence
+from interp.base import UserError, near_miss, one_sentence
 from interp.command_line import parsed
 from interp.config import RunConfig
 from interp.maths import groups
@@ -67,6 +68,16 @@ class Arguments:
     """Only print how many runs there are, and how much disk and how many minutes they would take."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Resumed:
+    """Options of a run that goes on: its own configuration, in which train.steps may be larger."""
+
+    config: Annotated[RunConfig, tyro.conf.arg(name="")]
+    machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine()
+    dry_run: bool = False
+    """Only print how much disk and how many minutes the rest would take."""
+
+
 def overview() -> str:
     """Help text for a command line without a preset."""
     width = max(map(len, PRESETS))
@@ -74,7 +85,7 @@ def overview() -> str:
     return "\n".join(
         [
             "usage: python -m interp.train PRESET [options]",
-            "       python -m interp.train --resume DIR",
+            "       python -m interp.train --resume DIR [--train.steps N]",
             "",
             "Train a model, saving checkpoints throughout.",
             "",
@@ -89,18 +100,10 @@ def overview() -> str:
 
 def parse(words: list[str]) -> Arguments:
     """Options from the words of a command line; UserError for an unknown preset, or a directory that holds no run."""
-    if words[0] == "--resume":
-        if len(words) == 1:
-            raise UserError("--resume needs the directory of a run; write python -m interp.train --resume DIR")
-        from interp.store import open_record
-
-        path = Path(words[1])
-        record = open_record(path)
-        machine = Machine()
-        for session in record.sessions[-1:]:  # on the same device and threads the numbers stay the same
-            machine = Machine("cuda" if session.device.startswith("cuda") else "cpu", session.threads)
-        machine = parsed(Machine, words[2:], "python -m interp.train --resume DIR", machine)
-        return Arguments(record.config, path, machine=machine, resume=True)
+    if "--resume" in words and words[0].startswith("-"):
+        return resumed(words)
+    if words[0].startswith("-"):
+        raise UserError(f"the preset comes before {words[0]}{near_miss(words[0], PRESETS)}")
     if Path(words[0]).is_dir():
         raise UserError(
             f"{words[0]} is a directory; to go on with it, write python -m interp.train --resume {words[0]}"
@@ -114,6 +117,24 @@ def parse(words: list[str]) -> Arguments:
         return found
     out = found.out if found.out != home else home.with_name(f"{home.name}-null-{found.null}")
     return dataclasses.replace(found, config=null_twin(found.config, found.null), out=out)
+
+
+def resumed(words: list[str]) -> Arguments:
+    """Options of `--resume DIR`, wherever it stands among the words: those of the run that is there, and what is to change."""
+    at = words.index("--resume")
+    if at + 1 == len(words):
+        raise UserError("--resume needs the directory of a run; write python -m interp.train --resume DIR")
+    from interp.store import open_record
+
+    path, others = Path(words[at + 1]), words[:at] + words[at + 2 :]
+    record = open_record(path)
+    machine = Machine()
+    for session in record.sessions[-1:]:  # on the same device and threads the numbers stay the same
+        machine = Machine("cuda" if session.device.startswith("cuda") else "cpu", session.threads)
+    if record.origin is not None:  # which training refuses to go on from, and says why
+        return Arguments(record.config, path, resume=True)
+    found = parsed(Resumed, with_tables(others), "python -m interp.train --resume DIR", Resumed(record.config, machine))
+    return Arguments(found.config, path, machine=found.machine, resume=True, dry_run=found.dry_run)
 
 
 def with_tables(words: list[str]) -> list[str]:
@@ -201,8 +222,30 @@ def run_one(arguments: Arguments, device: str) -> int:
         print(f"stopped at step {stop.step:,}, everything is saved; go on with: {again}", file=sys.stderr)
         return 130
     print(f"{len(done)} checkpoints up to step {done.steps[-1]:,} in {done.path}")
+    print(learned(done))
     print(f"{LOOK} {shlex.quote(str(done.path))}")
     return 0
+
+
+def learned(run: "Run") -> str:
+    """When a run memorised and generalised, in a line; if it has not, how far it is, and how to go on."""
+    from interp.measurement import landmarks
+
+    history, train = run.history, run.config.train
+    last = history.iloc[-1]
+    if run.task.shape.outputs.kind != "classes":
+        return f"test loss {last['test_loss']:.3g}, train loss {last['train_loss']:.3g}"
+    steps = landmarks(history)
+    reached = {name: steps[name] for name in ("memorised", "generalised") if not math.isnan(steps[name])}
+    words = [f"{name} at step {step:,.0f}" for name, step in reached.items()]
+    if not math.isnan(steps["collapsed"]):
+        words.append(f"collapsed at step {steps['collapsed']:,.0f}")
+    if "generalised" not in reached:
+        words.append(f"not generalised yet: test accuracy {last['test_accuracy']:.1%}")
+    if "generalised" in reached or train.schedule != "constant":  # a rate that falls toward the last step ends there
+        return ", ".join(words)
+    further = f"--train.examples {2 * train.examples}" if train.examples else f"--train.steps {2 * train.steps}"
+    return f"{', '.join(words)}; go on with: python -m interp.train --resume {shlex.quote(str(run.path))} {further}"
 
 
 def run_several(arguments: Arguments, device: str) -> int:

@@ -13,7 +13,19 @@ from filelock import FileLock, Timeout
 
 from interp.base import UserError
 from interp.store.files import CheckpointError, is_scrap, read_json, sweep, told_in_a_sentence
-from interp.store.layout import ANALYSIS, HISTORY, LOCK, RECORD, RESUME, RESUME_1, SPLIT, STEPS, is_of_a_step, is_there
+from interp.store.layout import (
+    ANALYSIS,
+    HISTORY,
+    LOCK,
+    PART,
+    RECORD,
+    RESUME,
+    RESUME_1,
+    SPLIT,
+    STEPS,
+    is_of_a_step,
+    is_there,
+)
 
 FOLDERS = (STEPS, RESUME)
 """Folders of a run that hold one file for each of some steps, and nothing else."""
@@ -91,7 +103,8 @@ def strangers(path: Path) -> Iterator[Path]:
 
 def clear(path: Path) -> None:
     """Delete the files of a run and the results of its analyses, nothing else; run.json last, so that until then it is a run."""
-    results = sorted((path / ANALYSIS).iterdir()) if (path / ANALYSIS).is_dir() else []
+    folders = [path / ANALYSIS, path / ANALYSIS / PART]
+    results = [file for folder in folders if folder.is_dir() for file in sorted(folder.iterdir())]
     with told_in_a_sentence(path):
         for file in [*remains_of(path), *(file for file in results if file.suffix in RESULTS), path / RECORD]:
             if file.is_dir() and not file.is_symlink():  # in the place of a file of ours

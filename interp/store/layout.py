@@ -15,6 +15,8 @@ SPLIT = "split.safetensors"
 LOCK = ".lock"
 STEPS = "steps"
 ANALYSIS = "analysis"
+PART = "part"
+"""Name of the folder in it for results of some checkpoints only, which so do not replace those of all."""
 
 
 def file_of(step: int) -> str:

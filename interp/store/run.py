@@ -265,7 +265,7 @@ class Run:
         return len(self.steps)
 
     def select(self, *, every: int = 1, last: int | Literal["all"] = "all", steps: Sequence[int] = ()) -> "Run":
-        """A view of the run with fewer checkpoints: every `every`-th, counted from the first, then the last `last` of these.
+        """A view of the run with fewer checkpoints: every `every`-th from the first, and the last; then the last `last` of these.
 
         `steps` gives the steps one by one instead. A step without a checkpoint is a UserError.
         """
@@ -273,7 +273,8 @@ class Run:
             raise UserError(f"--every is {every}; it should be at least 1")
         if last != "all" and last < 1:
             raise UserError(f'--last is {last}; it should be at least 1, or "all"')
-        chosen = tuple(self.at(step).step for step in sorted(set(steps))) if steps else self.steps[::every]
+        thinned = tuple(dict.fromkeys([*self.steps[::every], *self.steps[-1:]]))
+        chosen = tuple(self.at(step).step for step in sorted(set(steps))) if steps else thinned
         words = (
             *([f"--every {every}"] if every > 1 and not steps else []),
             *([f"--last {last}"] if last != "all" else []),

@@ -223,3 +223,32 @@ def test_resume_says_that_a_run_is_finished_and_never_begins_it_again(tmp_path, 
         assert f"--from {out}@20" in said
     assert files(open_run(out)) == before
     assert command.main(["quick", *TINY[:-1], "30", "--from", f"{out}@20", "--out", str(tmp_path / "y")]) == 0
+
+
+def test_a_run_is_lengthened_by_its_directory_alone(tmp_path, capsys):
+    out = str(tmp_path / "x")
+    assert command.main(["quick", *TINY, "--train.weight-decay", "0.5", "--out", out]) == 0
+    said = capsys.readouterr().out
+    assert "not generalised yet: test accuracy " in said
+    assert f"; go on with: python -m interp.train --resume {out} --train.steps 40\n" in said
+    assert command.main(["--train.steps", "40", "--resume", out]) == 0
+    run = open_run(out)
+    assert (run.steps[-1], run.config.train.weight_decay) == (40, 0.5)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["--resume", out, "--train.steps", "50", "--train.lr", "1"])
+    assert stopped.value.code == 2
+    assert "train.lr is 0.003 there and 1.0 here" in capsys.readouterr().err
+
+
+def test_training_ends_with_the_steps_at_which_it_learned(tmp_path, monkeypatch, capsys):
+    import pandas as pd
+
+    from interp.store import Run
+
+    steps = range(0, 100, 10)
+    shares = {"train_accuracy": [step >= 20 for step in steps], "test_accuracy": [step >= 50 for step in steps]}
+    history = pd.DataFrame({name: pd.Series(values, index=steps, dtype=float) for name, values in shares.items()})
+    assert command.main(["quick", *TINY, "--out", str(tmp_path / "x")]) == 0
+    monkeypatch.setattr(Run, "history", history)
+    assert command.learned(open_run(tmp_path / "x")) == "memorised at step 20, generalised at step 50"
