@@ -32,9 +32,14 @@ def readable_size(size: float) -> str:
     return f"{-(-size // 1024):.0f} KiB"
 
 
+def ram() -> int:
+    """Bytes of the machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def quarter_of_ram() -> int:
     """Bytes in a quarter of the machine's memory."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+    return ram() // 4
 
 
 def keep_freed_memory() -> None:

@@ -125,6 +125,19 @@ def test_a_run_that_the_analysis_cannot_read(says, tmp_path):
         (["--train.dropout", "1"], "error: --train.dropout is 1.0; it should be less than 1"),
         (["--name", "../x"], "error: --name is '../x'; it may have letters, digits and ._+=@- only"),
         (["--threads", "0"], "error: --threads is 0; it should be at least 1"),
+        (
+            ["--train.examples", "1000", "--train.steps=100"],
+            "error: --train.examples is 1,000, which alone says how long to train; leave --train.steps out",
+        ),
+        (
+            ["--train.examples", "1000"],
+            "error: quick has 1 steps, and its learning rate rises over --train.warmup-steps 10",
+        ),
+        (
+            ["--train.warmup-steps", "1e4"],
+            "quick has 1,600 steps, and its learning rate rises over --train.warmup-steps 10,000",
+        ),
+        (["--vary", "train.steps=5,20"], "quick+steps=5 has 5 steps, and its learning rate rises over"),
     ],
 )
 def test_values_that_are_not_allowed(says, tmp_path, words, sentence):

@@ -113,6 +113,7 @@ def parse(words: list[str]) -> Arguments:
     about = f"{chosen.about}; about {chosen.minutes:g} minutes on 2 CPU cores."
     prog, default = f"python -m interp.train {words[0]}", Arguments(chosen.config, home)
     found = parsed(Arguments, with_tables(words[1:]), prog, default, about)
+    refuse_two_lengths(words, found.config)
     if found.null is None:
         return found
     out = found.out if found.out != home else home.with_name(f"{home.name}-null-{found.null}")
@@ -134,7 +135,27 @@ def resumed(words: list[str]) -> Arguments:
     if record.origin is not None:  # which training refuses to go on from, and says why
         return Arguments(record.config, path, resume=True)
     found = parsed(Resumed, with_tables(others), "python -m interp.train --resume DIR", Resumed(record.config, machine))
+    refuse_two_lengths(others, found.config)
     return Arguments(found.config, path, machine=found.machine, resume=True, dry_run=found.dry_run)
+
+
+def refuse_two_lengths(words: list[str], config: RunConfig) -> None:
+    """Raise UserError where both steps and examples say how long to train: the steps would be left out in silence."""
+    options = {word.partition("=")[0] for word in words}
+    if config.train.examples and "--train.steps" in options:
+        raise UserError(
+            f"--train.examples is {config.train.examples:,}, which alone says how long to train; leave --train.steps out"
+        )
+
+
+def refuse_a_warm_up_alone(config: RunConfig) -> None:
+    """Raise UserError where a run ends before its learning rate has risen."""
+    train = config.train
+    if 0 < train.steps < train.warmup_steps:
+        raise UserError(
+            f"{config.name} has {train.steps:,} steps, and its learning rate rises over --train.warmup-steps "
+            f"{train.warmup_steps:,}; take more steps, or a shorter warm-up such as --train.warmup-steps 0"
+        )
 
 
 def with_tables(words: list[str]) -> list[str]:
@@ -193,6 +214,7 @@ def run(arguments: Arguments) -> int:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if arguments.n_seeds == 1 and not arguments.vary:
+        refuse_a_warm_up_alone(arguments.config)
         return run_one(arguments, device)
     return run_several(arguments, device)
 
@@ -264,6 +286,8 @@ def run_several(arguments: Arguments, device: str) -> int:
     if len(dict(axes)) < len(axes):
         raise UserError("--vary names a field twice; give all its values at once, such as train.lr=1e-3,3e-3")
     configs = grid(arguments.config, arguments.n_seeds, dict(axes))
+    for config in configs.values():
+        refuse_a_warm_up_alone(config)
     return carried_out(arguments, configs, arguments.out, device)
 
 

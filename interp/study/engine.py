@@ -69,8 +69,12 @@ def run_all(
             nothing is trained then.
         Stopped: SIGINT or SIGTERM came.
     """
-    todo = plan(configs, out, processes, device, at_once=at_once, threads=threads, overwrite=overwrite)
-    print(todo, file=sys.stdout if dry_run else sys.stderr, flush=True)
+
+    def say(words: object) -> None:
+        print(words, file=sys.stdout if dry_run else sys.stderr, flush=True)
+
+    todo = plan(configs, out, processes, device, at_once=at_once, threads=threads, overwrite=overwrite, told=say)
+    say(todo)
     if dry_run:
         return Outcome(todo, {name: open_run(todo.out / name) for name in todo.finished}, {})
     for name in configs if overwrite else ():

@@ -21,7 +21,11 @@ from interp.store.writer import saved_step
 from interp.study.timing import Cost, one_process_has, timings
 from interp.train.learner import Learner, beside, together
 from interp.train.loop import refuse_nonsense, runs_at_once
+from interp.train.memory import refuse_too_much, training_bytes
 from interp.train.schedule import checkpoint_steps, is_logged
+
+MUCH_MEMORY = 2 << 30
+"""Bytes from which the memory is told before steps are timed."""
 
 SECONDS_TO_START = 2.0
 """Seconds until a new process takes its first step, about; it loads torch."""
@@ -113,11 +117,14 @@ def plan(
     at_once: int | None = None,
     threads: int | None = None,
     overwrite: bool = False,
+    told: Callable[[str], None] = lambda words: None,
 ) -> Plan:
     """The plan of what `run_all` would do with the same arguments. Writes nothing; takes a few seconds of timing.
 
+    `told` is told before the timing how much memory is needed, if that is much: steps of large runs take minutes.
+
     Raises:
-        UserError: an argument makes no sense, a directory holds something else, or the disk has too little room.
+        UserError: an argument makes no sense, a directory holds something else, or memory or disk have too little room.
     """
     out, cores = Path(out), len(os.sched_getaffinity(0))
     for name, number in {"processes": processes, "threads": threads}.items():
@@ -136,6 +143,12 @@ def plan(
     finished = tuple(name for name, step in left.items() if is_finished(out / name, step, configs[name]))
     left = {name: step for name, step in left.items() if name not in finished}
     cut = share_out(configs, left, processes, device, at_once)
+    if device == "cpu":
+        largest = heapq.nlargest(processes, (training_bytes([configs[name] for name in names]) for names in cut))
+        needed, what = sum(largest), counted(len(largest), "process", "es")
+        refuse_too_much(needed, f"training in {what}", "take fewer --processes, a smaller --at-once, or mini-batches")
+        if needed > MUCH_MEMORY:
+            told(f"about {readable_size(needed)} of memory in {what}; timing a few steps")
     size = refuse_a_full_disk(configs, out, finished, Session.begin(0, device, threads))
     with one_process_has(threads):
         costs, timed, kinds = timings([[configs[name] for name in names] for names in cut], device)

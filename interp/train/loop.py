@@ -28,6 +28,7 @@ from interp.store.record import Session
 from interp.store.start import refuse_to_replace_a_start, starting_weights
 from interp.store.tensors import Tensors
 from interp.train.learner import Learner, beside, together
+from interp.train.memory import refuse_too_much, training_bytes
 from interp.train.schedule import checkpoint_steps, is_logged
 from interp.train.watching import Silent, Watcher
 
@@ -141,6 +142,12 @@ def refuse_nonsense(
         refuse_what_is_there(Path(out), resume, overwrite)
     if overwrite:
         refuse_to_replace_a_start(configs, [Path(out) for out in outs])
+    for config in configs if device == "cpu" else ():
+        refuse_too_much(
+            training_bytes([config]),
+            "a run",
+            "take mini-batches (train.batch_size), a smaller model, or fewer examples",
+        )
     raise_file_limit(len(outs) + SPARE_FILES)
 
 

@@ -194,3 +194,22 @@ def test_a_directory_that_holds_another_run_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"0 holds another run: seeds.model is 0 there and 7 here"):
         plan({"0": tiny_config(seeds=Seeds(model=7))}, tmp_path)
     assert plan({"0": tiny_config(seeds=Seeds(model=7))}, tmp_path, overwrite=True).finished == ()
+
+
+def test_the_memory_of_large_runs_is_told_before_their_steps_are_timed(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr("interp.study.plan.MUCH_MEMORY", 0)
+    monkeypatch.setattr(
+        "interp.study.plan.timings", lambda batches, device: told.append("timed") or ([Cost(1, 1, 1)], 1, 1)
+    )
+    plan(numbered(1), tmp_path, processes=1, told=told.append)
+    assert told[0].startswith("about 51") and told[0].endswith("MiB of memory in 1 process; timing a few steps")
+    assert told[1] == "timed"
+
+
+def test_more_memory_than_there_is_is_refused_before_anything_is_timed(tmp_path, monkeypatch):
+    monkeypatch.setattr("interp.train.memory.ram", lambda: 1 << 30)
+    with pytest.raises(
+        UserError, match=r"training in 3 processes needs about 1\.6 GiB of memory, and this machine has 1\.0 GiB"
+    ):
+        plan(numbered(3), tmp_path, processes=3)
