@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from interp.base import UserError
 from interp.config import RunConfig
 from interp.machine import ram, readable_size
+from interp.objective.runs import CHUNK
 
 OF_AN_UPDATE = 2.5
 """Memory of an update in units of a forward pass alone, about; 2.2 to 2.4 in benchmarks/results/size.md, from p = 199 on."""
@@ -19,11 +20,12 @@ def training_bytes(configs: Sequence[RunConfig]) -> int:
 
 
 def run_bytes(config: RunConfig) -> int:
-    """Bytes of one run in training: the larger of an update, and of an evaluation of the whole training set."""
+    """Bytes of one run in training: the larger of an update, and of an evaluation of the training set in its parts."""
     n, size = config.task.n_train, config.train.batch_size
     cost = config.model.cost(config.task.shape)
     update = cost.bytes(n if size == "full" else size)
-    return int(max(OF_AN_UPDATE * update, cost.bytes(n)))
+    part = max(1, CHUNK // config.model.size(config.task.shape))
+    return int(max(OF_AN_UPDATE * update, cost.bytes(n, part)))
 
 
 def refuse_too_much(needed: int, what: str, remedy: str) -> None:

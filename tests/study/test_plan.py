@@ -16,6 +16,7 @@ from interp.study.timing import Timed, between, halving, timings, work
 from interp.tasks import ImagesTask, ModularTask
 from interp.train import loop
 from interp.train.loop import Interrupted, train, train_many
+from interp.train.memory import training_bytes
 
 
 @pytest.fixture(autouse=True)
@@ -213,3 +214,14 @@ def test_more_memory_than_there_is_is_refused_before_anything_is_timed(tmp_path,
         UserError, match=r"training in 3 processes needs about 1\.6 GiB of memory, and this machine has 1\.0 GiB"
     ):
         plan(numbered(3), tmp_path, processes=3)
+
+
+def test_an_evaluation_in_parts_takes_the_memory_of_a_part_however_large_the_training_set():
+    """Of 60,000 images in batches; at once they would take more than most machines have."""
+    task = ImagesTask(images="checkpoints/none", examples=60_000, test_examples=10)
+    model = ConvnetSpec(architecture="resnet18", width=64)
+    config = tiny_config(task=task, model=model, train=tiny_config().train.but(batch_size=128))
+    small = config.but(task=task.but(examples=40_000))
+    cost = model.cost(task.shape)
+    assert training_bytes([config]) - training_bytes([small]) <= 4 * 20_000 * cost.plan
+    assert training_bytes([config]) < cost.bytes(60_000) / 1.5
