@@ -129,7 +129,7 @@ def compare_runs(name: str, found: list[Any], out: Path | None, json_only: bool)
     if not json_only:
         medians = "; medians of Kaplan and Meier" * ("censored" in table)
         print(f"{name} over {len(found)} runs{medians}:")
-        print(files.table_text(table, rows=len(table)))
+        print(files.table_text(table, len(table), files.terminal_width()))
     if out is None:
         return
     files = [files.prepared(out) / f"{name}-comparison.csv"]
@@ -247,17 +247,16 @@ def measurements(
     from interp.base import DoesNotApply
     from interp.views.watched import shown
 
-    names, options = list(analyze.analyses()), {}
-    if name != "all":
-        names, options = [name], arguments.options.model_dump()
-    for each in names:
-        if name == "all" and (why := getattr(analyze.find(each), "ALONE", "")):
-            left_out[each] = f"{why}; ask for it by python -m interp.analyze {each} {shlex.quote(str(run.path))}"
-            continue
+    names, options = [name], {}
+    if name == "all":
+        names = fitting(run, left_out)
+    else:
+        options = arguments.options.model_dump()
+    for number, each in enumerate(names, start=1):
         try:
-            with shown(each):
+            with shown(each if len(names) == 1 else f"{each}, {number} of {len(names)}"):
                 found = analyze.measure(run, each, **options)
-        except DoesNotApply as error:
+        except DoesNotApply as error:  # which measuring alone can tell
             if name != "all":
                 raise
             left_out[each] = str(error)
@@ -265,6 +264,19 @@ def measurements(
         if each not in beside:
             beside[each] = measured_beside(each, arguments, options)
         yield each, analyze.against(found, beside[each], shlex.join(map(str, arguments.beside)))
+
+
+def fitting(run: Any, left_out: dict[str, str]) -> list[str]:
+    """Analyses that `all` measures of a run; why others are not measured is put into `left_out`."""
+    names: list[str] = []
+    for each in analyze.analyses():
+        if alone := getattr(analyze.find(each), "ALONE", ""):
+            left_out[each] = f"{alone}; ask for it by python -m interp.analyze {each} {shlex.quote(str(run.path))}"
+        elif why := analyze.declines(run, each):
+            left_out[each] = why
+        else:
+            names.append(each)
+    return names
 
 
 def measured_beside(name: str, arguments: Arguments, options: dict[str, Any]) -> list[Any]:
@@ -313,7 +325,7 @@ def report(run: Any, name: str, out: Path, measured: Measured, left_out: dict[st
 
     for each, (found, _) in measured.items():
         print(f"{each} of {run.path}: {about(each)}")
-        print(files.table_text(analyze.summarise(found), rows=5 if name == "all" else 9))
+        print(files.table_text(analyze.summarise(found), 5 if name == "all" else 9, files.terminal_width()))
         print()
     for each, why in left_out.items():
         print(f"{each}: left out, {why}")

@@ -153,7 +153,7 @@ def run_compare(arguments: Arguments) -> int:
     if arguments.draws < 1:
         raise UserError(f"--draws is {arguments.draws}; it should be at least 1")
     found = trended(table, arguments) if arguments.trend else paired(table, arguments)
-    print(found.to_string(float_format=lambda value: f"{value:,.4g}", na_rep="–"))
+    show(found)
     hopeless = sum(least > 0.05 for least in found["least_p_value"])
     if hopeless:
         print(f"{hopeless} of {len(found)} have too few runs for p below .05, whatever these say", file=sys.stderr)
@@ -171,7 +171,7 @@ def run_peak(arguments: PeakArguments) -> int:
         chosen(read(arguments.table), arguments.where), arguments.over, arguments.of, each=arguments.each, fits=arguments.fits,
         level=arguments.level, draws=arguments.draws, seed=arguments.seed,
     )  # fmt: skip
-    print(found.to_string(float_format=lambda value: f"{value:,.4g}", na_rep="–"))
+    show(found)
     written(found, arguments.out)
     return 0
 
@@ -188,7 +188,7 @@ def run_emc(arguments: EmcArguments) -> int:
         foretell(arguments.config, arguments.out, **numbers, processes=processes)
         return 0
     found = emc(arguments.config, arguments.out, **numbers, processes=processes)
-    print(found.table.to_string(float_format=lambda value: f"{value:,.4g}", na_rep="–"))
+    show(found.table)
     order = (
         "rises with the number of examples"
         if found.monotone
@@ -197,6 +197,13 @@ def run_emc(arguments: EmcArguments) -> int:
     print(f"{found} examples at ε = {arguments.level:g} over {arguments.seeds} seeds; the mean train error {order}")
     print(f"table: {arguments.out / 'emc.csv'}")
     return 0
+
+
+def show(table: pd.DataFrame) -> None:
+    """Print a table, in four digits, in lines that fit the terminal."""
+    from interp.report.files import fitted, terminal_width
+
+    print(fitted(table, terminal_width(), float_format=lambda value: f"{value:,.4g}", na_rep="–"))
 
 
 def written(found: pd.DataFrame, out: Path | None) -> None:

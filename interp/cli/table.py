@@ -40,7 +40,7 @@ def parse(words: list[str]) -> Arguments:
 
 def run_table(arguments: Arguments) -> int:
     """Print the table of the runs; returns the exit code."""
-    from interp.report.files import cell, fitted
+    from interp.report.files import cell, fitted, terminal_width
     from interp.store import open_run, runs_in
     from interp.store.files import told_in_a_sentence
     from interp.study import spread, tabulate
@@ -56,7 +56,7 @@ def run_table(arguments: Arguments) -> int:
         if field not in varied:
             hint = near_miss(field, varied) if varied else "; leave --by out"
             raise UserError(f'the runs do not differ in "{field}"{hint}')
-    print(fitted((spread(table, by=fields) if fields else brief(table)).map(cell)))
+    print(fitted((spread(table, by=fields) if fields else brief(table)).map(cell), terminal_width()))
     if arguments.out is not None:
         with told_in_a_sentence(arguments.out):
             table.to_csv(arguments.out, float_format="%.6g")

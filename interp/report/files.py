@@ -188,17 +188,25 @@ def prepared(directory: Path) -> Path:
     return directory
 
 
-def table_text(table: pd.DataFrame, rows: int = 9) -> str:
-    """A table for the terminal: at most so many rows, evenly chosen, first and last among them; one row stands upright."""
+def table_text(table: pd.DataFrame, rows: int = 9, width: int | None = None) -> str:
+    """A table as text: at most so many rows, evenly chosen, first and last among them; one row stands upright.
+
+    Columns that do not fit into `width` are below the others, beside the index once more.
+    """
     chosen = np.unique(np.linspace(0, len(table) - 1, min(rows, len(table))).round().astype(int))
     shown = table.iloc[chosen].map(cell)
-    return fitted(shown) if len(table) > 1 else shown.reset_index().T.to_string(header=False)
+    return fitted(shown, width) if len(table) > 1 else shown.reset_index().T.to_string(header=False)
 
 
-def fitted(table: pd.DataFrame) -> str:
-    """A table in lines that fit the terminal: columns that do not are printed below, beside the index once more."""
-    width = shutil.get_terminal_size((120, 24)).columns
-    return "\n".join(line.removesuffix("\\").rstrip() for line in table.to_string(line_width=width).splitlines())
+def fitted(table: pd.DataFrame, width: int | None = None, **how: Any) -> str:
+    """A table as text in lines of at most `width` characters; `how` is as for pandas' to_string."""
+    text = table.to_string(line_width=width, **how)
+    return text if width is None else "\n".join(line.removesuffix("\\").rstrip() for line in text.splitlines())
+
+
+def terminal_width() -> int:
+    """Characters in a line of the terminal; 120 where there is none."""
+    return shutil.get_terminal_size((120, 24)).columns
 
 
 def cell(value: Any) -> str:

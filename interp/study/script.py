@@ -13,7 +13,7 @@ from interp import figures
 from interp.base import UserError, one_sentence
 from interp.command_line import parsed
 from interp.config import RunConfig
-from interp.report.files import write_gif, write_html, write_pngs
+from interp.report.files import fitted, terminal_width, write_gif, write_html, write_pngs
 from interp.store import Run
 from interp.study.engine import Outcome, run_all
 
@@ -122,7 +122,7 @@ def keep(found: Report, directory: Path, pages: Path, command: str) -> None:
     for trouble in filter(None, troubles):
         print(trouble, file=sys.stderr)
     first = next(iter(found.tables.values()))
-    print(first.to_string(float_format=lambda value: f"{value:,.4g}", na_rep="–"))
+    print(fitted(first, terminal_width(), float_format=lambda value: f"{value:,.4g}", na_rep="–"))
     print(f"tables and figures: {directory}")
     for name in found.animations:
         print(f"to play: {pages / name}.html")

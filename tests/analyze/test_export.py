@@ -111,3 +111,12 @@ def test_a_long_table_is_thinned_and_keeps_its_ends(length, lines):
 def test_what_is_not_a_number_is_a_dash_and_what_was_not_reached_is_words():
     table = pd.DataFrame([{"a": float("nan"), "b": "not reached", "c": 1e-7}], index=pd.Index([3], name="step"))
     assert _export.table_text(table).split() == ["step", "3", "a", "–", "b", "not", "reached", "c", "1e-07"]
+
+
+def test_columns_that_do_not_fit_stand_below_beside_the_index():
+    table = pd.DataFrame({f"column {i}": range(3) for i in range(9)}, index=pd.Index(range(3), name="step"))
+    lines = _export.table_text(table, width=40).splitlines()
+    assert max(map(len, lines)) <= 40
+    assert lines.count("step") == 3
+    assert " ".join(lines).count("column 8") == 1
+    assert _export.table_text(table).splitlines()[0].split()[-2:] == ["column", "8"]
