@@ -1,6 +1,7 @@
 """What every other module uses: errors for the user, and frozen specifications."""
 
 import difflib
+import html
 import re
 import sys
 from collections.abc import Callable, Generator, Iterable
@@ -37,6 +38,10 @@ class once(Generic[Value]):
 class UserError(Exception):
     """An error that the user must mend, in one sentence: what was given, what is allowed, what to do."""
 
+    def _render_traceback_(self) -> list[str]:
+        """The sentence alone: what IPython shows in place of a traceback."""
+        return [f"error: {self}"]
+
 
 class DoesNotApply(UserError):
     """An error that says why something cannot be computed for a run."""
@@ -65,6 +70,34 @@ def one_sentence() -> Generator[None]:
         raise SystemExit(0) from None
 
 
+class Shown:
+    """Base of what IPython and notebooks show as a short table: `cells()` has its rows.
+
+    It stands before other bases: IPython takes the first class that says how to show itself.
+    """
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Rows of the table; the first cell of each names it."""
+        raise NotImplementedError
+
+    def _text(self) -> str:
+        rows = self.cells()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
+        return "\n".join(line.rstrip() for line in lines)
+
+    def _repr_html_(self) -> str:
+        left = " style='text-align:left'"
+        rows = (
+            f"<tr><th{left}>{html.escape(name)}</th>{''.join(f'<td{left}>{html.escape(cell)}</td>' for cell in others)}</tr>"
+            for name, *others in self.cells()
+        )
+        return f"<table>{''.join(rows)}</table>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(self._text())
+
+
 class Frozen(BaseModel):
     """A validated, immutable specification: unknown fields are errors, JSON goes in and out unchanged.
 
@@ -83,7 +116,13 @@ class Frozen(BaseModel):
             raise UserError(explain(error, self.section)) from None
 
     def but(self, **changes: Any) -> Self:
-        """A copy with some fields changed, validated like a new object."""
+        """A copy with some fields changed, validated like a new object; `**{"train.steps": 5}` changes a field of a field."""
+        for name in [name for name in changes if "." in name]:
+            part, _, inner = name.partition(".")
+            whole = changes.get(part, getattr(self, part, None))
+            if not isinstance(whole, Frozen):
+                raise UserError(f"{name} is not a known field")
+            changes[part] = whole.but(**{inner: changes.pop(name)})
         return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import tyro
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
-from interp.base import Frozen, shortened
+from interp.base import Frozen, Shown, shortened
 from interp.models import FAMILIES, Family, TransformerSpec
 from interp.recipe import Seeds, TrainConfig
 from interp.tasks import TASKS, Corruption, Examples, ModularTask, Split, Task
@@ -42,7 +42,7 @@ class Start(Frozen):
         return bool(self.sha256)
 
 
-class RunConfig(Frozen):
+class RunConfig(Shown, Frozen):
     """Configuration of a run: everything that decides its outcome, except the machine."""
 
     name: str = Field(default="run", min_length=1, max_length=100)
@@ -154,6 +154,12 @@ class RunConfig(Frozen):
             return examples
         answers = np.arange(self.task.shape.outputs.n)
         return Examples(examples.inputs, self.corruption.of_batch(examples.targets, answers, self.seeds.labels, step))
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """The fields that are not at their defaults, by dotted name, and the kinds of task and model."""
+        parts = {"name": self.name, "task.kind": self.task.kind, "model.kind": self.model.kind}
+        changed = parts | flatten(self.model_dump(exclude_defaults=True))
+        return [(name, shortened(value)) for name, value in changed.items()]
 
     @property
     def digest(self) -> str:

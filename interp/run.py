@@ -1,12 +1,13 @@
 """Runs for interactive use: what `interp.open_run` returns."""
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from interp import analyze, store
-from interp.base import UserError
+from interp.base import Shown, UserError
 from interp.config import RunConfig
 
 Result = TypeVar("Result")
@@ -29,8 +30,17 @@ class Catalogue(Generic[Result]):
     def __getattr__(self, name: str) -> Callable[..., Result]:
         if name not in analyze.analyses():
             raise AttributeError(f"no analysis {name!r}")
-        act = functools.partial(self._act, name)
-        act.__doc__ = analyze.analyses()[name]
+        options = analyze.find(name).Options.model_fields
+
+        def act(**options: Any) -> Result:
+            return self._act(name, **options)
+
+        act.__name__, act.__doc__ = name, described(name)
+        # What IPython completes by tab inside the brackets, and shows on a question mark.
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        act.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [inspect.Parameter(each, keyword, default=field.default) for each, field in options.items()]
+        )
         return act
 
     def __dir__(self) -> list[str]:
@@ -38,6 +48,34 @@ class Catalogue(Generic[Result]):
 
     def __repr__(self) -> str:
         return "\n".join(f"{name}: {analyze.analyses()[name]}" for name in self._run.applies.fitting)
+
+
+def described(name: str) -> str:
+    """An analysis in words: its question, its options, its variables."""
+    module = analyze.find(name)
+    options = [
+        f"    {each} = {field.default!r}: {' '.join((field.description or '').split())}"
+        for each, field in module.Options.model_fields.items()
+    ]
+    variables = [
+        f"    {each}[{', '.join(var.dims.split())}]: {var.long_name}" for each, var in module.VARIABLES.items()
+    ]
+    parts = [("Options:", options), ("Variables, of a Dataset:", variables)]
+    blocks = ["\n".join([title, *lines]) for title, lines in parts if lines]
+    return "\n\n".join([analyze.analyses()[name], *blocks])
+
+
+class Runs(Shown, list["Run"]):
+    """Runs, shown as a table with a row for each."""
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Folder, checkpoints, losses and accuracies of each run."""
+        topics = ("checkpoints", "loss", "accuracy")
+        words = [(run.path.name, run.summary()) for run in self]
+        return [("run", *topics), *((name, *(each.get(topic, "–") for topic in topics)) for name, each in words)]
+
+    def __repr__(self) -> str:
+        return self._text()
 
 
 class Run(store.Run):
@@ -70,23 +108,24 @@ def open_run(path: str | Path) -> Run:
     return Run(run.path, run.record, run.steps)
 
 
-def train_run(config: RunConfig, out: str | Path, **how: Any) -> Run:
-    """Train a run and open it; arguments and errors are those of interp.train.loop.train."""
+def train_run(config: RunConfig | str, out: str | Path, **how: Any) -> Run:
+    """Train a configuration, or the preset of that name, and open the run; `how` and errors are as of interp.train.loop.train."""
     from interp.train.loop import train  # here: probing a run needs no trainer
+    from interp.train.presets import preset
 
+    config = preset(config).config if isinstance(config, str) else config
     return open_run(train(config, out, **how).path)
 
 
-def train_runs(configs: Mapping[str, RunConfig], out: str | Path, **how: Any) -> list[Run]:
+def train_runs(configs: Mapping[str, RunConfig], out: str | Path, **how: Any) -> Runs:
     """Train each configuration into the directory of its name in `out`, side by side where they fit together.
 
     `interp.grid` makes such configurations; further arguments and errors are those of interp.train.loop.train_many.
     """
     from interp.train.loop import train_many
 
-    return [
-        open_run(run.path) for run in train_many(list(configs.values()), [Path(out) / name for name in configs], **how)
-    ]
+    outs = [Path(out) / name for name in configs]
+    return Runs(open_run(run.path) for run in train_many(list(configs.values()), outs, **how))
 
 
 def connect_runs(a: str | Path, b: str | Path, out: str | Path, *, overwrite: bool = False, **curve: Any) -> Run:
@@ -102,9 +141,9 @@ def connect_runs(a: str | Path, b: str | Path, out: str | Path, *, overwrite: bo
     return open_run(connect(a, b, out, Curve(**curve), overwrite=overwrite).path)
 
 
-def open_runs(parent: str | Path) -> list[Run]:
+def open_runs(parent: str | Path) -> Runs:
     """Every run directly below a directory, by name; UserError when there is none."""
     found = store.find_runs(parent)
     if not found:
         raise UserError(f"there is no run in {parent}; train one with: python -m interp.train quick")
-    return [open_run(path) for path in found]
+    return Runs(map(open_run, found))

@@ -1,5 +1,6 @@
 """interp/run.py, interp/cli/probe.py: a run at one's fingertips."""
 
+import inspect
 import re
 import sys
 from typing import Any
@@ -51,6 +52,59 @@ def test_runs_below_a_directory(run):
     assert [found.path for found in interp.open_runs(run.path.parent)] == [run.path]
     with pytest.raises(UserError, match="there is no run"):
         interp.open_runs(run.path / "steps")
+
+
+def test_what_is_shown_is_a_short_table(run):
+    from IPython.lib.pretty import pretty
+
+    assert pretty(run.final).splitlines()[0].split() == ["step", "40"]
+    assert ["train.lr", "0.003"] in [line.split() for line in pretty(run.config).splitlines()]
+    assert "train.log_norms" not in pretty(run.config)  # which is at its default
+    shape = " × ".join(map(str, run.tensor_shapes["embed.W_E"]))
+    assert any(
+        line.split("  ")[:1] == ["embed.W_E"] and shape in line for line in pretty(run.final.weights).splitlines()
+    )
+    assert [line.split()[0] for line in pretty(interp.open_runs(run.path.parent)).splitlines()] == [
+        "run",
+        run.path.name,
+    ]
+    for shown in (run, run.final, run.config, run.final.weights, interp.open_runs(run.path.parent)):
+        assert shown._repr_html_().startswith("<table><tr><th")
+    assert eval(repr(run.config.train), {"TrainConfig": TrainConfig}) == run.config.train
+
+
+def test_a_checkpoint_by_its_number_or_as_the_first_or_last(run):
+    assert run[-1] == run.at("last") == run.final
+    assert run[0] == run.at("first") == run.first
+    with pytest.raises(UserError, match='no checkpoint "lst"; take a step, "first" or "last"'):
+        run.at("lst")
+
+
+def test_a_field_of_a_field_is_changed_by_its_dotted_name(run):
+    other = run.config.but(**{"train.steps": 5, "train.lr": 0.1, "task.p": 7})
+    assert (other.train.steps, other.train.lr, other.task.p) == (5, 0.1, 7)
+    assert other.but(train=run.config.train, task=run.config.task) == run.config
+    with pytest.raises(UserError, match=r"trian\.steps is not a known field"):
+        run.config.but(**{"trian.steps": 5})
+    with pytest.raises(UserError, match=r"train\.stops is not a known field"):
+        run.config.but(**{"train.stops": 5})
+
+
+def test_an_analysis_tells_its_options_and_variables(run):
+    assert "threshold" in inspect.signature(run.measure.curves).parameters
+    assert "Options:" in run.measure.curves.__doc__ and "train_loss" not in run.plot.norms.__doc__
+
+
+def test_ipython_shows_the_sentence_of_a_mistake_alone(shell, capsys):
+    shell.run_cell("import interp; interp.open_run('nowhere')")
+    said = capsys.readouterr()
+    assert "nowhere is no directory" in said.out + said.err
+    assert "interp/store" not in said.out + said.err
+
+
+def test_a_preset_is_trained_by_its_name(tmp_path):
+    with pytest.raises(UserError, match='no preset "quik"; did you mean "quick"'):
+        interp.train_run("quik", tmp_path / "x")
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,12 @@
 """A run and its checkpoints, as they are read from a run directory."""
 
-import html
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from interp.base import DoesNotApply, UserError
+from interp.base import DoesNotApply, Shown, UserError
 from interp.config import RunConfig
 from interp.machine import memory_size, quarter_of_ram
 from interp.models import Family, TensorSpec
@@ -27,7 +26,7 @@ from interp.store.record import Record
 from interp.store.resume import known_position, read_resume
 from interp.store.split import read_split
 from interp.store.summary import summary
-from interp.store.tensors import Tensors, map_tensors, read_tensors
+from interp.store.tensors import Tensors, Weights, map_tensors, read_tensors
 from interp.tasks import Examples, Split, Task
 
 if TYPE_CHECKING:
@@ -42,8 +41,8 @@ class Newest(NamedTuple):
     weights: Tensors
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+@dataclass(frozen=True, repr=False)
+class Checkpoint(Shown):
     """The network after `step` optimiser updates. Files are read when asked for, and nothing is kept in memory."""
 
     run: "Run" = field(repr=False)
@@ -61,18 +60,18 @@ class Checkpoint:
         return newest.weights if newest is not None and newest.step == self.step else None
 
     @property
-    def weights(self) -> Tensors:
+    def weights(self) -> Weights:
         """Weights: every parameter by HookedTransformer's name, verified against digest and configuration.
 
         Raises:
             CheckpointError: the file is missing, truncated, altered, of another model, or its numbers are not finite.
         """
         if self.kept is not None:
-            return dict(self.kept)
+            return Weights(self.kept)
         header = checkpoint_header(self.run.record.config_sha256, self.step)
         tensors = read_tensors(self.path, header, self.run.tensor_shapes)
         refuse_infinite(self.path, tensors, "leave it out with --skip-broken, or choose earlier steps by --steps")
-        return tensors
+        return Weights(tensors)
 
     def mapped(self) -> Tensors:
         """Weights as views of the mapped file. Its content is hashed only if `run` has not seen the file before.
@@ -94,6 +93,14 @@ class Checkpoint:
         """Train and test loss (nats, or squared error) and accuracy at this step; empty if the history has no such row."""
         history = self.run.history
         return history.loc[self.step].to_dict() if self.step in history.index else {}
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Step, file, and what the history has at that step."""
+        logged = ((name.replace("_", " "), f"{value:.4g}") for name, value in self.metrics.items())
+        return [("step", f"{self.step:,}"), ("file", str(self.path)), *logged]
+
+    def __repr__(self) -> str:
+        return self._text()
 
     @property
     def model(self) -> Any:
@@ -126,7 +133,7 @@ def refuse_infinite(path: Path, weights: Tensors, remedy: str) -> None:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Shown):
     """A run: its configuration, its history and its checkpoints, in a directory that training wrote."""
 
     path: Path
@@ -249,8 +256,12 @@ class Run:
             raise DoesNotApply(f"{self.path} has learning curves and no weights: what it was converted from held none")
         return self
 
-    def at(self, step: int) -> Checkpoint:
+    def at(self, step: int | Literal["first", "last"]) -> Checkpoint:
         """The checkpoint at exactly `step`; UserError with the nearest steps if there is none."""
+        if isinstance(step, str):
+            if step not in ("first", "last"):
+                raise UserError(f'no checkpoint "{step}"; take a step, "first" or "last"')
+            return self[0] if step == "first" else self[-1]
         if step not in self.with_checkpoints().steps:
             nearest = sorted(sorted(self.steps, key=lambda known: abs(known - step))[:2])
             raise UserError(
@@ -263,6 +274,10 @@ class Run:
 
     def __len__(self) -> int:
         return len(self.steps)
+
+    def __getitem__(self, number: int) -> Checkpoint:
+        """The checkpoint of that number in view; −1 is the last. `at` takes steps."""
+        return Checkpoint(self, self.with_checkpoints().steps[number])
 
     def select(self, *, every: int = 1, last: int | Literal["all"] = "all", steps: Sequence[int] = ()) -> "Run":
         """A view of the run with fewer checkpoints: every `every`-th from the first, and the last; then the last `last` of these.
@@ -344,17 +359,9 @@ class Run:
         """Summary of the run in a few words, by topic, as shown by IPython and `python -m interp.probe`."""
         return summary(self.path, self.record, self.steps, lambda: self.history)
 
+    def cells(self) -> list[tuple[str, ...]]:
+        """Rows of the summary."""
+        return list(self.summary().items())
+
     def __repr__(self) -> str:
-        rows = self.summary()
-        width = max(map(len, rows))
-        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
-
-    def _repr_html_(self) -> str:
-        cells = (
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th><td style='text-align:left'>{html.escape(value)}</td></tr>"
-            for name, value in self.summary().items()
-        )
-        return f"<table>{''.join(cells)}</table>"
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(repr(self))
+        return self._text()

@@ -12,9 +12,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from interp.base import Shown
 from interp.store.files import REMEDY, CheckpointError, opened, write_whole
 
 Tensors = dict[str, Tensor]
+
+
+class Weights(Shown, Tensors):
+    """Weights of a network by name: a dictionary that is shown as a table of names, shapes and norms."""
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Name, shape and norm of each tensor."""
+        return [(name, " × ".join(map(str, t.shape)), f"norm {t.norm():.3g}") for name, t in self.items()]
+
+
 Shapes = dict[str, tuple[int, ...]]
 Header = dict[str, Any]
 """Header of a file, what it says of itself, such as its step: JSON values by name."""
