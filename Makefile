@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := checkpoints/quick
 
-.PHONY: demo setup quick test test-slow test-gpu test-bridge test-peers torture check lint bench lock clean
+.PHONY: demo setup quick test test-slow test-gpu test-bridge test-peers torture check lint bench docs lock clean
 
 demo: .venv/base  ## Train the quick preset, run every analysis, print where the page is
 	$(BIN)/python -m interp.train quick --out $(DEMO) --resume
@@ -43,6 +43,11 @@ BENCHMARKS := training_step end_to_end analysis analyze_all seeds size saving st
 
 bench: .venv/dev  ## Time everything against the plain TransformerLens loop; writes benchmarks/results (about 15 minutes)
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+docs: .venv/dev  ## The documents as a site, in build/docs; any warning fails
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs . build/docs
+	cp build/docs/README.html build/docs/index.html
+	@echo "open build/docs/index.html"
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -87,4 +92,4 @@ lock:  ## Renew constraints.txt from what a fresh environment resolves to
 	rm -rf .venv-lock
 
 clean:  ## Remove what make made
-	rm -rf .venv .venv-lock .venv-bridge .venv-peers build/bridge $(DEMO)
+	rm -rf .venv .venv-lock .venv-bridge .venv-peers build/bridge build/docs $(DEMO)

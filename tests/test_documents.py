@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
     file
     for file in sorted(ROOT.rglob("*.md"))
-    if not {".venv", ".venv-bridge", ".venv-peers", "node_modules"} & set(file.relative_to(ROOT).parts)
+    if not {".venv", ".venv-bridge", ".venv-docs", ".venv-peers", "build", "node_modules"}
+    & set(file.relative_to(ROOT).parts)
 ]
 PARSERS = {
     "interp.analyze": lambda words: parse_analyze(words[0], words[1:]),
@@ -76,6 +77,19 @@ def test_the_glossary_says_every_term_in_words_before_any_formula():
 
 
 EXPLAINED = ROOT / "docs" / "figures-explained"
+
+
+def test_the_reference_has_every_public_name():
+    reference = re.findall(r"^\.\. (?:auto|py:)\w+:: ([\w.]+)$", (ROOT / "docs/reference.md").read_text(), re.MULTILINE)
+    assert sorted(name for name in reference if name.count(".") == 1) == sorted(
+        f"interp.{name}" for name in dir(interp)
+    )
+
+
+def test_the_index_of_decisions_leads_to_each():
+    folder = ROOT / "docs" / "decisions"
+    links = re.findall(r"\]\((\d.*?\.md)\)", (folder / "README.md").read_text())
+    assert links == sorted(file.name for file in folder.glob("0*.md"))
 
 
 def test_every_figure_is_explained_on_a_page_that_the_index_leads_to():

@@ -195,11 +195,15 @@ def every_answer(name: str, p: int) -> Int[np.ndarray, "p p"]:
     return np.where(OPERATIONS[name].defined(x, y, p), OPERATIONS[name].answer(x, y, p), -1).reshape(p, p)
 
 
+METAVAR = f"{{{','.join(OPERATIONS)}}}|FORMULA|FILE.csv"
+"""What the help of a command shows for an operation."""
+
+
 class ModularTask(TableTask):
     """Learn the table of a binary operation on the residues of p from part of its entries."""
 
     kind: tyro.conf.Suppress[Literal["modular"]] = "modular"
-    operation: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(OPERATIONS)}}}|FORMULA|FILE.csv")] = "add"
+    operation: Annotated[str, tyro.conf.arg(metavar=METAVAR)] = "add"
     """Operation x ∘ y, modulo p. By name: `divide` is by the modular inverse (y ≠ 0); `divide_if_odd` is x/y if y is odd, else
     x−y; x2_xy_y2 is x²+xy+y², and so on; `random` is a random table, drawn from task.table-seed. By a formula of x and y with
     + - * / ** and whole numbers: "x**2 + 3*x*y". By a table: "0 1 -; 1 - 0" has a row for each x, an answer for each y, and
