@@ -44,10 +44,13 @@ BENCHMARKS := training_step end_to_end analysis analyze_all seeds size saving st
 bench: .venv/dev  ## Time everything against the plain TransformerLens loop; writes benchmarks/results (about 15 minutes)
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-docs: .venv/dev  ## The documents as a site, in build/docs; any warning fails
+docs: .venv/dev docs/tutorial.ipynb  ## The documents as a site, in build/docs; any warning fails
 	$(BIN)/python -m sphinx -W --keep-going -q -c docs . build/docs
 	cp build/docs/README.html build/docs/index.html
 	@echo "open build/docs/index.html"
+
+docs/tutorial.ipynb: docs/tutorial.md .venv/dev
+	$(BIN)/jupytext --quiet --to notebook --opt notebook_metadata_filter=-all --opt cell_metadata_filter=-all $< -o $@
 
 lint: .venv/dev
 	$(BIN)/ruff check .

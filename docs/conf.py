@@ -27,6 +27,8 @@ html_copy_source = False
 CONTENTS = {
     "README": {
         "Train and measure": [
+            "docs/tutorial",
+            "docs/how-to/README",
             "docs/training",
             "docs/analyses",
             "docs/figures-explained/README",
@@ -43,6 +45,7 @@ CONTENTS = {
         "What was found": ["docs/studies", "docs/speed"],
         "Project": ["CONTRIBUTING", "docs/decisions/README", "CHANGELOG"],
     },
+    "docs/how-to/README": {"": ["docs/how-to/*"]},
     "docs/figures-explained/README": {"": ["docs/figures-explained/*"]},
     "docs/studies": {"": ["analyses/*/README"]},
     "docs/decisions/README": {"": ["docs/decisions/*"]},
