@@ -13,6 +13,7 @@ import interp
 from interp.cli.analyze import parse as parse_analyze
 from interp.cli.connect import parse as parse_connect
 from interp.cli.convert import parse as parse_convert
+from interp.cli.overview import COMMANDS
 from interp.cli.store import parse as parse_store
 from interp.cli.study import parse as parse_study
 from interp.cli.table import parse as parse_table
@@ -127,13 +128,16 @@ def test_commands_that_documents_show_are_understood():
     misunderstood = []
     for document in DOCUMENTS:
         for module, *words in shown_commands(document):
+            if module == "interp" and words[0] in COMMANDS:
+                module, words = f"interp.{words[0]}", words[1:]
             try:
                 if module == "interp.train" and words[0] != "--resume":
                     parse_train(words)
                 elif module in PARSERS:
                     PARSERS[module](words)
                 else:
-                    assert module in ("interp.train", "interp.probe"), "there is no such command"
+                    known = module in ("interp.train", "interp.probe") or [module, *words] == ["interp", "--version"]
+                    assert known, "there is no such command"
             except (Exception, SystemExit) as refused:
                 misunderstood.append(f"{named(document)} shows python -m {shlex.join([module, *words])}: {refused!r}")
     assert not misunderstood, "\n".join(misunderstood)
