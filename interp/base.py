@@ -4,7 +4,7 @@ import difflib
 import html
 import re
 import sys
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
@@ -55,12 +55,18 @@ def near_miss(given: str, known: Iterable[str]) -> str:
 
 
 @contextmanager
-def one_sentence() -> Generator[None]:
-    """A context that turns a UserError into its sentence on stderr and exit code 2; the outermost layer of every command."""
+def one_sentence(instead: Mapping[str, str] = {}) -> Generator[None]:
+    """A context that turns a UserError into its sentence on stderr and exit code 2; the outermost layer of every command.
+
+    `instead` has advice that the command cannot follow, such as an option that it lacks, with what to do there.
+    """
     try:
         yield
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        sentence = str(error)
+        for advice, other in instead.items():
+            sentence = sentence.replace(advice, other)
+        print(f"error: {sentence}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt as stopped:
         print(str(stopped) or "stopped", file=sys.stderr)

@@ -257,6 +257,18 @@ def test_output_on_a_system_file_tree(says, tiny):
     assert "cannot write /proc/interp" in says(train, "quick", "--out", "/proc/interp")
 
 
+def test_a_full_disk_is_no_reason_to_resume_what_does_not_train(says, tiny, tmp_path, monkeypatch):
+    import errno
+    import os
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    said = says(analyze, "norms", tiny.path, "--out", tmp_path / "out")
+    assert said.endswith("no space left on device; make room, then give the command again")
+
+
 def test_a_truncated_checkpoint_is_named_and_can_be_left_out(says, tiny_copy, capsys):
     broken = tiny_copy.at(20).path
     broken.write_bytes(broken.read_bytes()[:-5])

@@ -15,6 +15,7 @@ from interp import analyze
 from interp.base import Frozen, UserError, near_miss, one_sentence
 from interp.command_line import parsed
 from interp.machine import memory_size
+from interp.store.files import WITHOUT_RESUME
 
 Measured = dict[str, tuple[Any, Any]]
 """Measurement (xarray.Dataset) and its figure (plotly), by analysis."""
@@ -339,5 +340,5 @@ def main(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(overview())
         return 0 if words else 2
-    with one_sentence():
+    with one_sentence(WITHOUT_RESUME):
         return run_analyses(words[0], parse(words[0], words[1:]))

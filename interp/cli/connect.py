@@ -11,6 +11,7 @@ import tyro
 from interp.base import one_sentence
 from interp.command_line import parsed
 from interp.store.between import Curve
+from interp.store.files import WITHOUT_RESUME
 
 if TYPE_CHECKING:
     from interp.store import Run
@@ -63,7 +64,7 @@ def main(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(USAGE)
         return 0 if words else 2
-    with one_sentence():
+    with one_sentence(WITHOUT_RESUME):
         arguments = parse(words)
         from interp.train.connect import connect  # here: --help costs no torch
         from interp.train.watching import watch

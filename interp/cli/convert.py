@@ -11,6 +11,7 @@ import tyro
 
 from interp.base import UserError, one_sentence
 from interp.command_line import parsed
+from interp.store.files import WITHOUT_RESUME
 
 if TYPE_CHECKING:
     from interp.store import Run
@@ -175,7 +176,7 @@ def main(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(USAGE)
         return 0 if words else 2
-    with one_sentence():
+    with one_sentence(WITHOUT_RESUME):
         arguments = parse(words)
         if arguments.to == "bridge":
             to_bridge(arguments)

@@ -29,6 +29,10 @@ REMEDIES = {
 """What the user should do when writing fails, by error number. For other errors: write to another place."""
 
 
+WITHOUT_RESUME = {"then go on with --resume": "then give the command again"}
+"""What a command that does not train says in place of these remedies."""
+
+
 class CheckpointError(UserError):
     """Raised for a file of a run that cannot be trusted; says which file, and why."""
 

@@ -11,7 +11,7 @@ from interp.config import RunConfig
 from interp.machine import memory_size, quarter_of_ram
 from interp.models import Family, TensorSpec
 from interp.store.between import Between
-from interp.store.files import CheckpointError, identity
+from interp.store.files import REMEDY, CheckpointError, identity
 from interp.store.history import read_history
 from interp.store.layout import (
     HISTORY,
@@ -66,11 +66,15 @@ class Checkpoint(Shown):
         Raises:
             CheckpointError: the file is missing, truncated, altered, of another model, or its numbers are not finite.
         """
+        return self.read()
+
+    def read(self, remedy: str = REMEDY) -> Weights:
+        """Weights, as `weights` has them; an error names what is to be done with a damaged file."""
         if self.kept is not None:
             return Weights(self.kept)
         header = checkpoint_header(self.run.record.config_sha256, self.step)
-        tensors = read_tensors(self.path, header, self.run.tensor_shapes)
-        refuse_infinite(self.path, tensors, "leave it out with --skip-broken, or choose earlier steps by --steps")
+        tensors = read_tensors(self.path, header, self.run.tensor_shapes, remedy)
+        refuse_infinite(self.path, tensors, remedy)
         return Weights(tensors)
 
     def mapped(self) -> Tensors:

@@ -86,7 +86,7 @@ def checked(run: Run, step: int) -> str:
     """What is wrong with a checkpoint, in a sentence; empty if nothing is."""
     if step > run.config.train.steps:
         return f"{run.at(step).path} lies beyond the {run.config.train.steps:,} steps of its run; restore run.json"
-    return fault_of(lambda: run.at(step).weights)
+    return fault_of(lambda: run.at(step).read("restore it"))
 
 
 def last_row(run: Run) -> None:

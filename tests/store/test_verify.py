@@ -34,6 +34,13 @@ def test_every_damaged_file_is_listed_and_the_exit_code_is_1(tiny_copy, capsys):
     ]  # fmt: skip
 
 
+def test_a_fault_does_not_name_an_option_that_verify_lacks(tiny_copy):
+    path = tiny_copy.at(10).path
+    path.write_bytes(path.read_bytes()[:-40])
+    (fault,) = faults(tiny_copy).values()
+    assert fault.endswith("; restore it")
+
+
 @pytest.mark.parametrize(
     "name", ["run.json", "history.csv", "steps/00000020.safetensors", "resume/00000040.safetensors"]
 )
