@@ -35,12 +35,28 @@ class once(Generic[Value]):
         return value
 
 
+IN_PYTHON = {
+    "--resume": "resume=True",
+    "--overwrite": "overwrite=True",
+    "--skip-broken": "run.without_broken()[0]",
+    "--out": "out",
+}
+"""Arguments and methods in Python by the option that sentences name."""
+
+
+def reworded(sentence: str, instead: Mapping[str, str]) -> str:
+    """A sentence with other words in place of some."""
+    for words, others in instead.items():
+        sentence = sentence.replace(words, others)
+    return sentence
+
+
 class UserError(Exception):
     """An error that the user must mend, in one sentence: what was given, what is allowed, what to do."""
 
     def _render_traceback_(self) -> list[str]:
-        """The sentence alone: what IPython shows in place of a traceback."""
-        return [f"error: {self}"]
+        """The sentence alone, with arguments in place of options: what IPython shows in place of a traceback."""
+        return [f"error: {reworded(str(self), IN_PYTHON)}"]
 
 
 class DoesNotApply(UserError):
@@ -63,10 +79,7 @@ def one_sentence(instead: Mapping[str, str] = {}) -> Generator[None]:
     try:
         yield
     except UserError as error:
-        sentence = str(error)
-        for advice, other in instead.items():
-            sentence = sentence.replace(advice, other)
-        print(f"error: {sentence}", file=sys.stderr)
+        print(f"error: {reworded(str(error), instead)}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt as stopped:
         print(str(stopped) or "stopped", file=sys.stderr)

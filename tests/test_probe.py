@@ -95,11 +95,15 @@ def test_an_analysis_tells_its_options_and_variables(run):
     assert "Options:" in run.measure.curves.__doc__ and "train_loss" not in run.plot.norms.__doc__
 
 
-def test_ipython_shows_the_sentence_of_a_mistake_alone(shell, capsys):
+def test_ipython_shows_the_sentence_of_a_mistake_alone(run, shell, capsys):
     shell.run_cell("import interp; interp.open_run('nowhere')")
     said = capsys.readouterr()
     assert "nowhere is no directory" in said.out + said.err
     assert "interp/store" not in said.out + said.err
+    shell.run_cell(f"interp.train_run('quick', {str(run.path)!r})")
+    assert (
+        "go on with it by resume=True, replace it by overwrite=True, or choose another out" in capsys.readouterr().out
+    )
 
 
 def test_a_preset_is_trained_by_its_name(tmp_path):

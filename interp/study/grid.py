@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from interp.base import UserError, near_miss
+from interp.command_line import whole_number
 from interp.config import RunConfig, flatten
 
 LONGEST_NAME = 100
@@ -72,4 +73,6 @@ def parse_axis(words: str) -> tuple[str, list[str]]:
     field, equals, values = words.partition("=")
     if not equals or not all(values.split(",")):
         raise UserError(f"--vary is {words!r}; write a field and its values, such as train.weight-decay=0.3,1,3")
-    return field.replace("-", "_"), values.split(",")
+    # Whole numbers may be written as elsewhere on the command line, such as 1e4.
+    read = [str(whole_number(value)) if re.fullmatch(r"\d+e\d+", value) else value for value in values.split(",")]
+    return field.replace("-", "_"), read

@@ -54,3 +54,8 @@ def test_a_grid_refuses_in_one_sentence():
         with pytest.raises(UserError, match="write a field and its values"):
             parse_axis(words)
     assert parse_axis("train.weight-decay=0.3,1") == ("train.weight_decay", ["0.3", "1"])
+
+
+def test_an_axis_takes_whole_numbers_with_an_exponent():
+    assert parse_axis("train.steps=1e3,2000") == ("train.steps", ["1000", "2000"])
+    assert parse_axis("train.weight-decay=1e-3,0.5") == ("train.weight_decay", ["1e-3", "0.5"])
