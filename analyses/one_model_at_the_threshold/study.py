@@ -35,6 +35,8 @@ from interp.train.align import aligned
 from interp.views.prompts import Prompts
 
 WIDTHS = (2, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 128, 512)
+TOLD = (8, 32, 128, 512)
+"""Widths that the README tells of."""
 NULL = 0.9
 """Share of wrong labels at which each of ten classes is equally likely."""
 NOISE = (0.0, 0.2, NULL)
@@ -128,9 +130,18 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     by_width = pd.DataFrame(found).set_index(index).join([medians, barriers])
     compared: Any = beside_the_threshold(by_width, table["train_error"])
     return script.Report(
-        {"threshold": compared, "by_width": by_width, "paths": pairs, "runs": table},
+        {"threshold": compared, "told": told(by_width), "by_width": by_width, "paths": pairs, "runs": table},
         {"one_model_at_the_threshold": draw(by_width, compared["threshold"])},
     )
+
+
+def told(by_width: pd.DataFrame) -> pd.DataFrame:
+    """What the README tells of some widths."""
+    columns = [
+        "test_error", "variance_share", "aligned_distance", "untrained_distance", "largest_eigenvalue", "llc", "llc ±", "llc R̂",
+        *(name for name in by_width if str(name).endswith("_loss_barrier")),
+    ]  # fmt: skip
+    return by_width.loc[by_width.index.get_level_values("width").isin(TOLD), columns]
 
 
 def differences(runs: Sequence[Run]) -> dict[str, float]:

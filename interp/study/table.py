@@ -27,9 +27,13 @@ def tabulate(runs: Mapping[str, Run] | Iterable[Run]) -> pd.DataFrame:
     Facts are the columns without a dot. `memorised` and `generalised`: steps at which train and test accuracy reached 99 %
     (NaN: not reached, right-censored at `…_until`). `collapsed`: step at which what had been reached was lost (NaN: never).
     `best_test_accuracy`, `final_test_accuracy`: shares. All are as the analysis "curves" measures them. `last_step`: last
-    logged step. Further columns may be added, for `spread` too.
+    logged step. Further columns may be added, for `spread` too. Runs that are given without names are named by their folders;
+    by their whole paths if two folders have one name.
+
+    Raises:
+        UserError: one run is given twice.
     """
-    named = runs if isinstance(runs, Mapping) else {run.path.name: run for run in runs}
+    named = runs if isinstance(runs, Mapping) else by_folder(list(runs))
     fields = {
         name: {key: plain(value) for key, value in flatten(run.config.model_dump()).items()}
         for name, run in named.items()
@@ -38,6 +42,16 @@ def tabulate(runs: Mapping[str, Run] | Iterable[Run]) -> pd.DataFrame:
     varied = [key for key in known if len({each.get(key) for each in fields.values()}) > 1]
     rows = {name: {key: fields[name].get(key) for key in varied} | facts(run) for name, run in named.items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
+
+
+def by_folder(runs: Sequence[Run]) -> dict[str, Run]:
+    """The runs by the names of their folders, or by their paths where these are not enough; UserError for one given twice."""
+    paths = [str(run.path) for run in runs]
+    for names in ([run.path.name for run in runs], paths):
+        if len(set(names)) == len(runs):
+            return dict(zip(names, runs, strict=True))
+    twice = next(path for path in paths if paths.count(path) > 1)
+    raise UserError(f"{twice} is given twice; give each run once, or a dictionary of runs by name")
 
 
 def plain(value: object) -> object:

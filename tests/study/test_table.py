@@ -1,5 +1,7 @@
 """Tables over runs, and the spread of facts in their cells."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from helpers import tiny_config
 import interp
 from interp.base import UserError
 from interp.recipe import Seeds
+from interp.store import open_run
 from interp.study.table import spread, tabulate
 from interp.train.loop import train_many
 
@@ -73,3 +76,12 @@ def test_without_a_column_to_go_by_all_runs_are_one_cell():
 def test_a_column_that_is_not_there_is_named():
     with pytest.raises(UserError, match=r'the table has no column "train.rl"; did you mean "train.lr"'):
         spread(PLANTED, by=["train.rl"])
+
+
+def test_runs_of_folders_with_one_name_are_told_by_their_paths_and_one_run_twice_is_refused(tiny, tmp_path):
+    twin = tmp_path / "other" / tiny.path.name
+    shutil.copytree(tiny.path, twin)
+    other = open_run(twin)
+    assert list(tabulate([tiny, other]).index) == [str(tiny.path), str(twin)]
+    with pytest.raises(UserError, match="is given twice; give each run once"):
+        tabulate([tiny, tiny])
