@@ -345,9 +345,9 @@ def test_labels_may_be_wrong_that_are_no_residue_of_the_order(operation, tmp_pat
     config = tiny_config(task=task, train=TrainConfig(steps=2), corruption=Corruption(share=0.9))
     split = config.split()
     assert 0 in split.train.targets[split.true_targets != 0]
-    assert {*applicable(train(config, tmp_path / operation))} == {*analyze.analyses()} - {
-        "positions"
-    } - OF_TOYS - OF_PATHS - OF_CURVES
+    without = {"positions"} | ({"parallelograms"} if operation == "subtract" else set())  # which depends on the order
+    found = applicable(train(config, tmp_path / operation))
+    assert {*found} == {*analyze.analyses()} - without - OF_TOYS - OF_PATHS - OF_CURVES
 
 
 ANYWHERE = {

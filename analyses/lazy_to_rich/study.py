@@ -102,7 +102,7 @@ def measured(run: Run) -> Measured:
     some: Any = run.select(steps=[step for step in KERNELS if step <= run.steps[-1]])
     options: dict[str, Any] = {"checkpoints": len(some), "prompts": EXAMPLES, "probes": PROBES}
     lazy = interp.measure(some, "lazy", **options)
-    at = next((step for step in run.steps if step >= memorised), run.steps[-1])
+    at = next((step for step in some.steps if step >= memorised), some.steps[-1])
     again = interp.measure(some, "lazy", at=int(at), **options)
     curves = {
         OWN: of(readout["own_accuracy"].sel(rows="test")),

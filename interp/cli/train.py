@@ -214,7 +214,8 @@ def run(arguments: Arguments) -> int:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if arguments.n_seeds == 1 and not arguments.vary:
-        refuse_a_warm_up_alone(arguments.config)
+        if not arguments.resume:  # what is there goes on, or says itself why it cannot
+            refuse_a_warm_up_alone(arguments.config)
         return run_one(arguments, device)
     return run_several(arguments, device)
 
