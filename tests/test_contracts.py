@@ -367,7 +367,8 @@ ANYWHERE = {
 
 APPLIES = {
     "sequence": ANYWHERE | {"numerics", "readout"},
-    "table": ANYWHERE | {"attention", "breakdown", "clock_pizza", "numerics", "readout", "tsne", "variance"},
+    "table": ANYWHERE
+    | {"attention", "breakdown", "clock_pizza", "numerics", "parallelograms", "readout", "tsne", "variance"},
 }
 """Analyses that need neither a table nor a sum; and those that need no MLP."""
 
