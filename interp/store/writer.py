@@ -88,7 +88,7 @@ class RunWriter:
                 self.record = self.record.but(config=self.config)
                 self._saved, self._committed = saved, saved.checkpoints
                 return saved.step
-            if step := step_without_state(self.path, self.record, self.config):
+            if (step := step_without_state(self.path, self.record, self.config)) is not None:
                 return step
             # A checkpoint of step 0 carries the digest, and stays what was announced when the run is to go further.
             sessions, digest = self.record.sessions, self.record.config_sha256
@@ -175,11 +175,11 @@ def refuse_another(path: Path, record: Record, config: RunConfig) -> None:
         raise UserError(f"{path} holds another run: {'; '.join(odd)}; resume it as it was, or choose another --out")
 
 
-def step_without_state(path: Path, record: Record, config: RunConfig) -> int:
-    """The step that a run without a resume state has reached: 0 if it has nothing beyond that, or the last of all.
+def step_without_state(path: Path, record: Record, config: RunConfig) -> int | None:
+    """The last step of a run without a resume state, if it is finished; None if training may begin it at step 0.
 
     Raises:
-        CheckpointError: it lies between. Training cannot go on, and beginning again would replace what is there.
+        CheckpointError: it is neither. Training cannot go on, and beginning again would replace what is there.
     """
     saved, file = checkpoint_steps(path), path / HISTORY
     if config.train.steps in saved:
@@ -189,9 +189,11 @@ def step_without_state(path: Path, record: Record, config: RunConfig) -> int:
         checked = record.format_version >= 2
         steps, columns = record.config.train.steps, record.config.train.columns
         logged = history.read_history(file, steps + 1, None, checked, columns=columns).index.tolist()
-    step = max([0, *saved, *logged])
-    if step == 0:
-        return 0
+    steps_there = [*saved, *logged]
+    # What training wrote at step 0 it writes again. Without a session somebody else wrote it, with weights of their own.
+    if not any(steps_there) and (record.sessions or not steps_there):
+        return None
+    step = max(steps_there)
     from_here = f"begin another run with its weights by --from {path}@{saved[-1]}, " if saved else ""
     raise CheckpointError(
         f"{path} has no resume state, so training cannot go on after its step {step:,}; restore {path / RESUME}, {from_here}"
@@ -215,6 +217,6 @@ def saved_step(path: Path, config: RunConfig) -> int | None:
         record = read_record(path / RECORD)
         refuse_another(path, record, config)
         saved, _ = read_resume(path, record.config_sha256, config)
-        return saved.step if saved else step_without_state(path, record, config)
+        return saved.step if saved else step_without_state(path, record, config) or 0
     except CheckpointError:
         return 0

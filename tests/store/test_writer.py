@@ -12,10 +12,11 @@ from helpers import tiny_config
 
 from interp.base import UserError
 from interp.models.network import initial_weights
-from interp.recipe import Seeds
+from interp.recipe import Seeds, TrainConfig
 from interp.store import RunWriter, open_run
 from interp.store.history import Row
 from interp.store.layout import checkpoint_steps, resume_files
+from interp.store.record import Session
 
 ROW: Row = {"step": 0, "train_loss": 1.0, "test_loss": 0.1 + 0.2, "train_accuracy": 0.5, "test_accuracy": 1 / 3}
 
@@ -162,6 +163,7 @@ def test_what_a_killed_writer_left_is_swept_by_the_next(tmp_path):
 def test_a_run_that_begins_anew_to_go_further_keeps_what_it_had_announced(tmp_path):
     """Killed before its first resume state, then asked for more steps: its checkpoint carries the digest it began with."""
     with RunWriter(tmp_path / "x", tiny_config()) as writer:
+        writer.begin(Session.begin(0, "cpu", 1))
         writer.log(ROW)
         writer.checkpoint(0, weights())
     config = tiny_config()
@@ -220,6 +222,7 @@ def test_no_run_is_cleared_before_all_are_ours(tmp_path):
     paths = [tmp_path / "a", tmp_path / "b"]
     for path in paths:
         with RunWriter(path, tiny_config()) as writer:
+            writer.begin(Session.begin(0, "cpu", 1))
             writer.checkpoint(0, weights())
     with RunWriter(paths[1], tiny_config(), resume=True), pytest.raises(UserError, match="is writing to"):
         train_many([tiny_config(), tiny_config()], paths, overwrite=True)
@@ -269,3 +272,21 @@ def test_a_run_that_somebody_s_own_loop_wrote_is_never_begun_again(tmp_path):
         writer.log(ROW | {"step": 5})
     with pytest.raises(UserError, match=r"after its step 5; restore .*, or begin it again"):
         opened(tmp_path / "rows alone", tiny_config(), resume=True)
+
+
+def test_what_a_bare_writer_left_is_never_begun_again(tmp_path):
+    """Training has not begun a run without a session, so it would replace weights that are not its own."""
+    from interp.train.loop import train
+
+    ours = {name: torch.full_like(tensor, 7.0) for name, tensor in weights().items()}
+    unfinished, finished = tiny_config(), tiny_config(train=TrainConfig(steps=0))
+    for name, config in {"unfinished": unfinished, "finished": finished}.items():
+        with RunWriter(tmp_path / name, config) as writer:
+            writer.log(ROW)
+            writer.checkpoint(0, ours)
+    with pytest.raises(UserError, match="has no resume state, so training cannot go on after its step 0; restore"):
+        train(unfinished, tmp_path / "unfinished", resume=True)
+    assert train(finished, tmp_path / "finished", resume=True).steps == (0,)
+    for run in map(open_run, (tmp_path / "unfinished", tmp_path / "finished")):
+        assert run.history.reset_index().iloc[0].to_dict() == ROW
+        assert all(torch.equal(tensor, ours[name]) for name, tensor in run.at(0).weights.items())
