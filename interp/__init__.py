@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from interp.tasks.registry import *  # noqa: F403
     from interp.train.null import null_twin
     from interp.train.presets import PRESETS, preset
+    from interp.train.recorder import record
+    from interp.train.schedule import schedule
 
 _HOME = {
     "interp.analyze": ("analyses", "applies", "compare", "draw", "draw_runs", "measure", "summarise"),
@@ -43,12 +45,14 @@ _HOME = {
     "interp.tasks": ("Corruption",),
     "interp.train.null": ("null_twin",),
     "interp.train.presets": ("PRESETS", "preset"),
+    "interp.train.recorder": ("record",),
+    "interp.train.schedule": ("schedule",),
 }
 
 __all__ = [
     "PRESETS", "Corruption", "RunConfig", "Seeds", "TrainConfig", "UserError", "analyses", "applies", "compare",
-    "connect_runs", "draw", "draw_runs", "grid", "measure", "null_twin", "open_run", "open_runs", "preset", "run_all",
-    "spread", "start_from", "summarise", "tabulate", "train_run", "train_runs",
+    "connect_runs", "draw", "draw_runs", "grid", "measure", "null_twin", "open_run", "open_runs", "preset", "record",
+    "run_all", "schedule", "spread", "start_from", "summarise", "tabulate", "train_run", "train_runs",
 ]  # fmt: skip
 
 share_the_processor()

@@ -78,6 +78,9 @@ class Family(Frozen):
     computes: ClassVar[tuple[str, ...]] = ()
     """Fields that decide what is computed, and that the sizes of tensors do not tell: files of others may leave them open."""
 
+    has_code: ClassVar[bool] = True
+    """Whether its network can be computed here, and so trained."""
+
     @property
     def about(self) -> str:
         """The model in a few words."""

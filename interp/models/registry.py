@@ -3,6 +3,7 @@
 from interp.models.convnet.spec import ConvnetSpec
 from interp.models.family import Family
 from interp.models.mlp.spec import MlpSpec
+from interp.models.module.spec import ModuleSpec
 from interp.models.toy.spec import ToySpec
 from interp.models.transformer.spec import TransformerSpec
 from interp.plugins import Registry
@@ -14,5 +15,5 @@ def kind_of(family: type[Family]) -> str:
 
 
 FAMILIES: Registry[type[Family]] = Registry(
-    "model", "interp.models", kind_of, (TransformerSpec, ToySpec, MlpSpec, ConvnetSpec)
+    "model", "interp.models", kind_of, (TransformerSpec, ToySpec, MlpSpec, ConvnetSpec, ModuleSpec)
 )

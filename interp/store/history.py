@@ -35,8 +35,9 @@ class Position(NamedTuple):
     """How far a history goes: number of rows, and checksum of the last. A resume state stores it for the rows before it."""
 
     rows: int
-    check: int
-    """Checksum of the last row, or of the header if there are no rows."""
+    check: int | None
+    """Checksum of the last row, or of the header if there are no rows. None: it is not known, as of a history that may have got
+    more columns since."""
 
 
 def header(columns: tuple[str, ...] = LOGGED) -> str:
@@ -56,7 +57,12 @@ HEADER_1 = ",".join(LOGGED) + "\n"
 def line(row: Row, before: Position, columns: tuple[str, ...]) -> tuple[str, Position]:
     """One row as text, in the fewest digits that read back exactly, and the position after it."""
     values = [row[column] for column in columns]
-    text = ",".join("" if value != value else repr(value) for value in values)
+    return checked_line(",".join("" if value != value else repr(value) for value in values), before)
+
+
+def checked_line(text: str, before: Position) -> tuple[str, Position]:
+    """The text of a row with its checksum, and the position after it."""
+    assert before.check is not None, "a checksum goes on from another"
     position = Position(before.rows + 1, crc32(text.encode(), before.check))
     return f"{text},{position.check:08x}\n", position
 
@@ -91,7 +97,7 @@ def read_history(
     reaches: Position | None,
     checked: bool = True,
     beyond: bool = True,
-    columns: tuple[str, ...] = LOGGED,
+    columns: tuple[str, ...] | None = LOGGED,
 ) -> "pd.DataFrame":
     """The history as a table with one row per logged step, indexed by step; a torn last line is left out.
 
@@ -101,14 +107,14 @@ def read_history(
         reaches: position up to which the history is known to be whole, if any is.
         checked: whether every row must have its checksum; rows of format 1 have none.
         beyond: whether to read rows after `reaches`.
-        columns: names of the columns.
+        columns: names of the columns; None: those that its header has, of a recorded run.
 
     Raises:
         CheckpointError: the file is missing, altered, or ends before `reaches`.
     """
     import pandas as pd
 
-    rows = whole_rows(path, most_rows, reaches, checked, beyond, columns)
+    columns, rows = whole_rows(path, most_rows, reaches, checked, beyond, columns)
     try:
         table = pd.read_csv(io.StringIO("\n".join([",".join(columns), *rows])), float_precision="round_trip")
         table = table.astype({column: "int64" if column == "step" else "float64" for column in columns})
@@ -120,11 +126,11 @@ def read_history(
 
 
 def whole_rows(
-    path: Path, most_rows: int, reaches: Position | None, checked: bool, beyond: bool, columns: tuple[str, ...]
-) -> list[str]:
-    """Text of every row without its checksum, after it was verified; a torn last line is left out."""
-    longest = LONGEST_NUMBER * (len(columns) + 1)
-    content = read_bytes(path, min(longest * (most_rows + 2), MAX_BYTES), REMEDY)
+    path: Path, most_rows: int, reaches: Position | None, checked: bool, beyond: bool, columns: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], list[str]]:
+    """Columns, and the text of every row without its checksum, after it was verified; a torn last line is left out."""
+    most = MAX_BYTES if columns is None else min(LONGEST_NUMBER * (len(columns) + 1) * (most_rows + 2), MAX_BYTES)
+    content = read_bytes(path, most, REMEDY)
     whole = content.split(b"\n")[:-1]  # the last is empty, or torn
     if reaches is not None and not beyond:
         whole = whole[: reaches.rows + 1]
@@ -132,34 +138,61 @@ def whole_rows(
         lines = [each.decode("ascii") for each in whole]
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{path} is damaged: {error}; {REMEDY}") from error
+    if columns is None:
+        columns = columns_of(path, lines)
     if lines and not checked and lines[0] + "\n" == HEADER_1:
-        return lines[1:]
+        return columns, lines[1:]
     if lines and lines[0] + "\n" != header(columns):
         raise CheckpointError(f"{path} is damaged: its columns are {lines[0]:.80}; {REMEDY}")
     rows, position = [], start(columns)
     for number, each in enumerate(lines[1:], start=2):
         row, _, check = each.rpartition(",")
-        position = Position(position.rows + 1, crc32(row.encode(), position.check))
-        if check != f"{position.check:08x}":
+        whole_line, position = checked_line(row, position)
+        if whole_line != f"{row},{check}\n":
             raise CheckpointError(f"{path} is damaged: line {number} does not match its check; {REMEDY}")
-        if reaches is not None and position.rows == reaches.rows and position.check != reaches.check:
+        if reaches is not None and position.rows == reaches.rows and reaches.check not in (None, position.check):
             raise CheckpointError(f"{path} is damaged: it is not the history of this run; {REMEDY}")
         rows.append(row)
     if reaches is not None and position.rows < reaches.rows:
         raise CheckpointError(
             f"{path} is damaged: it ends after {position.rows} rows, and {reaches.rows} were written; {REMEDY}"
         )
-    return rows
+    return columns, rows
+
+
+def columns_of(path: Path, lines: list[str]) -> tuple[str, ...]:
+    """Columns that the header of a history names: losses and accuracies, and others; CheckpointError if it is no header."""
+    names = tuple(lines[0].split(",")) if lines else (*LOGGED, CHECK)
+    if names[: len(LOGGED)] != LOGGED or names[-1] != CHECK or len(set(names)) < len(names):
+        raise CheckpointError(f"{path} is damaged: its columns are {','.join(names):.80}; {REMEDY}")
+    return names[:-1]
+
+
+def widen(path: Path, columns: tuple[str, ...], more: tuple[str, ...]) -> Position:
+    """Add columns to a whole history, without values so far; returns the position where it ends then."""
+    _, rows = whole_rows(path, 0, None, True, True, None)
+    lines, position = [header((*columns, *more))], start((*columns, *more))
+    for row in rows:
+        text, position = checked_line(row + "," * len(more), position)
+        lines.append(text)
+    write_whole(path, "".join(lines).encode())
+    return position
 
 
 def cut_history(
-    path: Path, last_step: int, most_rows: int, reaches: Position | None, checked: bool, columns: tuple[str, ...]
-) -> Position:
-    """Drop every row after `last_step`, torn rows included; returns the position where the history ends then.
+    path: Path,
+    last_step: int,
+    most_rows: int,
+    reaches: Position | None,
+    checked: bool,
+    columns: tuple[str, ...] | None,
+) -> tuple[tuple[str, ...], Position]:
+    """Drop every row after `last_step`, torn rows included; returns the columns, and the position where the history ends then.
 
     A resumed run writes the dropped rows again. Nothing beyond `reaches` is read: a power cut may have left anything there.
     """
     table = read_history(path, most_rows, reaches, checked, beyond=False, columns=columns)
     kept = table.loc[:last_step].reset_index().to_dict(orient="records")
     rows: list[Row] = [{name: int(value) if name == "step" else value for name, value in row.items()} for row in kept]
-    return write_history(path, rows, columns)
+    names = ("step", *table.columns)
+    return names, write_history(path, rows, names)

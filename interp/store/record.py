@@ -61,7 +61,7 @@ class Session(Frozen):
 
 
 class Origin(Frozen):
-    """Where a run comes from that was not trained here, and what its files do not tell."""
+    """Where a run comes from that training here did not make, and what is not known of it."""
 
     layout: str
     """Layout that the files were recognised as."""
@@ -78,6 +78,9 @@ class Origin(Frozen):
     """Number of checkpoints."""
     knows_split: bool
     """Whether the files told which prompts were trained on."""
+    recorded: bool = False
+    """Whether a recorder wrote the run beside a loop of somebody's own. Its history and checkpoints may then grow: numbers of
+    them here are those at the start, and later ones are in the resume states."""
     between: Between | None = None
     """What a path between two networks is; None of a converted run."""
 
@@ -96,7 +99,7 @@ class Record(Frozen):
     because the configuration of a later version has more fields."""
     sessions: tuple[Session, ...] = ()
     origin: Origin | None = None
-    """Origin of a run that was converted from files of others, or is a path; None for a run that was trained here."""
+    """Origin of a run that was converted from files of others, was recorded, or is a path; None: it was trained here."""
 
     def to_json(self) -> bytes:
         """The record as indented JSON, with a digest of all the rest; floats read back exactly."""

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -10,7 +10,7 @@ from interp.config import RunConfig
 from interp.store.files import CheckpointError, identity, told_in_a_sentence
 from interp.store.history import Position
 from interp.store.layout import RESUME_1, checkpoint_steps, resume_file, resume_files, resume_header, resume_header_1
-from interp.store.tensors import Header, Shapes, Tensors, read_header, read_tensors, write_tensors
+from interp.store.tensors import MAX_BYTES, Header, Shapes, Tensors, read_header, read_tensors, write_tensors
 
 KEPT = 2
 PARTS = ("model", "optimizer")
@@ -27,11 +27,17 @@ class Saved(NamedTuple):
     checkpoints: int
     """Number of checkpoints committed so far, this step's included; in format 1 the number of those that are there."""
     tensors: Tensors
+    header: Header
 
 
-def write_resume(run: Path, config_sha256: str, step: int, state: Tensors, history: Position, checkpoints: int) -> None:
-    """Commit a state, then delete all but the last two. The rows up to `history` must be on the disk already."""
-    header = resume_header(config_sha256) | {"step": step, "history": list(history), "checkpoints": checkpoints}
+def write_resume(
+    run: Path, config_sha256: str, step: int, state: Tensors, history: Position, checkpoints: int, **more: Any
+) -> None:
+    """Commit a state, then delete all but the last two. The rows up to `history` must be on the disk already.
+
+    `more` are JSON values for its header.
+    """
+    header = resume_header(config_sha256) | {"step": step, "history": list(history), "checkpoints": checkpoints} | more
     write_tensors(resume_file(run, step), state, header)
     for old in resume_files(run)[KEPT:]:
         with told_in_a_sentence(old):
@@ -57,21 +63,27 @@ def read_resume(run: Path, config_sha256: str, config: RunConfig) -> tuple[Saved
 
 def read_state(path: Path, config_sha256: str, config: RunConfig) -> Saved:
     """The resume state in a file; CheckpointError if it is not whole, or not of this configuration and model."""
-    shapes = config.model.tensor_shapes(config.task.shape)
-    tensors = read_tensors(path, expected_header(path, config_sha256), remedy=REMEDY, at_most=largest(shapes, config))
+    shapes, recorded = config.model.tensor_shapes(config.task.shape), not config.model.has_code
+    most = MAX_BYTES if recorded else largest(shapes, config)
+    tensors = read_tensors(path, expected_header(path, config_sha256), remedy=REMEDY, at_most=most)
     weights = {key.removeprefix("model/"): tuple(t.shape) for key, t in tensors.items() if key.startswith("model/")}
-    kept = [(key.split("/", 2)[-1], tuple(t.shape)) for key, t in tensors.items() if key.startswith("optimizer/")]
     odd = [name for name in shapes.keys() | weights.keys() if weights.get(name) != shapes.get(name)]
-    several = config.train.window
-    odd += [name for name, shape in kept if shape and shape not in (shapes.get(name), several + shapes.get(name, ()))]
-    dtype = torch.float64 if config.train.precision == "float64" else torch.float32
-    wrong = [key for key, t in tensors.items() if t.dtype != (torch.float32 if t.ndim == 0 else dtype)]
-    odd += [*wrong, *(key for key in tensors if key.split("/")[0] not in PARTS)]
-    odd += one_sided(tensors, config)
+    odd += [] if recorded else beside_weights(tensors, shapes, config)
     if odd:
         raise CheckpointError(f"{path} does not fit its run: {min(odd)!r:.100} is missing or misshapen; {REMEDY}")
     header = read_header(path, REMEDY)
-    return Saved(*position(path, header), count(path, header), tensors)
+    return Saved(*position(path, header), count(path, header), tensors, header)
+
+
+def beside_weights(tensors: Tensors, shapes: Shapes, config: RunConfig) -> list[str]:
+    """Names of tensors that training would not have written: misshapen ones of the optimiser, and any of another type."""
+    kept = [(key.split("/", 2)[-1], tuple(t.shape)) for key, t in tensors.items() if key.startswith("optimizer/")]
+    several = config.train.window
+    odd = [name for name, shape in kept if shape and shape not in (shapes.get(name), several + shapes.get(name, ()))]
+    dtype = torch.float64 if config.train.precision == "float64" else torch.float32
+    wrong = [key for key, t in tensors.items() if t.dtype != (torch.float32 if t.ndim == 0 else dtype)]
+    odd += [*wrong, *(key for key in tensors if key.split("/")[0] not in PARTS)]
+    return odd + one_sided(tensors, config)
 
 
 def largest(shapes: Shapes, config: RunConfig) -> int:

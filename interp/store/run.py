@@ -12,7 +12,7 @@ from interp.machine import memory_size, quarter_of_ram
 from interp.models import Family, TensorSpec
 from interp.store.between import Between
 from interp.store.files import REMEDY, CheckpointError, identity
-from interp.store.history import read_history
+from interp.store.history import Position, read_history
 from interp.store.layout import (
     HISTORY,
     SPLIT,
@@ -213,7 +213,10 @@ class Run(Shown):
 
     def needs(self, field: str, what: str, remedy: str) -> None:
         """Raise DoesNotApply if a field of the configuration is not known, because files of others do not tell it."""
-        if self.record.origin is not None and not self.record.origin.tells(field):
+        origin = self.record.origin
+        if origin is not None and origin.recorded and not origin.tells(field):
+            raise DoesNotApply(f"{self.path} was recorded beside a loop of its own, which does not tell {what}")
+        if origin is not None and not origin.tells(field):
             raise DoesNotApply(
                 f"{self.path} was converted from files that do not tell {what}; convert it with {remedy}"
             )
@@ -233,11 +236,15 @@ class Run(Shown):
         """Train and test loss and accuracy at every logged step, indexed by step; with norms, if they were logged."""
         record = self.record
         origin, checked = record.origin, record.format_version >= 2
+        recorded = origin is not None and origin.recorded
         reaches = origin.history if origin else None
-        if origin is None:
+        if origin is None or recorded:
             reaches = known_position(self.path, record.config_sha256, self.config, self.found_whole)
+        if recorded and reaches:
+            reaches = Position(reaches.rows, None)
         train = self.config.train
-        return read_history(self.path / HISTORY, train.steps + 1, reaches, checked, columns=train.columns)
+        columns = None if recorded else train.columns
+        return read_history(self.path / HISTORY, train.steps + 1, reaches, checked, columns=columns)
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:

@@ -43,7 +43,7 @@ def summary(path: Path, record: Record, steps: Sequence[int], history: "Callable
         words |= {"history": fault}
     if record.origin is not None and record.origin.between is not None:
         words |= path_of(record.origin.between)
-    elif record.origin is not None:
+    elif record.origin is not None and not record.origin.recorded:
         words |= {"converted": f"from {record.origin.layout}: {', '.join(record.origin.files)}"}
         words |= {"not known": ", ".join(record.origin.unknown) or "nothing"}
     if record.origin is not None:
@@ -77,7 +77,7 @@ def task(record: Record) -> str:
     origin, about = record.origin, record.config.task.about
     if origin is not None and "task.sparsity" in origin.unknown:
         return f"vectors of {record.config.task.shape.vectors.width:,} features, of a sparsity that is not known"
-    if origin is None or origin.tells("task.train_fraction"):
+    if origin is None or origin.recorded or origin.tells("task.train_fraction"):
         return about
     return f"{about.split(', ')[0]}, from a share of its prompts that is not known"
 
@@ -88,6 +88,8 @@ def model(record: Record) -> str:
     if origin is not None and "model" in origin.unknown:
         return "not known"
     open_fields = [name for name in spec.computes if origin and not origin.tells(f"model.{name}")]
+    if not spec.has_code:
+        return f"{spec.about}, whose code is not known"
     return f"{spec.about}; assumed: {', '.join(open_fields)}" if open_fields else spec.about
 
 
@@ -95,6 +97,8 @@ def trained(record: Record, steps: int) -> dict[str, str]:
     """The training in words, and how far it is; of a path, how its ends were trained."""
     if record.origin is not None and record.origin.between is not None:
         return {"A was trained by": training(record)}
+    if record.origin is not None and record.origin.recorded:
+        return {"training": f"by a loop of its own, {steps:,} steps so far"}
     return {"training": f"{training(record)}, {steps:,} of {record.config.train.steps:,} steps"}
 
 

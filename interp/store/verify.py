@@ -65,11 +65,11 @@ def looked_at(file: Path, run: Run) -> tuple[Saved | None, str]:
 def missing(run: Run, newest: Saved | None) -> str:
     """How many committed checkpoints are missing, in a sentence, as far as run.json or the newest state tell."""
     origin = run.record.origin
-    if origin is None and newest is None:
+    if newest is None and (origin is None or origin.recorded):
         return ""
     steps = checkpoint_steps(run.path)  # once more: a run that is training has written some since
-    there = sum(origin is not None or newest is None or step <= newest.step for step in steps)
-    committed = origin.checkpoints if origin else newest.checkpoints if newest else 0
+    there = sum(newest is None or step <= newest.step for step in steps)
+    committed = newest.checkpoints if newest else origin.checkpoints if origin else 0
     if there >= committed:
         return ""
     return f"{run.path / STEPS} has {there} checkpoints, and {committed} were written; restore the others"

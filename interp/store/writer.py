@@ -1,9 +1,11 @@
 """Writing a run directory: one writer, and every file that it reports is whole."""
 
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from torch import Tensor
 
@@ -22,7 +24,7 @@ from interp.store.layout import (
     is_there,
     resume_files,
 )
-from interp.store.record import Record, Session, read_record
+from interp.store.record import Origin, Record, Session, read_record
 from interp.store.resume import Saved, read_resume, write_resume
 from interp.store.tensors import Tensors, write_tensors
 
@@ -34,15 +36,25 @@ class RunWriter:
     a finished run, whose state may be gone.
     """
 
-    def __init__(self, path: Path, config: RunConfig, *, resume: bool = False, overwrite: bool = False):
+    def __init__(
+        self,
+        path: Path,
+        config: RunConfig,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        origin: Origin | None = None,
+    ):
         """Claim `path`. Its files are changed only on entering, so that several runs can be claimed before any is changed.
+
+        `origin` says what is not known of a run that is recorded beside somebody's own loop. Its rows may have more columns.
 
         Raises:
             UserError: the directory is not empty and neither `resume` nor `overwrite` is true, another process writes
                 to it, or it cannot be written. On entering: it holds another configuration, is damaged, or is to be
                 resumed and has steps but no resume state.
         """
-        self.path, self.config = path, config
+        self.path, self.config, self._origin = path, config, origin
         self._resume, self._overwrite = resume, overwrite
         self._history, self._columns = path / HISTORY, config.train.columns
         self._saved: Saved | None = None
@@ -73,16 +85,17 @@ class RunWriter:
         digest = self.config.digest
         if resume and is_there(self.path / RECORD):
             self.record = read_record(self.path / RECORD)
-            refuse_another(self.path, self.record, self.config)
+            refuse_another(self.path, self.record, self.config, self._origin)
             saved, faults = self._newest_state()
             if saved is not None:
-                self._position = history.cut_history(
+                recorded, reaches = self._origin is not None, saved.history
+                self._columns, self._position = history.cut_history(
                     self._history,
                     last_step=saved.step,
                     most_rows=self.record.config.train.steps + 1,
-                    reaches=saved.history,
+                    reaches=history.Position(reaches.rows, None) if recorded and reaches else reaches,
                     checked=self.record.format_version >= 2,
-                    columns=self._columns,
+                    columns=None if recorded else self._columns,
                 )
                 self._leave_out(faults, saved.step)
                 self.record = self.record.but(config=self.config)
@@ -92,7 +105,7 @@ class RunWriter:
                 return step
             # A checkpoint of step 0 carries the digest, and stays what was announced when the run is to go further.
             sessions, digest = self.record.sessions, self.record.config_sha256
-        self.record = Record(config=self.config, config_sha256=digest, sessions=sessions)
+        self.record = Record(config=self.config, config_sha256=digest, sessions=sessions, origin=self._origin)
         write_whole(self.path / RECORD, self.record.to_json())
         self._position = history.write_history(self._history, [], self._columns)
         return None
@@ -111,8 +124,13 @@ class RunWriter:
         write_whole(self.path / RECORD, self.record.to_json())
 
     def log(self, row: history.Row) -> None:
-        """Append one row to the history."""
+        """Append one row to the history. One of a recorded run may have more columns, and lack any but the step."""
         assert self._position is not None, "a finished run has no more rows"
+        if self._origin is not None:
+            if more := tuple(name for name in row if name not in self._columns):
+                self._position = history.widen(self._history, self._columns, more)
+                self._columns += more
+            row = dict.fromkeys(self._columns, math.nan) | row
         self._position = history.append(self._history, row, self._position, self._columns)
 
     def checkpoint(self, step: int, weights: Mapping[str, Tensor]) -> Path:
@@ -124,16 +142,21 @@ class RunWriter:
         self._committed += 1
         return path
 
-    def save_resume(self, step: int, state: Tensors) -> None:
-        """Write the resume state, from which training goes on after `step` as if it had never stopped."""
+    def save_resume(self, step: int, state: Tensors, **more: Any) -> None:
+        """Write the resume state, from which training goes on after `step` as if it had never stopped; `more` are JSON values
+        that go along."""
         # The rows first: a state that survives a power cut while they do not would lose them.
         assert self._position is not None, "a finished run has no more states"
         history.flush(self._history)
-        write_resume(self.path, self.record.config_sha256, step, state, self._position, self._committed)
+        write_resume(self.path, self.record.config_sha256, step, state, self._position, self._committed, **more)
         self.resume_step = step
 
     def resume_state(self) -> Tensors:
         """Tensors of the resume state from which the run goes on; CheckpointError if it is finished and the state gone."""
+        return self.resume_saved().tensors
+
+    def resume_saved(self) -> Saved:
+        """The whole resume state from which the run goes on; CheckpointError if it is finished and the state gone."""
         assert self.resume_step is not None
         if self._saved is None or self._saved.step != self.resume_step:
             self._saved = self._newest_state()[0]
@@ -141,21 +164,33 @@ class RunWriter:
             raise CheckpointError(
                 f"{self.path} is finished and has no resume state; its weights are in its last checkpoint"
             )
-        return self._saved.tensors
+        return self._saved
 
     def _newest_state(self) -> tuple[Saved | None, list[CheckpointError]]:
         """The newest resume state that is whole (None if there is none), and the errors of newer ones."""
         return read_resume(self.path, self.record.config_sha256, self.config)
 
 
-def refuse_another(path: Path, record: Record, config: RunConfig) -> None:
-    """Raise UserError unless the run that is there has the configuration asked for, or the same with fewer steps."""
+def refuse_another(path: Path, record: Record, config: RunConfig, origin: Origin | None = None) -> None:
+    """Raise UserError unless the run that is there has the configuration asked for, or the same with fewer steps.
+
+    `origin` is that of the run to go on with, if it is recorded.
+    """
+    if origin is not None and (record.origin is None or not record.origin.recorded):
+        raise UserError(
+            f"{path} holds a run that was not recorded; record into another directory, or take overwrite=True"
+        )
     if record.origin is not None and record.origin.between is not None:
         raise UserError(
             f"{path} is a path between two networks and no training: there is nothing to go on from; choose another --out, or "
             f"begin a run from one of its points by --from {path}@STEP"
         )
-    if record.origin is not None:
+    if record.origin is not None and record.origin.recorded and origin is None:
+        raise UserError(
+            f"{path} was recorded beside a loop of its own, so there is nothing that training could go on from; go on with it in "
+            "that loop by interp.record and run.resume(), or choose another --out"
+        )
+    if record.origin is not None and not record.origin.recorded:
         raise UserError(
             f"{path} was converted from {record.origin.layout}, which does not hold what training needs "
             "to go on; choose another --out"
@@ -187,7 +222,7 @@ def step_without_state(path: Path, record: Record, config: RunConfig) -> int | N
     logged = []
     if is_there(file):
         checked = record.format_version >= 2
-        steps, columns = record.config.train.steps, record.config.train.columns
+        steps, columns = record.config.train.steps, None if record.origin else record.config.train.columns
         logged = history.read_history(file, steps + 1, None, checked, columns=columns).index.tolist()
     steps_there = [*saved, *logged]
     # What training wrote at step 0 it writes again. Without a session somebody else wrote it, with weights of their own.

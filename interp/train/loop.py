@@ -131,6 +131,10 @@ def refuse_nonsense(
     overwrite: bool,
 ) -> None:
     """Raise UserError for what cannot be done, before any directory is changed."""
+    if odd := [config for config in configs if not config.model.has_code]:
+        raise UserError(
+            f"the model is {odd[0].model.about}, whose code is not known here; train it in its own loop, with interp.record"
+        )
     if at_once is not None and at_once < 1:
         raise UserError(f"at_once is {at_once}; it should be at least 1")
     if device != "cpu" and not (re.fullmatch(r"cuda(:\d+)?", device) and torch.cuda.is_available()):

@@ -1,0 +1,82 @@
+"""What a torch module is made of: its tensors by name, and the specification that they give."""
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+from interp.base import UserError
+from interp.models.family import Role
+from interp.models.module.spec import Entry, ModuleSpec
+
+COMPILED = "_orig_mod"
+"""Name under which torch.compile keeps the module that it wraps."""
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module inside of torch.compile, DistributedDataParallel and DataParallel, in whatever order they stand."""
+    while True:
+        if COMPILED in module._modules:
+            module = module.get_submodule(COMPILED)
+        elif isinstance(module, DistributedDataParallel | DataParallel):
+            module = module.module
+        else:
+            return module
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers of an unwrapped module by name, each once: one with several names has the first.
+
+    Raises:
+        UserError: a tensor has no size yet, or is complex.
+    """
+    saved = module.state_dict().keys()
+    every = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    found = {name.replace(f"{COMPILED}.", ""): tensor for name, tensor in every.items() if name in saved}
+    for name, tensor in found.items():
+        if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
+            raise UserError(f"{name} of the module has no size yet; send a batch through it before it is recorded")
+        if tensor.is_complex():
+            raise UserError(f"{name} of the module is complex; record a module of real numbers")
+    return found
+
+
+def spec_of(module: nn.Module) -> ModuleSpec:
+    """Specification of an unwrapped module.
+
+    Raises:
+        UserError: it has no tensor, or one that cannot be recorded.
+    """
+    tensors = tensors_of(module)
+    if not tensors:
+        raise UserError(f"{type(module).__name__} has no parameters; record the module that is trained")
+    entries = (
+        Entry(name=name, size=tuple(t.shape), part=name.split(".")[0], role=role(name, t), learns=t.requires_grad)
+        for name, t in tensors.items()
+    )
+    return ModuleSpec(module=type(module).__name__, entries=tuple(entries))
+
+
+def role(name: str, tensor: Tensor) -> Role:
+    """Role of a tensor, by its kind, its name and its number of axes."""
+    if not isinstance(tensor, nn.Parameter):
+        return "buffer"
+    last = name.rpartition(".")[2]
+    if re.search(r"(^|_)bias$|^b(_|$)", last):
+        return "bias"
+    if tensor.ndim > 1:
+        return "weight"
+    return "scale" if re.search(r"weight|scale|gain|gamma|^w$", last) else "bias"
+
+
+def refuse_change(spec: ModuleSpec, tensors: Mapping[str, Tensor]) -> None:
+    """Raise UserError unless the tensors have the names and sizes of the specification."""
+    before, now = {each.name: each.size for each in spec.entries}, {name: tuple(t.shape) for name, t in tensors.items()}
+    odd = next((name for name in before | now if before.get(name) != now.get(name)), None)
+    if odd is not None:
+        was, now_is = before.get(odd, "absent"), now.get(odd, "absent")
+        raise UserError(
+            f"{odd} of the module is {now_is}, and was {was} when recording began; record it as another run"
+        )
