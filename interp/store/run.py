@@ -262,7 +262,9 @@ class Run(Shown):
         return Checkpoint(self, checkpoint_steps(self.with_checkpoints().path)[0])
 
     def with_checkpoints(self) -> "Run":
-        """The run itself; DoesNotApply if it was converted from learning curves alone, and so has no checkpoints."""
+        """The run itself; DoesNotApply if it was converted from learning curves alone, or has no weights yet."""
+        if not self.steps and self.record.origin is not None and self.record.origin.recorded:
+            raise DoesNotApply(f"{self.path} has no weights yet: no step that was recorded is in its schedule")
         if not self.steps:
             raise DoesNotApply(f"{self.path} has learning curves and no weights: what it was converted from held none")
         return self

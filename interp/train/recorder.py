@@ -147,7 +147,13 @@ class Recorder:
             for name, tensor in tensors_of(self._module).items():
                 tensor.copy_(saved.tensors[f"model/{name}"])
         for thing, plain in zip(self._state, kept, strict=True):
-            give_back(thing, put_together(plain, saved.tensors))
+            try:
+                give_back(thing, put_together(plain, saved.tensors))
+            except (ValueError, TypeError, KeyError, RuntimeError) as error:
+                raise UserError(
+                    f"{self.path} has the state of something else in the place of a {type(thing).__name__} ({error!s:.200}); "
+                    "give state the objects that it was recorded with, in the same order"
+                ) from error
         return self._last + 1
 
     def step(self, step: int, /, **columns: Any) -> bool:

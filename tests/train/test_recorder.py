@@ -271,3 +271,115 @@ def test_schedules_are_spaced_by_the_logarithm_evenly_or_listed():
     for wrong in wrongs:
         with pytest.raises(UserError, match=r"take whole numbers from 0 up|the schedule has no step"):
             interp.schedule(**wrong)
+
+
+def noisy(path, until, stop=None, **how):
+    """A loop with all that has a state: BatchNorm, AdamW, a falling rate, a generator of torch and one of numpy."""
+    torch.manual_seed(0)
+    net = convnet().double()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2)
+    rates = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+    order, noise = np.random.default_rng(1), torch.Generator().manual_seed(2)
+    state = [optimizer, rates, order, noise]
+    with interp.record(path, net, schedule=interp.schedule(every=4), state=state, **how) as run:
+        for step in range(run.resume(), until + 1):
+            examples = torch.randn(8, 1, 4, 4, generator=noise, dtype=torch.float64)[order.permutation(8)[:6]]
+            loss = net(examples).square().mean()
+            if step > 0:
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                rates.step()
+            run.step(step, train_loss=loss, **({"late": rates.get_last_lr()[0]} if step > 9 else {}))
+            if step == stop:
+                raise KeyboardInterrupt
+    return {name: tensor.clone() for name, tensor in net.state_dict().items()}
+
+
+@pytest.mark.parametrize("stop", [4, 10])
+def test_a_loop_that_was_stopped_ends_as_one_that_never_was(tmp_path, stop):
+    whole = noisy(tmp_path / "whole", 16)
+    with pytest.raises(KeyboardInterrupt):
+        noisy(tmp_path / "stopped", 16, stop)
+    assert [each.fault for each in verify(tmp_path / "stopped") if each.fault] == []
+    resumed = noisy(tmp_path / "stopped", 16)
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
+    assert (tmp_path / "whole" / "history.csv").read_bytes() == (tmp_path / "stopped" / "history.csv").read_bytes()
+    assert interp.open_run(tmp_path / "stopped").steps == (0, 4, 8, 12, 16)
+    sessions = interp.open_run(tmp_path / "stopped").record.sessions
+    assert [session.from_step for session in sessions] == [0, 5 if stop == 4 else 9]
+
+
+def test_the_same_script_again_only_goes_on(tmp_path):
+    first = noisy(tmp_path / "x", 8)
+    before = {file: file.read_bytes() for file in (tmp_path / "x").rglob("*.safetensors")}
+    assert all(torch.equal(tensor, first[name]) for name, tensor in noisy(tmp_path / "x", 8).items())
+    assert {file: file.read_bytes() for file in (tmp_path / "x").rglob("*.safetensors")} == before
+
+
+def test_a_run_that_is_there_is_neither_begun_again_nor_cut(tmp_path):
+    net = nn.Linear(2, 2)
+    with interp.record(tmp_path / "x", net, schedule=SOON) as run:
+        for step in range(5):
+            run.step(step, train_loss=step)
+    with (
+        interp.record(tmp_path / "x", net, schedule=SOON) as run,
+        pytest.raises(UserError, match=r"holds a run already; go on with it by run\.resume\(\)"),
+    ):
+        run.step(5)
+    assert list(interp.open_run(tmp_path / "x").history.index) == [0, 1, 2, 3, 4]
+    with interp.record(tmp_path / "x", net, schedule=SOON, overwrite=True) as run:
+        assert run.resume() == 0
+        run.step(0)
+    assert interp.open_run(tmp_path / "x").steps == (0,)
+
+
+def test_another_module_state_or_run_is_not_gone_on_with(tmp_path):
+    net = nn.Linear(2, 2)
+    with interp.record(tmp_path / "x", net, schedule=SOON, state=[sgd(net)]) as run:
+        run.step(0)
+    wrongs: list[tuple[nn.Module, list[Any], str]] = [
+        (nn.Linear(2, 3), [sgd(net)], r"holds another run: model\.entries is"),
+        (net, [], "has the states of 1 objects, and state has 0"),
+        (net, [torch.Generator()], "has the state of something else in the place of a Generator"),
+    ]
+    for module, state, sentence in wrongs:
+        with (
+            interp.record(tmp_path / "x", module, schedule=SOON, state=state) as run,
+            pytest.raises(UserError, match=sentence),
+        ):
+            run.resume()
+    from helpers import tiny_config
+
+    from interp.store import RunWriter
+
+    with RunWriter(tmp_path / "trained", tiny_config()):
+        pass
+    sentence = "holds a run that was not recorded; record into another directory"
+    with interp.record(tmp_path / "trained", net) as run, pytest.raises(UserError, match=sentence):
+        run.resume()
+
+
+def test_a_damaged_state_gives_way_to_the_one_before_it(tmp_path, capsys):
+    whole = noisy(tmp_path / "whole", 16)
+    noisy(tmp_path / "x", 12)
+    newest = tmp_path / "x" / "resume" / "00000012.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    resumed = noisy(tmp_path / "x", 16)
+    assert "Going on from the state before it, of step 8" in capsys.readouterr().err
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
+
+
+def test_rows_that_are_gone_are_noticed_and_so_are_checkpoints(tmp_path):
+    noisy(tmp_path / "x", 12)
+    history = tmp_path / "x" / "history.csv"
+    history.write_text("".join(history.read_text().splitlines(keepends=True)[:-2]))
+    (tmp_path / "x" / "steps" / "00000004.safetensors").unlink()
+    faults = " ".join(each.fault for each in verify(tmp_path / "x"))
+    assert "it ends after 11 rows, and 13 were written" in faults
+    assert "has 3 checkpoints, and 4 were written" in faults
+
+
+def test_only_one_recorder_writes_a_run(tmp_path):
+    with interp.record(tmp_path / "x", nn.Linear(2, 2)), pytest.raises(UserError, match="is writing to"):
+        interp.record(tmp_path / "x", nn.Linear(2, 2))
