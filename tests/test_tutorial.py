@@ -48,6 +48,15 @@ def test_a_task_and_an_analysis_of_the_how_to_pages_are_used_as_any_other(folder
     assert float(found[0]) == pytest.approx(float(first), rel=1e-5)
 
 
+def test_a_loop_of_the_how_to_page_is_recorded_and_measured(folder):
+    names = carried_out("how-to/own-loop.md", {})
+    run, net = names["run"], names["net"]
+    assert run.steps[-1] == 300
+    norm = sum(float(weight.detach().double().square().sum()) for weight in net.parameters())
+    assert float(names["norms"]["total_sum_of_squares"][-1]) == pytest.approx(norm, rel=1e-6)
+    assert run.history["train_loss"].iloc[-1] < 0.01 < run.history["train_loss"].iloc[0]
+
+
 @pytest.mark.slow
 def test_the_tutorial_finds_what_it_says(folder):
     names = carried_out("tutorial.md", {})
