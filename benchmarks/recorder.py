@@ -3,6 +3,8 @@
 import argparse
 import statistics
 import tempfile
+import time
+from itertools import count
 from pathlib import Path
 
 import common
@@ -11,8 +13,11 @@ from torch import Tensor, nn
 
 import interp
 
-BLOCK = 100
-"""Steps of a block, which saves weights once: the distance of checkpoints in the nanda preset."""
+SAVES = 10
+"""Steps between two with saved weights here, so that there are enough of them to time."""
+
+USUAL = 100
+"""Steps between two with saved weights, for which the share is told: those of the nanda preset."""
 
 
 class Net(nn.Module):
@@ -35,54 +40,47 @@ class Net(nn.Module):
 def main() -> None:
     """Write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20, help="blocks of 100 steps of each kind")
+    parser.add_argument("--rounds", type=int, default=300, help="steps of each loop")
     rounds = parser.parse_args().rounds
     train = interp.ModularTask(p=113, train_fraction=0.3).split(seed=0).train
     inputs, targets = torch.from_numpy(train.inputs), torch.from_numpy(train.targets)
     net = Net()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=1.0)
+    beside: dict[bool, list[float]] = {False: [], True: []}
+    steps = count()
 
     def update() -> Tensor:
-        """The loss of one step of the loop."""
+        """The loss of one step of the loop, which the loop reads."""
         loss = nn.functional.cross_entropy(net(inputs), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        loss.item()
         return loss
 
-    with tempfile.TemporaryDirectory() as parent:
-        how = {"schedule": interp.schedule(every=BLOCK), "state": [optimizer]}
-        with interp.record(Path(parent) / "run", net, **how) as run:
-            step = 0
+    with (
+        tempfile.TemporaryDirectory() as parent,
+        interp.record(Path(parent) / "run", net, schedule=interp.schedule(every=SAVES), state=[optimizer]) as run,
+    ):
 
-            def recorded() -> float:
-                """The loss after a step with the recorder."""
-                nonlocal step
-                loss = update()
-                run.step(step, train_loss=loss)
-                step += 1
-                return loss.item()
+        def recorded() -> None:
+            """A step with the recorder; how long that alone took is kept by whether it saved."""
+            loss = update()
+            begin = time.perf_counter()
+            saved = run.step(next(steps), train_loss=loss)
+            beside[saved].append(time.perf_counter() - begin)
 
-            def plain() -> float:
-                """The loss after a step without it; loops read their loss."""
-                return update().item()
-
-            seconds = common.interleaved({"plain loop": plain, "with the recorder": recorded}, rounds * BLOCK)
-    saves = seconds["with the recorder"][BLOCK - 3 :: BLOCK]  # behind three steps of warm-up
-    bare = statistics.median(seconds["plain loop"])
-    row = statistics.median(seconds["with the recorder"]) - bare
-    saving = statistics.median(saves) - bare
+        loops = {"a step of the plain loop": update, "a step of the loop with the recorder": recorded}
+        seconds = common.interleaved(loops, rounds)
+    seconds |= {"the recorder in a step with a row": beside[False], "the recorder in a step that saves": beside[True]}
+    bare, _, row, saving = (statistics.median(times) for times in seconds.values())
     common.write(
         "recorder",
-        f"full batches of p = 113, a row every step, weights and AdamW's state every {BLOCK}; quartiles in brackets",
-        ["loop", "ms a step"],
-        [
-            ["plain", common.spread(seconds["plain loop"])],
-            ["with the recorder", common.spread(seconds["with the recorder"])],
-            [f"with the recorder, the {len(saves)} steps that save", common.spread(saves)],
-        ],
-        f"A row costs {1e3 * row:.2g} ms and saving {1e3 * saving:.2g} ms: together {(row + saving / BLOCK) / bare:.1%} of a "
-        "plain step.",
+        f"one layer, full batches of p = 113, {rounds} steps of each loop in turn; a row every step, weights and AdamW's state "
+        f"every {SAVES}; quartiles in brackets",
+        ["what", "ms"],
+        [[name, common.spread(times)] for name, times in seconds.items()],
+        f"With weights every {USUAL} steps the recorder takes {(row + (saving - row) / USUAL) / bare:.2%} of a plain step.",
     )
 
 
