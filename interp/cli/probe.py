@@ -37,7 +37,9 @@ def banner(run: Run) -> str:
     what, first = "learning curves without weights", "run.history is a table"
     if run.steps:
         what = f"{len(run)} checkpoints up to step {run.steps[-1]:,}"
-        first = f"run.at({run.steps[len(run) // 2]}).model is a {run.config.model.kind} with hooks"
+        middle = f"run.at({run.steps[len(run) // 2]})"
+        first = f"{middle}.model is a {run.config.model.kind} with hooks"
+        first = first if run.config.model.has_code else f"{middle}.weights are tensors by name"
     return (
         f"interp {metadata.version('interp')}: `run` is {run.path}, {what}\n"
         f"{first}, run.measure.{example}() a Dataset, run.plot.{example}() a figure\n"

@@ -74,7 +74,10 @@ class Checkpoint(Shown):
             return Weights(self.kept)
         header = checkpoint_header(self.run.record.config_sha256, self.step)
         tensors = read_tensors(self.path, header, self.run.tensor_shapes, remedy)
-        refuse_infinite(self.path, tensors, remedy)
+        # A buffer of somebody's own may be meant to be infinite, as a mask of attention is.
+        known, table = self.run.config.model.has_code, self.run.tensors
+        finite = {name: tensor for name, tensor in tensors.items() if known or table[name].role != "buffer"}
+        refuse_infinite(self.path, finite, remedy)
         return Weights(tensors)
 
     def mapped(self) -> Tensors:

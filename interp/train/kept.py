@@ -22,6 +22,8 @@ def state_of(thing: Any) -> Any:
             return thing.get_state()
         case np.random.Generator():
             return dict(thing.bit_generator.state)
+        case _:
+            pass
     if hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict"):
         return thing.state_dict()
     raise UserError(
@@ -63,7 +65,8 @@ def taken_apart(value: Any, name: str) -> tuple[Any, Tensors]:
                 return {
                     type(value).__name__ if type(value) in (tuple, list) else "list": [plain(each) for each in value]
                 }
-        raise UserError(f"{name} holds a {type(value).__name__}, which cannot be saved; leave it out of state")
+            case _:
+                raise UserError(f"{name} holds a {type(value).__name__}, which cannot be saved; leave it out of state")
 
     return plain(value), tensors
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +20,9 @@ from interp.store.layout import checkpoint_steps, resume_files
 from interp.store.record import Session
 
 ROW: Row = {"step": 0, "train_loss": 1.0, "test_loss": 0.1 + 0.2, "train_accuracy": 0.5, "test_accuracy": 1 / 3}
+
+HOWS: list[dict[str, Any]] = [{}, {"resume": True}, {"overwrite": True}]
+"""Ways to open a directory for writing."""
 
 
 def opened(path, config, **how):
@@ -52,7 +56,7 @@ def test_a_second_writer_is_turned_away(tmp_path):
 
 def test_a_directory_with_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    for how in ({}, {"resume": True}, {"overwrite": True}):
+    for how in HOWS:
         with pytest.raises(UserError, match="is no run"):
             RunWriter(tmp_path, tiny_config(), **how)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
@@ -178,7 +182,7 @@ def test_checkpoints_without_their_record_are_left_alone(tmp_path):
     with RunWriter(tmp_path / "x", tiny_config()) as writer:
         writer.checkpoint(7, weights())
     (tmp_path / "x" / "run.json").unlink()
-    for how in ({}, {"resume": True}):
+    for how in HOWS[:2]:
         with pytest.raises(
             UserError, match=r"has (history\.csv|steps/00000007\.safetensors) and no run\.json; restore it"
         ):
@@ -200,7 +204,7 @@ def test_folders_that_only_share_a_name_with_ours_are_somebody_s_own(tmp_path):
     for file in mine:
         file.parent.mkdir()
         file.write_text("years of work")
-        for how in ({}, {"resume": True}, {"overwrite": True}):
+        for how in HOWS:
             with pytest.raises(UserError, match="is no run"):
                 RunWriter(tmp_path, tiny_config(), **how)
         assert file.exists()

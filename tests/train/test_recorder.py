@@ -136,6 +136,32 @@ def test_a_compiled_part_leaves_no_trace_in_names(tmp_path):
     assert set(interp.open_run(tmp_path / "x").tensors) == {"0.weight", "0.bias"}
 
 
+def test_parallel_modules_are_recorded_as_what_they_wrap(tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=(tmp_path / "peers").as_uri(), rank=0, world_size=1)
+    try:
+        net = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(2, 2)))
+        with interp.record(tmp_path / "x", net, schedule=SOON) as run:
+            loop(run, net, sgd(net), torch.randn(5, 2), 3)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert torch.equal(interp.open_run(tmp_path / "x").at(3).weights["0.weight"], net.module[0].weight)
+
+
+def test_a_mask_may_be_infinite_and_is_no_weight(tmp_path):
+    net = nn.Linear(2, 2)
+    net.register_buffer("mask", torch.full((2, 2), -torch.inf).triu(1))
+    with interp.record(tmp_path / "x", net, schedule=SOON) as run:
+        run.step(0)
+        with torch.no_grad():
+            net.weight[0, 0] = torch.nan
+        run.step(3)
+    found = interp.open_run(tmp_path / "x")
+    assert found.at(0).weights["mask"][0, 1] == -torch.inf
+    assert "mask" not in found.select(steps=[0]).measure("norms")["tensor"].values
+    with pytest.raises(UserError, match="weight with numbers that are not finite: training had diverged"):
+        _ = found.at(3).weights
+
+
 def test_columns_are_any_numbers_and_begin_at_any_step(tmp_path):
     with interp.record(tmp_path / "x", nn.Linear(2, 2), schedule=SOON) as run:
         run.step(0, train_loss=torch.tensor([0.1]), lr=np.float32(0.5))

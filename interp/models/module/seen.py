@@ -18,7 +18,7 @@ COMPILED = "_orig_mod"
 def unwrapped(module: nn.Module) -> nn.Module:
     """The module inside of torch.compile, DistributedDataParallel and DataParallel, in whatever order they stand."""
     while True:
-        if COMPILED in module._modules:
+        if COMPILED in dict(module.named_children()):
             module = module.get_submodule(COMPILED)
         elif isinstance(module, DistributedDataParallel | DataParallel):
             module = module.module

@@ -1,18 +1,18 @@
 """Specification of someone's own module: the table of its tensors. Its code is never imported because a run.json names it."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import tyro
 from pydantic import Field
 
-from interp.base import DoesNotApply, Frozen
+from interp.base import DoesNotApply
 from interp.models.family import Cost, Family, Role, TensorSpec
 from interp.recipe import TrainConfig
 from interp.shape import Shape
 
 
-class Entry(Frozen):
-    """One tensor of a module."""
+class Entry(NamedTuple):
+    """One tensor of a module; a list in JSON."""
 
     name: str
     """Name of the tensor, as in the module's state dict."""
