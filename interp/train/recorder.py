@@ -109,6 +109,10 @@ class Recorder:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        """Release the directory; nothing more is recorded."""
         self._writer.release()
         self._begun = self._goes_on = False
 
@@ -179,27 +183,31 @@ class Recorder:
         tensors = tensors_of(self._module) if saves else {}
         if saves:
             refuse_change(self._spec, tensors)
-        if columns or saves:
-            self._writer.log(row)
-        if saves:
-            weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
-            self._writer.checkpoint(step, weights)
-            self._save(step, weights)
+        try:
+            if columns or saves:
+                self._writer.log(row)
+            if saves:
+                self._save(step, tensors)
+        except BaseException:  # half of a row may be there, which only going on anew can cut off
+            self._close()
+            raise
         self._last = step
         return saves
 
-    def _save(self, step: int, weights: dict[str, torch.Tensor]) -> None:
-        """Save what the run goes on from: the weights in their own precision, and the states."""
+    def _save(self, step: int, tensors: dict[str, torch.Tensor]) -> None:
+        """Save a checkpoint, and what the run goes on from: the weights in their own precision, and the states."""
+        weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+        self._writer.checkpoint(step, weights)
         apart = [taken_apart(state_of(thing), f"state/{i}") for i, thing in enumerate(self._state)]
-        tensors = {f"model/{name}": tensor for name, tensor in weights.items()}
+        state = {f"model/{name}": tensor for name, tensor in weights.items()}
         for _, more in apart:
-            tensors |= more
-        self._writer.save_resume(step, tensors, kept=[plain for plain, _ in apart])
+            state |= more
+        self._writer.save_resume(step, state, kept=[plain for plain, _ in apart])
 
     def _refuse_closed(self) -> None:
-        """Raise UserError outside of the `with`."""
+        """Raise UserError outside of the `with`, and after a failure to write."""
         if not (self._begun or self._goes_on):
-            raise UserError(f"the recorder of {self.path} is not open; call it inside its with")
+            raise UserError(f"the recorder of {self.path} is not open; call it inside its with, or open another one")
 
 
 def rows_of(task: Task | None, split: Split | Iterable[int]) -> np.ndarray:

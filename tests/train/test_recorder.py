@@ -137,7 +137,7 @@ def test_a_compiled_part_leaves_no_trace_in_names(tmp_path):
 
 
 def test_parallel_modules_are_recorded_as_what_they_wrap(tmp_path):
-    torch.distributed.init_process_group("gloo", init_method=(tmp_path / "peers").as_uri(), rank=0, world_size=1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
     try:
         net = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(2, 2)))
         with interp.record(tmp_path / "x", net, schedule=SOON) as run:
@@ -157,7 +157,7 @@ def test_a_mask_may_be_infinite_and_is_no_weight(tmp_path):
         run.step(3)
     found = interp.open_run(tmp_path / "x")
     assert found.at(0).weights["mask"][0, 1] == -torch.inf
-    assert "mask" not in found.select(steps=[0]).measure("norms")["tensor"].values
+    assert "mask" not in interp.measure(found.select(steps=[0]), "norms")["tensor"].values
     with pytest.raises(UserError, match="weight with numbers that are not finite: training had diverged"):
         _ = found.at(3).weights
 
@@ -235,7 +235,7 @@ def test_an_exception_in_the_loop_passes_and_loses_nothing(tmp_path):
             run.step(step, train_loss=1 / (4 - step))
     found = interp.open_run(tmp_path / "x")
     assert (list(found.history.index), found.steps) == ([0, 1, 2, 3], (0, 3))
-    with pytest.raises(UserError, match="is not open; call it inside its with"):
+    with pytest.raises(UserError, match="is not open; call it inside its with, or open another"):
         run.step(9)
 
 
@@ -404,6 +404,23 @@ def test_rows_that_are_gone_are_noticed_and_so_are_checkpoints(tmp_path):
     faults = " ".join(each.fault for each in verify(tmp_path / "x"))
     assert "it ends after 11 rows, and 13 were written" in faults
     assert "has 3 checkpoints, and 4 were written" in faults
+
+
+def test_a_failure_to_write_closes_the_recorder_and_the_next_goes_on(tmp_path):
+    net = nn.Linear(2, 2)
+    with interp.record(tmp_path / "x", net, schedule=SOON) as run:
+        run.step(0, train_loss=1)
+        (tmp_path / "x" / "steps").rename(tmp_path / "away")
+        with pytest.raises(UserError, match="cannot write"):
+            run.step(3, train_loss=2)
+        with pytest.raises(UserError, match="is not open"):
+            run.step(4, train_loss=2)
+    (tmp_path / "away").rename(tmp_path / "x" / "steps")
+    with interp.record(tmp_path / "x", net, schedule=SOON) as run:
+        assert run.resume() == 1
+        run.step(3, train_loss=3)
+    found = interp.open_run(tmp_path / "x")
+    assert (found.history["train_loss"].tolist(), found.steps) == ([1, 3], (0, 3))
 
 
 def test_only_one_recorder_writes_a_run(tmp_path):
