@@ -217,11 +217,11 @@ def test_more_memory_than_there_is_is_refused_before_anything_is_timed(tmp_path,
 
 
 def test_an_evaluation_in_parts_takes_the_memory_of_a_part_however_large_the_training_set():
-    """Of 60,000 images in batches; at once they would take more than most machines have."""
-    task = ImagesTask(images="checkpoints/none", examples=60_000, test_examples=10)
-    model = ConvnetSpec(architecture="resnet18", width=64)
-    config = tiny_config(task=task, model=model, train=tiny_config().train.but(batch_size=128))
-    small = config.but(task=task.but(examples=40_000))
-    cost = model.cost(task.shape)
-    assert training_bytes([config]) - training_bytes([small]) <= 4 * 20_000 * cost.plan
-    assert training_bytes([config]) < cost.bytes(60_000) / 1.5
+    """Of 144,720 prompts in mini-batches, of which 32,768 are evaluated at a time."""
+    task, how = ModularTask(p=401, train_fraction=0.9), tiny_config().train.but(batch_size=128)
+    config = tiny_config(task=task, train=how, **TRANSFORMER)
+    cost, n = config.model.cost(task.shape), task.n_train
+    process = training_bytes([])
+    assert training_bytes([config]) - process == cost.bytes(n, 32_768) < cost.bytes(n) / 2
+    whole = config.but(train=how.but(batch_size="full"))
+    assert training_bytes([whole]) - process > 2 * cost.bytes(n)
