@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ class Weights(Shown, Tensors):
     def cells(self) -> list[tuple[str, ...]]:
         """Name, shape and norm of each tensor."""
         return [(name, " × ".join(map(str, t.shape)), f"norm {t.norm():.3g}") for name, t in self.items()]
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """What is pickled: an OrderedDict, as torch's state dicts are, which opens where interp is not installed."""
+        return OrderedDict, (), None, None, iter(self.items())
 
 
 Shapes = dict[str, tuple[int, ...]]

@@ -219,3 +219,12 @@ def test_every_analysis_that_fits_a_run_measures_its_newest_weights(tiny, tmp_pa
             assert found[variable].equals(expected[variable]), (name, variable)
     for name in analyze.applies(ours).fitting:
         assert analyze.measure(ours, name, **SHORT.get(name, {})) is not None
+
+
+def test_weights_that_are_saved_open_without_this_package(tiny, tmp_path):
+    """`weights_only` refuses every class but torch's own and those of the standard library that it knows."""
+    torch.save(tiny.final.weights, tmp_path / "weights.pt")
+    found = torch.load(tmp_path / "weights.pt", weights_only=True)
+    assert list(found) == list(tiny.final.weights)
+    assert all(torch.equal(tensor, tiny.final.weights[name]) for name, tensor in found.items())
+    assert "interp" not in str(type(found))
