@@ -31,8 +31,8 @@ OPERATIONS = {"add": "add", "subtract": "subtract", "x2xyy2": "x2_xy_y2"}
 NO_MORE = {
     name: TrainConfig.model_fields[name].default
     for name in (
-        "schedule", "schedule_period", "lr_end", "decay_to", "l1", "sam", "grokfast", "grokfast_gain", "grokfast_window",
-        "grokfast_momentum", "orthogonal_gradients", "max_gradient_norm", "loss", "loss_precision", "loss_reduction",
+        "schedule", "schedule_period", "lr_end", "lr_parts", "lr_scale", "decay_to", "decay_parts", "l1", "sam",
+        "grokfast", "grokfast_gain", "grokfast_window", "grokfast_momentum", "orthogonal_gradients", "max_gradient_norm", "loss", "loss_precision", "loss_reduction",
         "label_smoothing", "noise", "noise_scale", "dropout", "constraint", "output_temperature",
     )
 }  # fmt: skip
