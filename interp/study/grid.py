@@ -64,7 +64,9 @@ def changed(base: RunConfig, name: str, values: Mapping[str, Any], seed: int) ->
         if field not in known:
             raise UserError(f'no field "{field}" to vary{near_miss(field, known)}')
         section, last = field.rsplit(".", 1)
-        nested[section][last] = value
+        # Whole numbers may be written as elsewhere on the command line, such as 1e4.
+        whole = type(nested[section][last]) is int and isinstance(value, str) and re.fullmatch(r"\d+e\d+", value)
+        nested[section][last] = whole_number(value) if whole else value
     return RunConfig(**nested)
 
 
@@ -73,6 +75,4 @@ def parse_axis(words: str) -> tuple[str, list[str]]:
     field, equals, values = words.partition("=")
     if not equals or not all(values.split(",")):
         raise UserError(f"--vary is {words!r}; write a field and its values, such as train.weight-decay=0.3,1,3")
-    # Whole numbers may be written as elsewhere on the command line, such as 1e4.
-    read = [str(whole_number(value)) if re.fullmatch(r"\d+e\d+", value) else value for value in values.split(",")]
-    return field.replace("-", "_"), read
+    return field.replace("-", "_"), values.split(",")

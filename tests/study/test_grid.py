@@ -57,5 +57,8 @@ def test_a_grid_refuses_in_one_sentence():
 
 
 def test_an_axis_takes_whole_numbers_with_an_exponent():
-    assert parse_axis("train.steps=1e3,2000") == ("train.steps", ["1000", "2000"])
-    assert parse_axis("train.weight-decay=1e-3,0.5") == ("train.weight_decay", ["1e-3", "0.5"])
+    field, values = parse_axis("train.steps=1e3,2000")
+    found = grid(tiny_config(), vary={field: values})
+    assert [config.train.steps for config in found.values()] == [1_000, 2_000]
+    large = grid(tiny_config(), vary={"train.lr": ["1e30"]})["lr=1e30"]  # a rate is no whole number
+    assert large.train.lr == 1e30

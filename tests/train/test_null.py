@@ -46,7 +46,15 @@ def test_a_task_without_a_twin_says_so(preset, null, says):
 
 def test_the_command_trains_the_twin_beside_its_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    sizes = {"train.steps": 4, "task.p": 7, "model.d-model": 8, "model.d-head": 4, "model.n-heads": 2, "model.d-mlp": 8}
+    sizes = {
+        "train.steps": 4,
+        "train.warmup-steps": 0,
+        "task.p": 7,
+        "model.d-model": 8,
+        "model.d-head": 4,
+        "model.n-heads": 2,
+        "model.d-mlp": 8,
+    }
     small = [word for name, value in sizes.items() for word in (f"--{name}", str(value))]
     assert command.main(["quick", *small, "--null", "labels"]) == 0
     twin = open_run(tmp_path / "checkpoints" / "quick-null-labels")

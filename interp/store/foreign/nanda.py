@@ -32,8 +32,9 @@ NO_MORE = {
     name: TrainConfig.model_fields[name].default
     for name in (
         "schedule", "schedule_period", "lr_end", "lr_parts", "lr_scale", "decay_to", "decay_parts", "l1", "sam",
-        "grokfast", "grokfast_gain", "grokfast_window", "grokfast_momentum", "orthogonal_gradients", "max_gradient_norm", "loss", "loss_precision", "loss_reduction",
-        "label_smoothing", "noise", "noise_scale", "dropout", "constraint", "output_temperature",
+        "grokfast", "grokfast_gain", "grokfast_window", "grokfast_momentum", "orthogonal_gradients",
+        "max_gradient_norm", "loss", "loss_precision", "loss_reduction", "label_smoothing", "noise", "noise_scale",
+        "dropout", "constraint", "output_temperature",
     )
 }  # fmt: skip
 """Training fields at their defaults: what the code of Nanda et al. and of Zhong et al. lacks. Both take the loss in float64."""
