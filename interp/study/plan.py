@@ -144,11 +144,7 @@ def plan(
     left = {name: step for name, step in left.items() if name not in finished}
     cut = share_out(configs, left, processes, device, at_once)
     if device == "cpu":
-        largest = heapq.nlargest(processes, (training_bytes([configs[name] for name in names]) for names in cut))
-        needed, what = sum(largest), counted(len(largest), "process", "es")
-        refuse_too_much(needed, f"training in {what}", "take fewer --processes, a smaller --at-once, or mini-batches")
-        if needed > MUCH_MEMORY:
-            told(f"about {readable_size(needed)} of memory in {what}; timing a few steps")
+        look_at_memory([[configs[name] for name in names] for names in cut], processes, told)
     size = refuse_a_full_disk(configs, out, finished, Session.begin(0, device, threads))
     with one_process_has(threads):
         costs, timed, kinds = timings([[configs[name] for name in names] for names in cut], device)
@@ -169,6 +165,15 @@ def plan(
         timed=timed,
         kinds=kinds,
     )
+
+
+def look_at_memory(batches: Sequence[Sequence[RunConfig]], processes: int, told: Callable[[str], None]) -> None:
+    """Tell the memory of the largest batches that train at a time, if it is much; UserError if the machine has less."""
+    largest = heapq.nlargest(processes, map(training_bytes, batches))
+    needed, what = sum(largest), counted(len(largest), "process", "es")
+    refuse_too_much(needed, f"training in {what}", "take fewer --processes, a smaller --at-once, or mini-batches")
+    if needed > MUCH_MEMORY:
+        told(f"about {readable_size(needed)} of memory in {what}; timing a few steps")
 
 
 def is_finished(path: Path, step: int | None, config: RunConfig) -> bool:
