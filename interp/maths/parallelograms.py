@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interp.base import once
+
 SMALL = 1e-9
 """Singular value and residual below which a constraint counts as no new one, in units of the largest."""
 
@@ -43,17 +45,25 @@ class Pairs:
         order = np.argsort(common, kind="stable")
         return Pairs(low[order], high[order], common[order], both[order])
 
-    @property
+    @once
     def alike(self) -> list[Int[np.ndarray, " some"]]:
         """Places of the pairs of each answer."""
         return np.split(np.arange(len(self.answer)), np.flatnonzero(np.diff(self.answer)) + 1)
 
-    @property
+    @once
+    def side_by_side(self) -> Int[np.ndarray, "answer most"]:
+        """Places of the pairs of each answer in a row, filled up with −1."""
+        found = np.full((len(self.alike), max(map(len, self.alike))), -1)
+        for row, some in zip(found, self.alike, strict=True):
+            row[: len(some)] = some
+        return found
+
+    @once
     def symbols(self) -> Int[np.ndarray, " symbol"]:
         """Symbols that occur, ascending."""
         return np.unique(np.concatenate([self.i, self.j]))
 
-    @property
+    @once
     def possible(self) -> int:
         """Parallelograms: couples of different pairs with one answer."""
         return sum(len(some) * (len(some) - 1) // 2 for some in self.alike)
@@ -77,10 +87,11 @@ def quality(codes: Float[Tensor, "symbol d"], pairs: Pairs, tolerance: float = 0
     own = own[:, ~own[pairs.symbols].isnan().any(dim=0)]
     if not own.shape[1]:
         return np.nan
-    sums, satisfied = own[pairs.i] + own[pairs.j], 0
-    for some in pairs.alike:
-        apart = torch.cdist(sums[some], sums[some], compute_mode="donot_use_mm_for_euclid_dist").square() / own.shape[1]
-        satisfied += int((apart < tolerance).sum()) - len(some)
+    sums = own[pairs.i] + own[pairs.j]
+    some = torch.from_numpy(pairs.side_by_side)
+    alike = sums[some].masked_fill((some < 0)[..., None], torch.nan)  # NaN is near nothing, itself neither
+    apart = torch.cdist(alike, alike, compute_mode="use_mm_for_euclid_dist").square() / own.shape[1]
+    satisfied = int((apart < tolerance).sum()) - len(sums)
     return satisfied / 2 / pairs.possible
 
 
