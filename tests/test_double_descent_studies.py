@@ -1,5 +1,6 @@
 """The studies of deep double descent at their small size, and what they compute beside their runs."""
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -89,6 +90,16 @@ def test_last_layer(tmp_path):
     assert set(tables["falls"]["swept"]) <= {"first", "last", "all"}
     for name in ("last_layer", "by_parameters"):
         assert (results / f"{name}.png").stat().st_size > 10_000
+
+
+def test_noise_in_the_images_is_asked_of_the_same_sweeps(monkeypatch):
+    monkeypatch.setitem(sys.modules, "study", load("last_layer"))
+    study = load("last_layer", "in_the_images")
+    configs = study.configs(False)
+    assert {config.task.pixel_noise for config in configs.values()} == {study.PIXEL_NOISE}
+    assert {config.corruption.share for config in configs.values()} == {0.0, study.NULL}
+    widths = {config.model.widths for config in configs.values() if not config.corruption}
+    assert {(width, 64) for width in study.WIDTHS} | {(12, width) for width in study.WIDTHS} <= widths
 
 
 def test_falls_beyond_the_threshold_are_tested_from_there_on():

@@ -9,7 +9,7 @@ One layer's width is swept while the others stay, once wide and once so narrow t
 import itertools
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -68,6 +68,7 @@ class Sweep(NamedTuple):
     widths: tuple[int, ...]
     seeds: int
     """Seeds of a width around the thresholds; others have at most three."""
+    pixel_noise: float = 0.0
 
     def runs(self, small: bool) -> Iterator[tuple[int, RunConfig]]:
         """Widths and configurations. The same widths have the same name, whatever was swept to come there."""
@@ -75,9 +76,11 @@ class Sweep(NamedTuple):
         for width in self.widths:
             others = width if self.swept == ALL else self.others
             layers = [width if part == self.swept else others * RATIO.get(part, 1) for part in parts]
-            base = start(self.network, layers, small).but(
-                name=f"{self.network.replace(', ', '_').replace(' ', '_')}+{'-'.join(map(str, layers))}"
-            )
+            base = start(self.network, layers, small)
+            name = f"{self.network.replace(', ', '_').replace(' ', '_')}+{'-'.join(map(str, layers))}"
+            if self.pixel_noise:
+                base, name = base.but(task=base.task.but(pixel_noise=self.pixel_noise)), f"{name}+{self.pixel_noise:g}"
+            base = base.but(name=name)
             seeds = self.seeds if width in AROUND else min(self.seeds, 3)
             for config in interp.grid(base, seeds, {"corruption.share": [self.noise]}).values():
                 yield width, config
@@ -127,11 +130,21 @@ def start(network: str, layers: list[int], small: bool) -> RunConfig:
 
 def configs(small: bool) -> Mapping[str, RunConfig]:
     """A run for every combination of widths that a sweep comes to, share of wrong labels and seed."""
-    return {config.name: config for sweep in sweeps(small) for _, config in sweep.runs(small)}
+    return configs_of(sweeps(small), small)
+
+
+def configs_of(wanted: list[Sweep], small: bool) -> Mapping[str, RunConfig]:
+    """Runs of sweeps by name."""
+    return {config.name: config for sweep in wanted for _, config in sweep.runs(small)}
 
 
 def report(runs: Mapping[str, Run]) -> script.Report:
     """Errors over the width that is swept, whether they peak, and whether they fall beyond the threshold."""
+    return report_of(sweeps, runs)
+
+
+def report_of(sweeps: Callable[[bool], list[Sweep]], runs: Mapping[str, Run]) -> script.Report:
+    """What was found in the runs of sweeps, those of a small size or all."""
     known = {name: told(run) for name, run in runs.items()}
     small = not {config.name for _, config in sweeps(False)[0].runs(False)} <= set(known)
     rows = [

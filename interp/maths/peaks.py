@@ -177,10 +177,13 @@ def intervals(
     draws: int = 2_000,
     seed: int = 0,
 ) -> Intervals:
-    """95 % intervals of peak, height and threshold: the runs of each setting are drawn anew with replacement (Efron 1979).
+    """95 % intervals of peak, height and threshold over bootstrap draws (Efron 1979).
+
+    For peak and height, runs are drawn normal about the mean of their setting, with its moderated spread (`moderated_errors`): of
+    three runs drawn anew with replacement the intervals are too short. For the threshold the runs themselves are drawn anew.
 
     They tell how far the seeds move what is found. They are no test: a height is never below 0, so its interval may leave 0 out
-    where nothing rises; `peak` has the test. With three runs a setting they are too short.
+    where nothing rises; `peak` has the test.
 
     Args:
         curve: what peaks, such as test error; NaN where a setting has fewer runs than others.
@@ -193,14 +196,15 @@ def intervals(
         ValueError: no setting has two runs.
     """
     numbers = np.random.default_rng(seed)
-    shape = (draws, *curve.shape)
-    chosen, fitted = np.full(shape, np.nan), np.full(shape, np.nan)
-    for setting, (values, each) in enumerate(zip(curve, fits, strict=True)):
-        known = np.flatnonzero(~np.isnan(values))
-        rows = known[numbers.integers(len(known), size=(draws, len(known)))]
-        chosen[:, setting, : len(known)], fitted[:, setting, : len(known)] = values[rows], each[rows]
+    fitted = np.full((draws, *curve.shape), np.nan)
+    for setting, each in enumerate(fits):
+        known = each[~np.isnan(each)]
+        fitted[:, setting, : len(known)] = numbers.choice(known, size=(draws, len(known)))
     below = np.nanmedian(fitted, axis=-1) < level
     firsts = np.where(below.any(axis=1), below.argmax(axis=1), len(curve))
+    spread = moderated_errors(curve) * np.sqrt((~np.isnan(curve)).sum(axis=1))
+    chosen = np.nanmean(curve, axis=1)[:, None] + spread[:, None] * numbers.standard_normal((draws, *curve.shape))
+    chosen[:, np.isnan(curve)] = np.nan
     means, errors = np.nanmean(chosen, axis=-1), moderated_errors(chosen)
     found = [sure_rise(*each) for each in zip(means, errors, strict=True)]
     heights = [line[end] - line[begin] for line, (begin, end, _) in zip(means, found, strict=True)]

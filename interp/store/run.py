@@ -205,14 +205,19 @@ class Run(Shown):
     def table(self) -> Examples:
         """All prompts of the task, in its order, with their answers.
 
-        Training examples have the answer that they are trained on, which is wrong if the label was corrupted.
+        Training examples are as they are trained on: with a wrong answer if the label was corrupted, with the noise of their
+        inputs if the task has any.
         """
         table = self.task.table()
-        if not self.config.corruption:
+        if not (self.config.corruption or self.task.changes_inputs):
             return table
-        targets = table.targets.copy()
-        targets[self.split.train_index] = self.split.train.targets
-        return Examples(table.inputs, targets)
+        train, rows = self.split.train, self.split.train_index
+        inputs, targets = table.inputs, table.targets.copy()
+        targets[rows] = train.targets
+        if self.task.changes_inputs:
+            inputs = inputs.copy()
+            inputs[rows] = train.inputs
+        return Examples(inputs, targets)
 
     def needs(self, field: str, what: str, remedy: str) -> None:
         """Raise DoesNotApply if a field of the configuration is not known, because files of others do not tell it."""

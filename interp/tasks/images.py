@@ -51,6 +51,9 @@ class ImagesTask(Task):
     scaling: Literal["unit", "standard"] = "unit"
     """Pixels. unit: from 0 (background) to 1. standard: of mean 0 and standard deviation 1 over all pixels of the set (of idx
     files, of the training file), as is usual for MNIST."""
+    pixel_noise: float = Field(default=0.0, ge=0, le=1_000)
+    """Standard deviation of Gaussian noise on the pixels of every training image, in the units of `scaling`. It is drawn once, so
+    that it can be memorised as a wrong label can. Images to test on have none."""
     crop: int = Field(default=0, ge=0, le=64)
     """Augmentation: at each update every image is moved by up to so many pixels up or down and left or right, drawn anew, and
     background comes in at the border; a random crop of the padded image, as in Nakkiran et al. (2019)."""
@@ -110,8 +113,12 @@ class ImagesTask(Task):
     @property
     def about(self) -> str:
         """The task in a few words."""
-        moved = f", moved by up to {self.crop}" * bool(self.crop) + ", mirrored" * self.flip
-        return f"{self.images}, {self.width} × {self.width} pixels, from {self.examples:,}{moved}"
+        changed = (
+            f", pixel noise {self.pixel_noise:g}" * bool(self.pixel_noise)
+            + f", moved by up to {self.crop}" * bool(self.crop)
+            + ", mirrored" * self.flip
+        )
+        return f"{self.images}, {self.width} × {self.width} pixels, from {self.examples:,}{changed}"
 
     @property
     def shape(self) -> Shape:
@@ -128,7 +135,7 @@ class ImagesTask(Task):
         return pool(self.images, self.sha256, self.pooled, self.scaling)
 
     def split(self, seed: int) -> Split:
-        """Images to train and to test on, drawn from `seed`."""
+        """Images to train and to test on, drawn from `seed`, as is the noise on those to train on."""
         table, generator = self.table(), np.random.default_rng(seed)
         if self.images in SETS:
             order = generator.permutation(len(table))
@@ -143,12 +150,25 @@ class ImagesTask(Task):
             train = generator.permutation(of_training)[: self.examples]
             others = of_training + generator.permutation(len(table) - of_training)
         train, test = np.sort(train), np.sort(others[: self.test_examples or None])
-        return Split(table[train], table[test], train, table.targets[train])
+        return Split(self.noisy(table[train], seed), table[test], train, table.targets[train])
+
+    def noisy(self, examples: Examples, seed: int) -> Examples:
+        """The examples with `pixel_noise` on their images."""
+        if not self.changes_inputs:
+            return examples
+        # a generator of its own: the choice of images is the same with noise and without
+        noise = np.random.default_rng([seed, 1]).normal(scale=self.pixel_noise, size=examples.inputs.shape)
+        return Examples((examples.inputs + noise).astype(np.float32), examples.targets)
 
     @property
     def reads_files(self) -> bool:
         """True."""
         return True
+
+    @property
+    def changes_inputs(self) -> bool:
+        """Whether images to train on have noise."""
+        return bool(self.pixel_noise)
 
     @property
     def augments(self) -> bool:

@@ -108,6 +108,11 @@ class Task(Frozen):
         return False
 
     @property
+    def changes_inputs(self) -> bool:
+        """Whether what is trained on is not the table's own, as images with noise; changed once, by `split`."""
+        return False
+
+    @property
     def augments(self) -> bool:
         """Whether training examples are changed anew for every update, as images that are moved."""
         return False

@@ -142,6 +142,16 @@ def test_intervals_hold_what_is_planted_and_are_a_point_without_noise():
     assert 0 < np.mean(wide) < 2
 
 
+def test_an_interval_of_the_height_holds_it_nearly_as_often_as_it_says_even_of_three_runs():
+    means, held = np.array([0.5, 0.2, 0.25, 0.45, 0.3, 0.2]), 0
+    for seed in range(200):
+        runs = means[:, None] + 0.02 * np.random.default_rng(seed).standard_normal((6, 3))
+        low, high = intervals(runs, runs, 0.01, draws=200, seed=seed).height
+        held += low <= 0.25 <= high
+    # 95 % would be 190; runs drawn anew with replacement held it 161 times
+    assert held >= 176
+
+
 def test_a_threshold_that_no_setting_reaches_lies_beyond_the_last():
     curve = CURVE[:, None].repeat(2, axis=1)
     assert intervals(curve, curve, 0.01).threshold == (9, 9)

@@ -7,6 +7,7 @@ import struct
 import numpy as np
 import pytest
 
+import interp
 from interp.base import DoesNotApply, UserError
 from interp.config import RunConfig
 from interp.models import MlpSpec
@@ -253,3 +254,28 @@ def test_labels_of_either_kind_of_noise():
         wrong = split.corrupted.sum()
         # of 800 that are drawn, a tenth comes out right with redraw; five standard deviations are 42
         assert wrong == 800 if not right else 720 - 42 < wrong < 720 + 42
+
+
+def test_noise_on_pixels_is_of_the_training_images_alone_and_drawn_once():
+    plain, noisy = ImagesTask(scaling="standard"), ImagesTask(scaling="standard", pixel_noise=2)
+    clean, split, again, other = plain.split(0), noisy.split(0), noisy.split(0), noisy.split(1)
+    np.testing.assert_array_equal(split.train_index, clean.train_index)
+    np.testing.assert_array_equal(split.test.inputs, clean.test.inputs)
+    np.testing.assert_array_equal(split.train.inputs, again.train.inputs)
+    noise = split.train.inputs - clean.train.inputs
+    # of 64,000 normal numbers the standard deviation is known to 2 / sqrt(128,000) = .006, the mean to .008
+    assert noise.std() == pytest.approx(2, abs=0.03) and noise.mean() == pytest.approx(0, abs=0.04)
+    assert abs(np.corrcoef(noise.ravel(), (other.train.inputs - plain.split(1).train.inputs).ravel())[0, 1]) < 0.02
+    assert not split.corrupted.any() and "pixel noise 2" in noisy.about
+
+
+def test_the_table_of_a_run_has_its_training_images_as_they_are_trained_on(tmp_path):
+    config = RunConfig(
+        task=ImagesTask(examples=20, pixel_noise=0.5),
+        model=MlpSpec(inputs="vectors", width=2),
+        train=TrainConfig(steps=1),
+    )
+    run = interp.train_run(config, tmp_path / "run")
+    np.testing.assert_array_equal(run.table.inputs[run.split.train_index], run.split.train.inputs)
+    others = np.setdiff1d(np.arange(len(run.table)), run.split.train_index)
+    np.testing.assert_array_equal(run.table.inputs[others], run.task.table().inputs[others])
