@@ -13,6 +13,7 @@ import torch
 from study_scripts import ROOT, load, small
 from torch import nn
 
+from interp.base import UserError
 from interp.train.learner import Learner
 
 
@@ -314,6 +315,23 @@ def test_the_papers_size_has_every_cell_of_its_grids():
     assert names.to_dict() == {
         "rates": 300, "decay-squared_error": 330, "decay-cross-entropy": 330, "decay-cross-entropy-answers_by_chance": 330
     }  # fmt: skip
+
+
+def test_the_papers_sizes_have_the_settings_of_their_sources(tmp_path, monkeypatch):
+    forks = load("connectivity").paper()
+    assert {(each.task.p, each.model.n_layers, each.train.batch_size, each.train.steps) for each in forks.values()} == {
+        (97, 2, 2_048, 12_000)
+    }
+    norms = [each for name, each in load("what_the_norm_does").paper().items() if "+LayerNorm-before+" in name]
+    assert {(each.task.p, each.train.weight_decay, each.train.lr) for each in norms} == {(113, 1.0, 1e-3)}
+    sizes = {
+        len(each.split().train) for name, each in load("circuits_compete").paper().items() if name.startswith("afresh")
+    }
+    assert sizes == {390, 488, 610, 763, 955, 1_194, 1_494, 2_000, 3_200}
+    omnigrok = load("omnigrok")
+    with pytest.raises(UserError, match="checkpoints/mnist"):
+        monkeypatch.chdir(tmp_path)
+        omnigrok.paper()
 
 
 def test_a_cell_has_the_phase_of_most_seeds_and_of_equals_the_one_that_has_learned_least():

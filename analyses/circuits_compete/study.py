@@ -2,6 +2,7 @@
 
     python analyses/circuits_compete/study.py            # x + y mod 53: nine sizes of the training set, three decays, five seeds
     python analyses/circuits_compete/study.py --small    # two sizes, one decay, two seeds
+    python analyses/circuits_compete/study.py --size paper    # x + y mod 113, ten seeds, 50,000 and 500,000 updates, for a GPU
 
 Efficiency is logit per norm of the parameters (Varma et al. 2023, arXiv 2309.02390). That of memorising is measured in networks
 that memorise random answers of so many examples, that of generalising in networks that know the rule from many examples. Where
@@ -12,7 +13,7 @@ should forget with fewer.
 import itertools
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -46,24 +47,54 @@ WORDS = {"random": MEMORISING, "many": GENERALISING, "afresh": AFRESH, "on": GON
 """What runs are, by the word for it in their names."""
 
 
+class Size(NamedTuple):
+    """How much is run."""
+
+    preset: str
+    shares: tuple[float, ...]
+    many: tuple[float, ...]
+    steps: int
+    long: int
+    seeds: int
+
+
+PAPER_EXAMPLES = (*(round(390 * (1_494 / 390) ** (place / 6)) for place in range(7)), 2_000, 3_200)
+"""Examples of the 12,769 mod 113: the source's seven sizes from 390 to 1,494, spaced by ratios, and two further ones."""
+SMALL, FULL, PAPER = (
+    Size("quick", (0.1, 0.4), (PARENT,), 500, 500, 2),
+    Size("quick", SHARES, MANY, STEPS, LONG, SEEDS),
+    Size("nanda", tuple(round((n + 0.5) / 113**2, 6) for n in PAPER_EXAMPLES), MANY, 50_000, 500_000, 10),
+)
+
+
 def configs(small: bool) -> Mapping[str, RunConfig]:
     """Networks that begin with initial weights: on random answers, on many examples of the rule, on few."""
-    base = interp.preset("quick").config
-    base = base.but(train=base.train.but(steps=STEPS, weight_decay=float(DECAY), checkpoint_steps=(), log_every=50))
-    long, shares, many, seeds = LONG, SHARES, MANY, SEEDS
-    if small:
-        base = base.but(train=base.train.but(steps=500))
-        long, shares, many, seeds = 500, (0.1, 0.4), (PARENT,), 2
+    return configs_of(SMALL if small else FULL)
+
+
+def paper() -> Mapping[str, RunConfig]:
+    """The source's: one layer mod 113, its sizes of the training set, ten seeds."""
+    return configs_of(PAPER)
+
+
+def configs_of(size: Size) -> Mapping[str, RunConfig]:
+    """Networks of a size that begin with initial weights."""
+    base = interp.preset(size.preset).config
+    base = base.but(
+        train=base.train.but(
+            steps=size.steps, weight_decay=float(DECAY), checkpoint_steps=(), log_every=max(50, size.steps // 100)
+        )
+    )
     found = {}
-    for seed in range(seeds):
+    for seed in range(size.seeds):
         of_seed = base.but(seeds=base.seeds.but(split=seed, model=seed), train=ended(base, base.train.steps))
-        for word, of in {"random": shares, "many": many, "afresh": shares}.items():
+        for word, of in {"random": size.shares, "many": size.many, "afresh": size.shares}.items():
             for share in of:
                 config = of_seed.but(task=of_seed.task.but(train_fraction=share, table_seed=seed))
                 if word == "random":
                     config = interp.null_twin(config, "answers")
                 if word == "afresh":
-                    config = config.but(train=ended(config, long))
+                    config = config.but(train=ended(config, size.long))
                 name = f"{word}+{share}+{DECAY}+{seed}"
                 found[name] = config.but(name=name)
     return found
@@ -82,7 +113,10 @@ def further(runs: Mapping[str, Run]) -> Mapping[str, RunConfig]:
     for name, run in runs.items():
         word, share, _, seed = name.split("+")
         if word == "many" and float(share) == PARENT:
-            cells = [*itertools.product(shares, DECAYS if len(shares) == len(SHARES) else (DECAY,)), (PARENT, DECAY)]
+            cells = [
+                *itertools.product(shares, DECAYS if len(shares) > len(SMALL.shares) else (DECAY,)),
+                (PARENT, DECAY),
+            ]
             for fewer, decay in cells:
                 of = f"on+{fewer}+{decay}+{seed}"
                 task, train = run.config.task.but(train_fraction=fewer), afresh[0].train.but(weight_decay=float(decay))
@@ -203,4 +237,4 @@ def draw(table: Any, found: Any) -> go.Figure:
 
 
 if __name__ == "__main__":
-    sys.exit(script.main(__file__, __doc__, configs, report, further=further))
+    sys.exit(script.main(__file__, __doc__, configs, report, further=further, paper=paper))

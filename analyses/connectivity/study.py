@@ -2,6 +2,7 @@
 
     python analyses/connectivity/study.py            # x + y mod 53, five seeds, forks at eight steps, and null twins
     python analyses/connectivity/study.py --small    # mod 31, two seeds, forks at three steps, and one null twin
+    python analyses/connectivity/study.py --size paper    # two layers mod 97, 12,000 updates, forks to step 12,000, for a GPU
 
 At each fork two children go on from one checkpoint with other orders of batches. Barriers between them, and between networks
 early and late in training, of one seed and of two: on the line, on the line after alignment, and on trained curves. The null
@@ -41,7 +42,7 @@ BATCH = 250
 """Examples of an update, some fifth of the training set: the order of batches is what children differ in. Half of it does not
 part children of an untrained network mod 31."""
 SEEDS, NULL_SEEDS = 5, 3
-SMALL_P = 31
+SMALL_P, PAPER_P = 31, 97
 SUM, NULL = "x + y", "wrong labels"
 POINTS = 21
 UPDATES = 300
@@ -64,10 +65,26 @@ BARRIERS = ("train_loss", "test_loss", "train_error", "test_error")
 
 def configs(small: bool) -> Mapping[str, RunConfig]:
     """The parents: a run for each seed, with a checkpoint at each fork, and null twins. All have one training set."""
-    base, forks, batch, seeds, nulls = interp.preset("quick").config, FORKS, BATCH, SEEDS, NULL_SEEDS
+    base = interp.preset("quick").config
     if small:
         base = base.but(task=base.task.but(p=SMALL_P, train_fraction=0.6))
-        forks, batch, seeds, nulls = (0, 200, 600), 100, 2, 1
+        return configs_of(base, (0, 200, 600), 100, seeds=2, nulls=1)
+    return configs_of(base, FORKS, BATCH, SEEDS, NULL_SEEDS)
+
+
+def paper() -> Mapping[str, RunConfig]:
+    """The source's network, task, optimiser, batches and length; forks as here, by the order of batches."""
+    base = interp.preset("nanda").config
+    base = base.but(
+        task=base.task.but(p=PAPER_P, train_fraction=0.4),
+        model=base.model.but(n_layers=2),
+        train=base.train.but(log_every=50),
+    )
+    return configs_of(base, (0, 500, 1_000, 2_000, 4_000, 8_000, 12_000), 2_048, SEEDS, NULL_SEEDS)
+
+
+def configs_of(base: RunConfig, forks: tuple[int, ...], batch: int, seeds: int, nulls: int) -> Mapping[str, RunConfig]:
+    """The parents of a size."""
     train = base.train.but(steps=forks[-1], batch_size=batch, checkpoint_steps=forks)
     found: dict[str, RunConfig] = {}
     for seed in range(seeds):
@@ -93,8 +110,8 @@ def further(parents: Mapping[str, Run]) -> Mapping[str, RunConfig]:
 
 
 def of_size(run: Run, updates: int) -> int:
-    """So many updates; a third of them in the small study."""
-    return updates // 3 if run.task.shape.outputs.n == SMALL_P else updates
+    """So many updates; a third of them in the small study, ten times as many in the paper's."""
+    return {SMALL_P: updates // 3, PAPER_P: 10 * updates}.get(run.task.shape.outputs.n, updates)
 
 
 class Pair(NamedTuple):
@@ -344,4 +361,4 @@ def draw(forks: pd.DataFrame, networks: pd.DataFrame, parents: pd.DataFrame) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(script.main(__file__, __doc__, configs, report, further=further))
+    sys.exit(script.main(__file__, __doc__, configs, report, further=further, paper=paper))

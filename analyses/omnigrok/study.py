@@ -2,6 +2,7 @@
 
     python analyses/omnigrok/study.py            # a teacher's answers, digits and x + y mod 59 at clamped norms, five seeds
     python analyses/omnigrok/study.py --small    # the same at fewer norms and steps, two seeds
+    python analyses/omnigrok/study.py --size paper    # MNIST of 28 × 28 pixels at 21 norms, x + y mod 113, for a GPU
 
 Liu et al. (2023, "Omnigrok"): at a clamped norm α·‖w₀‖ train loss over α is shaped like an L and test loss like a U.
 """
@@ -44,6 +45,8 @@ FITS_ALL = 0.005
 DELAY = 150
 """Most steps between memorising and generalising that count as no delay."""
 PUBLISHED = Path(__file__).parent / "results/published.csv"
+IMAGES = "checkpoints/mnist"
+"""Directory with the four idx files of MNIST, for the paper's size; analyses/sample_wise/to_16000.py says where they are had."""
 TEACHER, DIGITS, SUMS = "teacher", "digits", "sums"
 CLAMPED, CHANCE, DECAYED = "clamped", "labels by chance", "decay"
 CELL = ["task", "setting"]
@@ -52,13 +55,36 @@ STEPS = ["memorised", "generalised", "delay"]
 
 def configs(small: bool) -> Mapping[str, RunConfig]:
     """A run for each task, arm, norm and seed."""
+    return configs_of(arms(small), 2 if small else SEEDS)
+
+
+def paper() -> Mapping[str, RunConfig]:
+    """The source's images, network and moduli, at its 21 norms; with the seeds, nulls and controls that it lacks."""
+    found = dict(arms(small=False))
+    norms = tuple(float(f"{10**power:.4g}") for power in np.linspace(-1, 1, 21))
+    for arm in (CLAMPED, "by-chance"):
+        config, alphas = found[f"{DIGITS}+{arm}"]
+        config = config.but(
+            task=config.task.but(images=IMAGES, test_examples=0),
+            train=config.train.but(steps=10_000, batch_size=100),
+        )
+        found[f"{DIGITS}+{arm}"] = (config, norms if arm == CLAMPED else alphas)
+    for arm, steps in {CLAMPED: 4_000, "by-chance": 4_000, DECAYED: 20_000}.items():
+        config, alphas = found[f"{SUMS}+{arm}"]
+        task, train = config.task.but(p=113, train_fraction=0.3), config.train.but(steps=steps)
+        found[f"{SUMS}+{arm}"] = (config.but(task=task, train=train), alphas)
+    return configs_of(found, SEEDS)
+
+
+def configs_of(arms: Mapping[str, tuple[RunConfig, tuple[float, ...]]], seeds: int) -> Mapping[str, RunConfig]:
+    """A run for each arm, norm and seed."""
     found: dict[str, RunConfig] = {}
-    for word, (base, alphas) in arms(small).items():
+    for word, (base, alphas) in arms.items():
         for alpha in alphas:
             constrained = {"constraint": "clamp", "constraint_scale": alpha} if alpha else {"log_norms": True}
             train = base.train.but(**constrained, checkpoint_steps=(base.train.steps,))
             of_arm = base.but(name=f"{word}+alpha={alpha:g}", train=train)
-            for config in interp.grid(of_arm, 2 if small else SEEDS).values():
+            for config in interp.grid(of_arm, seeds).values():
                 if (
                     config.task.kind == TEACHER
                 ):  # another teacher with every seed, so that the spread is over teachers too
@@ -283,4 +309,4 @@ def add(
 
 
 if __name__ == "__main__":
-    sys.exit(script.main(__file__, __doc__, configs, report))
+    sys.exit(script.main(__file__, __doc__, configs, report, paper=paper))

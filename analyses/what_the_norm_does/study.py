@@ -2,6 +2,7 @@
 
     python analyses/what_the_norm_does/study.py            # x + y mod 53, two losses, five seeds; S5 under Muon, three seeds
     python analyses/what_the_norm_does/study.py --small    # two norms, one LayerNorm, one scale of the embedding, two seeds
+    python analyses/what_the_norm_does/study.py --size paper    # x + y mod 113 for up to 30,000 updates, S5 for 15,000, for a GPU
 
 A clamp at α times the initial norm changes three things at once: the norm, the scale of the logits, and how far a learning rate
 goes in proportion. Each arm here changes one or two of them and holds the others.
@@ -11,7 +12,7 @@ import itertools
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -36,8 +37,8 @@ REACHED = 0.9
 STEPS, NULL_STEPS, SEEDS, SEEDS_OF_S5 = 2_500, 600, 5, 3
 CHECKPOINTS = (50, 100, 200, 400, 800)
 """At the first of these from memorisation on the logits are measured."""
-DECAYS = (0, 0.5, 1, 4)
-"""Weight decays beside that of the preset, 2."""
+DECAYS = (0, 0.5, 1, 2, 4)
+"""Weight decays; that of the preset is among them, 2 mod 53 and 1 mod 113."""
 PLACES: Mapping[str, tuple[Any, ...]] = {
     "attention": ("attention",),
     "MLP": ("mlp",),
@@ -97,26 +98,56 @@ def slug(words: object) -> str:
 WORDS = {slug(each): each for each in (*ARMS, FINAL, DECAY, LAYERNORM, EMBEDDING, S5, *PLACES)}
 
 
+class Size(NamedTuple):
+    """How much is run, beside how many settings."""
+
+    base: RunConfig
+    steps: int
+    """Updates at a constant norm."""
+    free: int
+    """Updates of the preset, of LayerNorms, decays and embeddings."""
+    wrong: int
+    """Updates where every label is wrong."""
+    checkpoints: tuple[int, ...]
+    seeds: int
+
+
 def configs(small: bool) -> Mapping[str, RunConfig]:
     """A run for each loss, arm, setting and seed: their names are these words, and `null` where every label is wrong."""
+    base = interp.preset("quick").config
+    if small:
+        return configs_of(Size(base, 700, 700, 200, CHECKPOINTS[:4], 2), small)
+    return {
+        **configs_of(Size(base, STEPS, base.train.steps, NULL_STEPS, CHECKPOINTS, SEEDS), small),
+        **under_muon(1_500, SEEDS_OF_S5),
+    }
+
+
+def paper() -> Mapping[str, RunConfig]:
+    """The sources': x + y mod 113 from 30 % of the table at their rate and decay, and S5 with eight seeds."""
+    size = Size(interp.preset("nanda").config, 30_000, 20_000, 5_000, tuple(10 * step for step in CHECKPOINTS), SEEDS)
+    return {**configs_of(size, small=False), **under_muon(15_000, 8)}
+
+
+def configs_of(size: Size, small: bool) -> Mapping[str, RunConfig]:
+    """Runs on sums, of one size."""
     found: dict[str, RunConfig] = {}
 
     def add(config: RunConfig, *words: object) -> None:
         name = "+".join(map(slug, (*words, config.seeds.model)))
         found[name] = config.but(name=name)
 
-    base = interp.preset("quick").config
-    train = base.train.but(steps=STEPS, log_every=20, log_norms=True, checkpoint_steps=CHECKPOINTS)
-    free, wrong = base.train.steps, NULL_STEPS
-    alphas, arms, decays, places, factors = ALPHAS, ARMS, DECAYS, PLACES, EMBEDDINGS
+    base, own = size.base, f"{size.base.train.weight_decay:g}"
+    train = base.train.but(steps=size.steps, log_every=20, log_norms=True, checkpoint_steps=size.checkpoints)
+    alphas, arms, places, factors = ALPHAS, ARMS, PLACES, EMBEDDINGS
+    decays = [decay for decay in DECAYS if f"{decay:g}" != own]
     if small:
-        train, free, wrong = train.but(steps=700, checkpoint_steps=CHECKPOINTS[:4]), 700, 200
-        alphas, arms, decays, places, factors = ALPHAS[:1], ARMS[:3], DECAYS[2:3], {"MLP": ("mlp",)}, EMBEDDINGS[1:2]
-    for seed, (short, loss) in itertools.product(range(2 if small else SEEDS), LOSSES.items()):
+        alphas, arms, decays, places, factors = ALPHAS[:1], ARMS[:3], [1], {"MLP": ("mlp",)}, EMBEDDINGS[1:2]
+    for seed, (short, loss) in itertools.product(range(size.seeds), LOSSES.items()):
         seeds = base.seeds.but(split=seed, model=seed)
         kept = base.but(train=train.but(loss=loss), seeds=seeds)
-        preset = kept.but(train=kept.train.but(steps=free))
-        null = kept.but(train=kept.train.but(steps=wrong, checkpoint_steps=CHECKPOINTS[:3]))
+        preset = kept.but(train=kept.train.but(steps=size.free))
+        null = kept.but(train=kept.train.but(steps=size.wrong, checkpoint_steps=size.checkpoints[:3]))
         for arm, alpha in [(CLAMP, REFERENCE), *itertools.product(arms, alphas)]:
             if short == "ce" or arm not in (RATE, CEILING):
                 add(in_arm(kept, arm, alpha), short, arm, alpha)
@@ -124,10 +155,10 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
                 add(interp.null_twin(in_arm(null, arm, alpha)), short, arm, alpha, "null")
         if short == "mse":
             continue
-        add(preset, short, PRESET, 2)
+        add(preset, short, PRESET, own)
         for decay in decays:
             add(preset.but(train=preset.train.but(weight_decay=decay)), short, DECAY, decay)
-        add(interp.null_twin(null), short, PRESET, 2, "null")
+        add(interp.null_twin(null), short, PRESET, own, "null")
         for place, before in places.items():
             model = base.model.but(normalization="LN", norm_before=before)
             add(preset.but(model=model), short, LAYERNORM, place)
@@ -138,17 +169,17 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
         for factor in factors:
             larger = {"constraint": "clamp", "constraint_parts": ("embed",), "constraint_scale": float(factor)}
             add(preset.but(train=preset.train.but(steps=0, checkpoint_steps=(), **larger)), short, START, factor)
-    return found if small else {**found, **under_muon()}
+    return found
 
 
-def under_muon() -> Mapping[str, RunConfig]:
+def under_muon(steps: int, seeds_of: int) -> Mapping[str, RunConfig]:
     """S5 under Muon, without a constraint and with ceilings on each hidden matrix."""
     base = interp.preset("s5").config
     logged: dict[str, Any] = {"log_every": 25, "log_norms": True, "checkpoint_steps": CHECKPOINTS}
-    train = base.train.but(steps=1_500, optimizer="muon", muon_lr=0.02, weight_decay=0.01, batch_size=512, **logged)
+    train = base.train.but(steps=steps, optimizer="muon", muon_lr=0.02, weight_decay=0.01, batch_size=512, **logged)
     parts: dict[str, Any] = {"constraint_over": "tensor", "constraint_parts": ("attn QK", "attn OV", "mlp")}
     found = {}
-    for seed, ceiling in itertools.product(range(SEEDS_OF_S5), (None, *CEILINGS)):
+    for seed, ceiling in itertools.product(range(seeds_of), (None, *CEILINGS)):
         limit = {"constraint": "ceiling", "constraint_scale": float(ceiling), **parts} if ceiling else {}
         name, seeds = f"ce+{slug(S5)}+{ceiling or NONE}+{seed}", base.seeds.but(split=seed, model=seed, order=seed)
         found[name] = base.but(name=name, train=train.but(**limit), seeds=seeds)
@@ -162,7 +193,8 @@ def further(runs: Mapping[str, Run]) -> Mapping[str, RunConfig]:
         short, arm, factor, seed = name.split("+")[:4]
         if arm == START:
             of = f"{short}+{slug(EMBEDDING)}+{factor}+{seed}"
-            found[of] = runs[f"{short}+{PRESET}+2+{seed}"].config.but(name=of, start=interp.start_from(run.path))
+            plain = next(each for each in runs if re.fullmatch(rf"{short}\+{PRESET}\+[^+]+\+{seed}", each))
+            found[of] = runs[plain].config.but(name=of, start=interp.start_from(run.path))
     return found
 
 
@@ -204,9 +236,13 @@ def shared(table: Any) -> pd.DataFrame:
         arms = set(of_loss["arm"])
         at = of_loss[(of_loss["arm"] == CLAMP) & (of_loss["setting"] == str(REFERENCE))]
         plain = of_loss[of_loss["arm"] == PRESET]
-        of_plain = {DECAY: "2", LAYERNORM: NONE, EMBEDDING: "1"}
+        of_plain = {DECAY: None, LAYERNORM: NONE, EMBEDDING: "1"}
         rows += [at.assign(arm=arm) for arm in ARMS if arm != CLAMP and arm in arms]
-        rows += [plain.assign(arm=arm, setting=setting) for arm, setting in of_plain.items() if arm in arms]
+        rows += [
+            plain.assign(arm=arm, setting=setting or plain["setting"])
+            for arm, setting in of_plain.items()
+            if arm in arms
+        ]
     found: Any = pd.concat(rows)
     numbers = pd.to_numeric(found["setting"].where(~found["arm"].isin([LAYERNORM, S5])))
     return found.assign(value=numbers)
@@ -347,4 +383,4 @@ def marks(figure: go.Figure, rows: Any, x: Any, colour: str, name: str, where: t
 
 
 if __name__ == "__main__":
-    sys.exit(script.main(__file__, __doc__, configs, report, further=further))
+    sys.exit(script.main(__file__, __doc__, configs, report, further=further, paper=paper))
