@@ -12,6 +12,7 @@ Names are loaded when first used: `import interp` itself costs nothing. It does 
 """
 
 import importlib
+import time
 from typing import TYPE_CHECKING, Any
 
 from interp.threads import share_the_processor
@@ -54,6 +55,9 @@ __all__ = [
     "connect_runs", "draw", "draw_runs", "grid", "measure", "null_twin", "open_run", "open_runs", "preset", "record",
     "run_all", "schedule", "spread", "start_from", "summarise", "tabulate", "train_run", "train_runs",
 ]  # fmt: skip
+
+LOADED_AT = time.time()
+"""When Python loaded this package, in seconds since 1970: a file of it that changed later is not the one that runs."""
 
 share_the_processor()
 

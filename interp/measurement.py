@@ -143,6 +143,13 @@ def landmarks(
     return found | {"collapsed": collapse(steps, train, test, threshold, in_a_row)}
 
 
+LANDMARKS = (
+    "collapsed",
+    *(f"{mark}{more}" for mark in ("memorised", "generalised") for more in ("", "_until", "_fell")),
+)
+"""Names of the attributes that `landmarks` gives."""
+
+
 def frequency_axis(n: int, what: str = "residues") -> tuple[str, np.ndarray, dict[str, str]]:
     """The coordinate `freq` of waves on n values: k = 1 … ⌊n/2⌋."""
     return "freq", np.arange(1, n // 2 + 1), {"units": f"cycles per {n} {what}"}

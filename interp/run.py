@@ -2,7 +2,9 @@
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -31,6 +33,7 @@ class Catalogue(Generic[Result]):
         if name not in analyze.analyses():
             raise AttributeError(f"no analysis {name!r}")
         options = analyze.find(name).Options.model_fields
+        defaults = {each: field.default for each, field in options.items()} | {"anew": False}
 
         def act(**options: Any) -> Result:
             return self._act(name, **options)
@@ -39,7 +42,7 @@ class Catalogue(Generic[Result]):
         # What IPython completes by tab inside the brackets, and shows on a question mark.
         keyword = inspect.Parameter.KEYWORD_ONLY
         act.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [inspect.Parameter(each, keyword, default=field.default) for each, field in options.items()]
+            [inspect.Parameter(each, keyword, default=default) for each, default in defaults.items()]
         )
         return act
 
@@ -48,6 +51,15 @@ class Catalogue(Generic[Result]):
 
     def __repr__(self) -> str:
         return "\n".join(f"{name}: {analyze.analyses()[name]}" for name in self._run.applies.fitting)
+
+
+def answer(run: store.Run, name: str, **options: Any) -> "xr.Dataset":
+    """The measurement of that name, from what is kept as far as that is still so; in a terminal with a bar."""
+    from interp import kept
+    from interp.views.watched import shown
+
+    bar = functools.partial(shown, name) if sys.stderr.isatty() else nullcontext
+    return kept.measure(run, name, shown=bar, **options).found
 
 
 def described(name: str) -> str:
@@ -60,6 +72,7 @@ def described(name: str) -> str:
     variables = [
         f"    {each}[{', '.join(var.dims.split())}]: {var.long_name}" for each, var in module.VARIABLES.items()
     ]
+    options.append("    anew = False: measure all, also what was measured before and is kept")
     parts = [("Options:", options), ("Variables, of a Dataset:", variables)]
     blocks = ["\n".join([title, *lines]) for title, lines in parts if lines]
     return "\n\n".join([analyze.analyses()[name], *blocks])
@@ -88,16 +101,19 @@ class Run(store.Run):
 
     @property
     def measure(self) -> "Catalogue[xr.Dataset]":
-        """`run.measure("fourier", rule="largest_gap")`: the measurement over the checkpoints in view."""
-        return Catalogue(self, functools.partial(analyze.measure, self))
+        """`run.measure("fourier", rule="largest_gap")`: the measurement over the checkpoints in view.
+
+        What was measured before is answered again (interp/kept); `anew=True` measures all of it.
+        """
+        return Catalogue(self, functools.partial(answer, self))
 
     @property
     def plot(self) -> "Catalogue[go.Figure]":
         """`run.plot("fourier")`: the figure of that measurement. `beside=[run, …]`: others, as a band behind each curve."""
 
         def plot(name: str, beside: Sequence[store.Run] = (), **options: Any) -> "go.Figure":
-            others = [analyze.measure(other, name, **options) for other in beside]
-            return analyze.draw(analyze.against(analyze.measure(self, name, **options), others), others)
+            others = [answer(other, name, **options) for other in beside]
+            return analyze.draw(analyze.against(answer(self, name, **options), others), others)
 
         return Catalogue(self, plot)
 

@@ -11,6 +11,8 @@ from helpers import SHORT, tiny_config
 
 from interp import analyze
 from interp.base import DoesNotApply, UserError
+from interp.kept import file
+from interp.kept.source import source
 from interp.measurement import AnalysisOptions
 from interp.models import ToySpec, TransformerSpec
 from interp.recipe import TrainConfig
@@ -197,6 +199,16 @@ def test_the_table_has_every_number(measured):
 def test_measuring_twice_gives_the_same(measured, subject):
     again = measure(subject, measured.attrs["analysis"])
     xr.testing.assert_identical(again, measured)
+
+
+def test_a_measurement_is_kept_as_it_is(measured, subject, tmp_path):
+    name = measured.attrs["analysis"]
+    made_from = source(subject, name, analyze.find(name).Options(**SHORT.get(name, {})))
+    assert made_from is not None
+    file.write(tmp_path / "kept", made_from, measured)
+    again, found = file.read(tmp_path / "kept")
+    assert again == made_from
+    xr.testing.assert_identical(found, measured)
 
 
 def test_fewer_checkpoints_give_the_same_numbers_at_those(tiny):

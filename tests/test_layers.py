@@ -21,7 +21,7 @@ ROWS = [
     {"measurement"},
     {"views"},
     {"train", "analyze"},
-    {"report"},
+    {"kept", "report"},
     {"run"},
     {"study"},
     {"cli"},
@@ -102,6 +102,19 @@ def test_there_is_no_ring_not_even_inside_a_folder():
         TopologicalSorter(graph).prepare()
     except CycleError as ring:
         pytest.fail(f"a ring: {' → '.join(ring.args[1])}")
+
+
+def test_the_version_of_an_analysis_has_all_that_it_may_import():
+    """Save what it draws with: what is kept is answered again as long as these files are the same."""
+    from interp.kept.code import files_below
+
+    for file in (ROOT / "interp/analyze").glob("*/*.py"):
+        reached, new = set(), {file}
+        while new:
+            reached |= new
+            new = {MODULES[name] for each in new for name in IMPORTS[each]} - reached
+            new = {each for each in new if place(each) not in ("figures", "__init__")}
+        assert reached - {file} <= {*files_below()}, file
 
 
 def test_families_do_not_know_each_other():

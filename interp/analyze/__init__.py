@@ -5,6 +5,9 @@ functions: `measure(seen, options)` gives an xarray.Dataset, `draw(found)` a plo
 with a row per step. The type of `measure`'s first parameter is the view of a run that it needs (interp/views): nothing else says
 which runs it is for. `step` is the first dimension of every variable that has it.
 
+A module with `BY_CHECKPOINT = True` measures each checkpoint alone: numbers at a step, and all that has no step, are the same
+whatever other checkpoints are in view. Of a run that has grown it then measures the new ones only (interp/kept).
+
 A module with a text `ALONE` ("takes minutes") is measured when it is asked for by name; `all` leaves it out and says so.
 
 It may have a fourth, `compare(found)`: of the measurements of several runs, one table with a row for each number that is
@@ -153,10 +156,18 @@ def measure(run: "Run", name: str, **options: Any) -> "xr.Dataset":
         UserError: there is no such analysis or option, or the analysis cannot read this run.
         CheckpointError: a checkpoint is damaged.
     """
-    analysis = find(name)
-    chosen = analysis.Options(**options)
-    found = analysis.measure(seen(run, name), chosen)
-    return found.assign_attrs(analysis=name, command=command(run, name, chosen), path=shlex.quote(str(run.path)))
+    chosen = find(name).Options(**options)
+    return signed(bare(run, name, chosen), run, name, chosen)
+
+
+def bare(run: "Run", name: str, options: Frozen) -> "xr.Dataset":
+    """The measurement as its analysis gives it; errors are those of `measure`."""
+    return find(name).measure(seen(run, name), options)
+
+
+def signed(found: "xr.Dataset", run: "Run", name: str, options: Frozen) -> "xr.Dataset":
+    """The measurement with the analysis, the run's directory, and the command that makes it."""
+    return found.assign_attrs(analysis=name, command=command(run, name, options), path=shlex.quote(str(run.path)))
 
 
 def command(run: "Run", name: str, options: Frozen) -> str:
@@ -240,6 +251,6 @@ def one_that(found: "list[xr.Dataset]", does: str) -> ModuleType:
 
 
 __all__ = [
-    "ANALYSES", "Applies", "add", "against", "analyses", "applies", "compare", "declines", "draw", "draw_runs", "find", "measure",
-    "seen", "summarise",
+    "ANALYSES", "Applies", "add", "against", "analyses", "applies", "bare", "compare", "declines", "draw", "draw_runs", "find",
+    "measure", "seen", "signed", "summarise",
 ]  # fmt: skip

@@ -1,13 +1,14 @@
 """`python -m interp.analyze NAME DIR…`: measure runs across their checkpoints."""
 
 import dataclasses
+import functools
 import json
 import shlex
 import sys
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -16,6 +17,9 @@ from interp.base import Frozen, UserError, near_miss, one_sentence
 from interp.command_line import parsed
 from interp.machine import memory_size
 from interp.store.files import WITHOUT_RESUME
+
+if TYPE_CHECKING:
+    from interp.kept import Answer
 
 Measured = dict[str, tuple[Any, Any]]
 """Measurement (xarray.Dataset) and its figure (plotly), by analysis."""
@@ -47,6 +51,8 @@ class Arguments:
     beside: tuple[Path, ...] = ()
     """Runs, or directories of several, that are measured too and drawn as a band behind each curve: null twins (`interp.train
     --null`), or other seeds. Give them after DIR: --beside checkpoints/quick-null-labels."""
+    anew: bool = False
+    """Measure all, also what was measured before and is kept in DIR/analysis/kept."""
     skip_broken: bool = False
     """Leave out damaged checkpoints; print their names."""
     json: bool = False
@@ -213,13 +219,14 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments, beside: dict
     writes = not arguments.json or arguments.out is not None
     if writes:
         files.prepared(out)  # before the measuring, which may take minutes
-    pending, left_out = dict[str, Future[Any]](), dict[str, str]()
+    pending, left_out, answers = dict[str, Future[Any]](), dict[str, str](), dict[str, "Answer"]()
     # One measurement is drawn and written while the next is measured.
     with files.Pictures() as pictures, ThreadPoolExecutor(1) as pool:
-        for each, found in measurements(run, name, arguments, left_out, beside):
+        for each, found in measurements(run, name, arguments, left_out, beside, answers):
             stem = out / each if writes else None
             pending[each] = pool.submit(draw_one, found, beside[each], stem, pictures)
         measured = {each: future.result() for each, future in pending.items()}
+    tell_what_was_kept(run, answers)
     if arguments.json:
         print(json.dumps(as_json(run, measured, left_out)))
     compared = {each: found for each, (found, _) in measured.items() if hasattr(analyze.find(each), "compare")}
@@ -239,12 +246,18 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments, beside: dict
 
 
 def measurements(
-    run: Any, name: str, arguments: Arguments, left_out: dict[str, str], beside: dict[str, list[Any]]
+    run: Any,
+    name: str,
+    arguments: Arguments,
+    left_out: dict[str, str],
+    beside: dict[str, list[Any]],
+    answers: "dict[str, Answer]",
 ) -> Generator[tuple[str, Any]]:
     """Each analysis with its measurement, which are told against those of the runs beside it; these are put into `beside`.
 
-    If `all` are asked for, those that do not apply are put into `left_out` instead.
+    If `all` are asked for, those that do not apply are put into `left_out` instead. How much was kept is put into `answers`.
     """
+    from interp import kept
     from interp.base import DoesNotApply
     from interp.views.watched import shown
 
@@ -254,9 +267,10 @@ def measurements(
     else:
         options = arguments.options.model_dump()
     for number, each in enumerate(names, start=1):
+        bar = functools.partial(shown, each if len(names) == 1 else f"{each}, {number} of {len(names)}")
+        how = {"anew": arguments.anew, "write": not arguments.json or arguments.out is not None}
         try:
-            with shown(each if len(names) == 1 else f"{each}, {number} of {len(names)}"):
-                found = analyze.measure(run, each, **options)
+            answers[each] = kept.measure(run, each, shown=bar, **how, **options)
         except DoesNotApply as error:  # which measuring alone can tell
             if name != "all":
                 raise
@@ -264,7 +278,23 @@ def measurements(
             continue
         if each not in beside:
             beside[each] = measured_beside(each, arguments, options)
-        yield each, analyze.against(found, beside[each], shlex.join(map(str, arguments.beside)))
+        yield each, analyze.against(answers[each].found, beside[each], shlex.join(map(str, arguments.beside)))
+
+
+def tell_what_was_kept(run: Any, answers: "dict[str, Answer]") -> None:
+    """Print what was not measured now, what of it was measured and why, and which other results are no longer so."""
+    from interp.kept import stale
+
+    if before := [each for each, answer in answers.items() if not answer.measured]:
+        print(f"as measured before: {', '.join(before)}; --anew measures again", file=sys.stderr)
+    for each, answer in answers.items():
+        if answer.why and answer.measured:
+            print(f"{each}: {answer}", file=sys.stderr)
+    old = stale(run, but=answers) if not run.view else {}
+    if old:
+        words = ", ".join(f"{each} ({why})" for each, why in old.items())
+        renew = f"python -m interp.analyze {next(iter(old)) if len(old) == 1 else 'all'} {shlex.quote(str(run.path))}"
+        print(f"from before, and no longer so: {words}; renew with: {renew}", file=sys.stderr)
 
 
 def fitting(run: Any, left_out: dict[str, str]) -> list[str]:
@@ -282,6 +312,7 @@ def fitting(run: Any, left_out: dict[str, str]) -> list[str]:
 
 def measured_beside(name: str, arguments: Arguments, options: dict[str, Any]) -> list[Any]:
     """Measurements of the runs beside; a run that the analysis is not for is named on stderr."""
+    from interp import kept
     from interp.base import DoesNotApply
     from interp.store import open_run, runs_in
     from interp.views.watched import shown
@@ -291,8 +322,8 @@ def measured_beside(name: str, arguments: Arguments, options: dict[str, Any]) ->
         run = open_run(path)
         run = run if arguments.memory is None else run.within(arguments.memory)
         try:
-            with shown(f"{name} of {path}"):
-                found.append(analyze.measure(run, name, **options))
+            bar = functools.partial(shown, f"{name} of {path}")
+            found.append(kept.measure(run, name, shown=bar, anew=arguments.anew, **options).found)
         except DoesNotApply as error:
             print(f"not beside: {error}", file=sys.stderr)
     return found

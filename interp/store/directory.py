@@ -16,6 +16,7 @@ from interp.store.files import CheckpointError, is_scrap, read_json, sweep, told
 from interp.store.layout import (
     ANALYSIS,
     HISTORY,
+    KEPT,
     LOCK,
     PART,
     RECORD,
@@ -103,14 +104,20 @@ def strangers(path: Path) -> Iterator[Path]:
 
 def clear(path: Path) -> None:
     """Delete the files of a run and the results of its analyses, nothing else; run.json last, so that until then it is a run."""
-    folders = [path / ANALYSIS, path / ANALYSIS / PART]
-    results = [file for folder in folders if folder.is_dir() for file in sorted(folder.iterdir())]
     with told_in_a_sentence(path):
-        for file in [*remains_of(path), *(file for file in results if file.suffix in RESULTS), path / RECORD]:
+        for file in [*remains_of(path), *results_of(path), path / RECORD]:
             if file.is_dir() and not file.is_symlink():  # in the place of a file of ours
                 shutil.rmtree(file)
             else:
                 file.unlink(missing_ok=True)
+
+
+def results_of(path: Path) -> Iterator[Path]:
+    """Files that analyses of a run wrote, by their suffix."""
+    here = path / ANALYSIS
+    for folder, suffixes in ((here, RESULTS), (here / PART, RESULTS), (here / KEPT, (".safetensors",))):
+        if folder.is_dir():
+            yield from (file for file in sorted(folder.iterdir()) if file.suffix in suffixes)
 
 
 def locked(path: Path) -> FileLock:

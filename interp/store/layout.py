@@ -17,6 +17,8 @@ STEPS = "steps"
 ANALYSIS = "analysis"
 PART = "part"
 """Name of the folder in it for results of some checkpoints only, which so do not replace those of all."""
+KEPT = "kept"
+"""Name of the folder in it for measurements that are answered again (interp/kept)."""
 
 
 def file_of(step: int) -> str:

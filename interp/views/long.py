@@ -8,6 +8,8 @@ from interp.views.view import Curves
 class LongCurves(Curves):
     """A run whose test loss was logged often enough to be told from its noise."""
 
+    reads_weights = False
+
     def check(self) -> None:
         """Nothing; DoesNotApply when it was logged fewer than `FEWEST` times from step 1 on."""
         super().check()

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import ClassVar, Self
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -21,6 +21,9 @@ class View:
     run: Run
     asked: str = field(default="what was asked for", repr=False, compare=False)
     """What needs it, as the subject of a sentence: `analysis "fourier"`."""
+
+    reads_weights: ClassVar[bool] = True
+    """Whether an analysis of this view may read checkpoints."""
 
     @classmethod
     def of(cls, run: Run, asked: str = "what was asked for") -> Self:
@@ -93,6 +96,8 @@ class Checkpoints(View):
 
 class History(View):
     """A run with a history of at least one row."""
+
+    reads_weights = False
 
     def check(self) -> None:
         """Nothing; DoesNotApply when nothing was logged."""

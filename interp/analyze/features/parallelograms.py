@@ -19,6 +19,8 @@ from interp.views.walk import each_checkpoint
 HIGH = 0.95
 """Quality that counts as a structured representation."""
 
+BY_CHECKPOINT = True
+
 
 class Options(AnalysisOptions):
     """What counts as a parallelogram, and the null."""

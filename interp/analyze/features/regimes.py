@@ -26,6 +26,8 @@ UNLEARNED = 0.99
 EASY = 3
 """Training examples for each hidden number up to which they can be: six stand in a hexagon in the plane."""
 
+BY_CHECKPOINT = True
+
 
 class Options(AnalysisOptions):
     """What counts as represented."""

@@ -25,6 +25,8 @@ from interp.views.walk import over_checkpoints
 SHOWN = 12
 """Features that are drawn one by one: those with the largest dimensionality at the end."""
 
+BY_CHECKPOINT = True
+
 
 class Options(AnalysisOptions):
     """What counts as represented, and what is compared with."""

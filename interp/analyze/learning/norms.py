@@ -29,6 +29,8 @@ RANKS = {
 }
 """The largest singular value, and how many directions a matrix uses, by name."""
 
+BY_CHECKPOINT = True
+
 
 class Options(AnalysisOptions):
     """There is nothing to choose."""

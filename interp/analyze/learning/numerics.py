@@ -21,6 +21,8 @@ from interp.views.walk import each_checkpoint
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Shares of the margins below each quantile that is given beside their mean and smallest."""
 
+BY_CHECKPOINT = True
+
 
 class Options(AnalysisOptions):
     """There is nothing to choose."""

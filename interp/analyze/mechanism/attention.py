@@ -18,6 +18,8 @@ from interp.views.walk import each_checkpoint
 HEADS_DRAWN = 16
 """Heads that have curves of their own in the figure, at most: more would be a thicket."""
 
+BY_CHECKPOINT = True
+
 
 class Options(AnalysisOptions):
     """Nothing to choose."""

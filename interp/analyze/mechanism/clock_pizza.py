@@ -43,6 +43,8 @@ DEFINITION = (
     ".98 and from .6, between otherwise; nothing below 99 % accuracy"
 )
 
+BY_CHECKPOINT = True
+
 
 class Options(AnalysisOptions):
     """How much is drawn, and how many circles are taken apart."""

@@ -22,6 +22,8 @@ RULES = {
 }
 """Which frequencies are key, by name; the published rules differ, so all are reported."""
 
+BY_CHECKPOINT = True
+
 
 class Options(AnalysisOptions):
     """Which frequencies are named."""

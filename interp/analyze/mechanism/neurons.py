@@ -19,6 +19,8 @@ from interp.views.walk import each_checkpoint
 BINS = 20
 """Of the figure's histogram of shares."""
 
+BY_CHECKPOINT = True
+
 
 class Options(AnalysisOptions):
     """What counts as a neuron of one frequency."""
