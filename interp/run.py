@@ -118,10 +118,21 @@ class Run(store.Run):
         return Catalogue(self, plot)
 
 
-def open_run(path: str | Path) -> Run:
-    """The run in a directory; see interp.store.open_run for what can go wrong."""
-    run = store.open_run(path)
-    return Run(run.path, run.record, run.steps)
+def open_run(path: str | Path, model: Any = None) -> Run:
+    """The run in a directory.
+
+    >>> interp.open_run("checkpoints/mine", model=Net()).at(300).model(examples)
+
+    Args:
+        path: the directory.
+        model: your own torch module, of a run that `interp.record` wrote. `run.at(step).model` is then a copy of it with the
+            weights of that step. No code is ever imported because a run names it.
+
+    Raises:
+        UserError: there is no run in the directory, or the module has other tensors than the run.
+    """
+    run = store.open_run(path, model)
+    return Run(run.path, run.record, run.steps, module=run.module)
 
 
 def train_run(config: RunConfig | str, out: str | Path, **how: Any) -> Run:

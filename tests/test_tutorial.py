@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from interp import analyze
 from interp.tasks import TASKS
@@ -50,7 +51,8 @@ def test_a_task_and_an_analysis_of_the_how_to_pages_are_used_as_any_other(folder
 
 def test_a_loop_of_the_how_to_page_is_recorded_and_measured(folder):
     names = carried_out("how-to/own-loop.md", {})
-    run, net = names["run"], names["net"]
+    run, net, inputs = names["run"], names["net"], names["inputs"]
+    assert torch.equal(run.at(300).model(inputs), net.eval()(inputs))
     assert run.steps[-1] == 300
     norm = sum(float(weight.detach().double().square().sum()) for weight in net.parameters())
     assert float(names["norms"]["total_sum_of_squares"][-1]) == pytest.approx(norm, rel=1e-6)

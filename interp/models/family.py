@@ -6,6 +6,7 @@ embedding, a neuron, a readout (interp/models/network.py). `hooked.py` has `load
 TransformerLens' hooks.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from interp.base import Frozen
@@ -62,6 +63,28 @@ class Cost(NamedTuple):
     def bytes_of_last_layer(self, n: int, part: int) -> int:
         """Bytes of n examples whose last layer alone is computed in parts (`Forward.posts`)."""
         return 4 * (self.work * min(n, part) + (self.states + self.plan) * n)
+
+
+Sizes = Mapping[str, tuple[int, ...]]
+"""Sizes of tensors by name."""
+
+
+def misfit(found: Sizes, expected: Sizes) -> str:
+    """What is wrong with the names and sizes of tensors, in words: the first that is missing, extra or of another size. Nothing
+    if they are as expected."""
+    for name in (*expected, *found):
+        if name not in found:
+            return f"no tensor {name} {words(expected[name])}"
+        if name not in expected:
+            return f"an extra tensor {name[:100]} {words(found[name])}"
+        if found[name] != expected[name]:
+            return f"{name} of {words(found[name])} in place of {words(expected[name])}"
+    return ""
+
+
+def words(size: tuple[int, ...]) -> str:
+    """A tensor's size in words: 64×8."""
+    return "×".join(map(str, size)) or "one number"
 
 
 class Family(Frozen):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from interp.base import UserError, near_miss
 from interp.store.layout import ANALYSIS, RECORD, checkpoint_steps, is_there
@@ -10,18 +11,29 @@ from interp.store.record import Record, read_record
 from interp.store.run import Run
 
 
-def open_run(path: str | Path) -> Run:
+def open_run(path: str | Path, model: Any = None) -> Run:
     """The run in a directory.
 
+    Args:
+        path: the directory.
+        model: the torch module that was recorded there, newly made: `run.at(step).model` is a copy of it with the weights of that
+            step. No code is imported because a run names it.
+
     Raises:
-        UserError: the directory is missing or empty, holds no run, or has no checkpoint yet.
+        UserError: the directory is missing or empty, holds no run, or has no checkpoint yet; or the module has other tensors
+            than the run.
         CheckpointError: its run.json is damaged.
     """
     path, record = Path(path), open_record(path)
     steps = checkpoint_steps(path)
     if not steps and record.origin is None:
         raise UserError(f"{path} has no checkpoint yet; let it train, or go on with it by --resume")
-    return Run(path, record, tuple(steps))
+    if model is not None:
+        from interp.models.module.given import fitting  # here: a run of interp's own models needs none of it
+
+        spec = record.config.model
+        model = fitting(path, spec, spec.tensor_shapes(record.config.task.shape), model)
+    return Run(path, record, tuple(steps), module=model)
 
 
 def open_record(path: str | Path) -> Record:

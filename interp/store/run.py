@@ -124,12 +124,20 @@ class Checkpoint(Shown):
     def model(self) -> Any:
         """The model in eval mode with these weights, ready for run_with_cache: a HookedTransformer, or its family's own.
 
-        Raises:
-            UserError: the run was converted from files that do not tell what the model computes.
-        """
-        from interp.models.network import load  # here: looking at a run's curves costs no torch
+        Of a run that was opened with somebody's own module it is a copy of that. It takes numpy arrays too, such as
+        `run.split.test.inputs`.
 
-        return load(self.run.known_model, self.run.task.shape, self.weights)
+        Raises:
+            UserError: files of others, or a recorder, do not tell what the model computes.
+        """
+        from interp.models.arrays import takes_arrays  # here: looking at a run's curves costs no torch
+        from interp.models.network import load
+
+        if self.run.module is not None:
+            from interp.models.module.given import with_weights
+
+            return takes_arrays(with_weights(self.run.module, self.weights))
+        return takes_arrays(load(self.run.known_model, self.run.task.shape, self.weights))
 
     def cache(self, names: Callable[[str], bool] | Sequence[str] | None = None) -> "ActivationCache":
         """Activations over the task's whole table, in its order; over the test examples if the task draws its examples.
@@ -138,9 +146,13 @@ class Checkpoint(Shown):
         """
         import torch
 
-        inputs = torch.from_numpy(self.run.examples.inputs)
+        model = self.model
+        if not hasattr(model, "run_with_cache"):
+            raise DoesNotApply(
+                f"{type(model).__name__} has no run_with_cache; put forward hooks of torch on run.at({self.step}).model"
+            )
         with torch.inference_mode():
-            return self.model.run_with_cache(inputs, names_filter=names)[1]  # type: ignore[return-value]
+            return model.run_with_cache(self.run.examples.inputs, names_filter=names)[1]
 
 
 def refuse_infinite(path: Path, weights: Tensors, remedy: str) -> None:
@@ -164,6 +176,8 @@ class Run(Shown):
     """Weights of the newest resume state, where they are in view; put there by `with_newest`."""
     memory: int = field(default_factory=quarter_of_ram, repr=False, compare=False)
     """Most bytes of memory that measuring may take, beside Python and its libraries; set by `within`."""
+    module: Any = field(default=None, repr=False, compare=False)
+    """Somebody's own module, given when the run was opened (`open_run`): what the weights of a recorded run are for."""
     found_whole: dict[Path, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
     """Identity (inode, size, times) of every file whose digest was right. All views of a run share it."""
     kept: dict[bytes, Any] = field(default_factory=dict, repr=False, compare=False)

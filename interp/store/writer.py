@@ -11,6 +11,7 @@ from torch import Tensor
 
 from interp.base import UserError
 from interp.config import RunConfig, differences
+from interp.models.family import misfit
 from interp.store import history
 from interp.store.directory import claim, clear, refuse_what_is_there, release
 from interp.store.files import CheckpointError, told_in_a_sentence, write_whole
@@ -57,6 +58,7 @@ class RunWriter:
         self.path, self.config, self._origin = path, config, origin
         self._resume, self._overwrite = resume, overwrite
         self._history, self._columns = path / HISTORY, config.train.columns
+        self._sizes = config.model.tensor_shapes(config.task.shape)
         self._saved: Saved | None = None
         self._position: history.Position | None = None
         self._committed = 0
@@ -134,7 +136,17 @@ class RunWriter:
         self._position = history.append(self._history, row, self._position, self._columns)
 
     def checkpoint(self, step: int, weights: Mapping[str, Tensor]) -> Path:
-        """Write the weights after `step` updates; returns the path once they, and every row so far, are on the disk."""
+        """Write the weights after `step` updates; returns the path once they, and every row so far, are on the disk.
+
+        Raises:
+            UserError: a tensor is missing, extra or of another size than the model's; or the file cannot be written.
+        """
+        odd = misfit({name: tuple(tensor.shape) for name, tensor in weights.items()}, self._sizes)
+        if odd:
+            raise UserError(
+                f"the weights of step {step:,} have {odd}, and {self.path} is of {self.config.model.about}; give the weights of "
+                "that model"
+            )
         history.flush(self._history)
         path = checkpoint_file(self.path, step)
         float32 = {name: tensor.float() for name, tensor in weights.items()}  # also of what trains in float64

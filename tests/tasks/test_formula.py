@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from interp.base import UserError
 from interp.config import RunConfig
+from interp.models.network import initial_weights
 from interp.store import open_run
 from interp.store.writer import RunWriter
 from interp.tasks import OPERATIONS, ModularTask, formula
@@ -90,8 +91,9 @@ def test_one_formula_is_written_in_one_way_and_recorded_whole(tmp_path):
     tasks = [ModularTask(p=11, operation=text) for text in ("x**2+3*x*y", " x**2 + (3*x)*y ", "(x ** 2) + 3*x*y")]
     assert {task.operation for task in tasks} == {"x ** 2 + 3 * x * y"}
     assert tasks[0].about == "x ** 2 + 3 * x * y mod 11, 30% of 121 prompts"
-    with RunWriter(tmp_path / "run", RunConfig(task=tasks[0])) as writer:
-        writer.checkpoint(0, {})
+    config = RunConfig(task=tasks[0])
+    with RunWriter(tmp_path / "run", config) as writer:
+        writer.checkpoint(0, initial_weights(config.model, config.task.shape, seed=0))
     again = open_run(tmp_path / "run").task
     assert again == tasks[0]
     assert ModularTask(**again.model_dump()) == again

@@ -207,7 +207,7 @@ def test_a_module_that_changed_is_refused_at_writing(tmp_path):
     with interp.record(tmp_path / "x", net, schedule=SOON) as run:
         run.step(0)
         net.register_parameter("more", nn.Parameter(torch.zeros(3)))
-        with pytest.raises(UserError, match=r"more of the module is \(3,\), and was absent when recording began"):
+        with pytest.raises(UserError, match="the module has an extra tensor more 3, unlike when recording began"):
             run.step(3)
     assert interp.open_run(tmp_path / "x").steps == (0,)
 

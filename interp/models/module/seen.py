@@ -8,7 +8,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from interp.base import UserError
-from interp.models.family import Role
+from interp.models.family import Role, Sizes, misfit
 from interp.models.module.spec import Entry, ModuleSpec
 
 COMPILED = "_orig_mod"
@@ -71,12 +71,12 @@ def role(name: str, tensor: Tensor) -> Role:
     return "scale" if re.search(r"weight|scale|gain|gamma|^w$", last) else "bias"
 
 
+def sizes_of(tensors: Mapping[str, Tensor]) -> Sizes:
+    """Sizes of tensors by name."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
 def refuse_change(spec: ModuleSpec, tensors: Mapping[str, Tensor]) -> None:
     """Raise UserError unless the tensors have the names and sizes of the specification."""
-    before, now = {each.name: each.size for each in spec.entries}, {name: tuple(t.shape) for name, t in tensors.items()}
-    odd = next((name for name in before | now if before.get(name) != now.get(name)), None)
-    if odd is not None:
-        was, now_is = before.get(odd, "absent"), now.get(odd, "absent")
-        raise UserError(
-            f"{odd} of the module is {now_is}, and was {was} when recording began; record it as another run"
-        )
+    if odd := misfit(sizes_of(tensors), {each.name: each.size for each in spec.entries}):
+        raise UserError(f"the module has {odd}, unlike when recording began; record it as another run")
