@@ -11,6 +11,7 @@ import yaml
 
 import interp
 from interp.cli.analyze import parse as parse_analyze
+from interp.cli.app import parse as parse_app
 from interp.cli.connect import parse as parse_connect
 from interp.cli.convert import parse as parse_convert
 from interp.cli.overview import COMMANDS
@@ -27,6 +28,7 @@ DOCUMENTS = [
     & set(file.relative_to(ROOT).parts)
 ]
 PARSERS = {
+    "interp.app": parse_app,
     "interp.analyze": lambda words: parse_analyze(words[0], words[1:]),
     "interp.connect": parse_connect,
     "interp.convert": parse_convert,

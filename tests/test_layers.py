@@ -23,7 +23,7 @@ ROWS = [
     {"train", "analyze"},
     {"kept", "report"},
     {"run"},
-    {"study"},
+    {"study", "app"},
     {"cli"},
     {"probe", "convert", "connect", "table", "__main__", "__init__"},
 ]
@@ -37,6 +37,8 @@ BORDERS = {
     "IPython": "interp/cli/probe.py",
     "h5netcdf": "interp/report/files.py",
     "filelock": "interp/store/directory.py",
+    "dash": "interp/app/page.py interp/app/rows.py interp/cli/app.py",  # the last asks whether it is there
+    "werkzeug": "interp/app/serving.py",
 }
 """Libraries that are slow to import or that may be absent, each with the one file that imports it, or one for each use."""
 

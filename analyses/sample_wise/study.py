@@ -25,6 +25,9 @@ EXAMPLES = (250, 500, 1_000, 1_500, 2_000, 3_000, 4_000)
 WIDTHS = (2, 4, 6, 8, 10, 14, 20, 30, 60, 100)
 NOISE, NULL = 0.2, 0.9
 """Shares of wrong labels: of the question, and that at which each of ten classes is equally likely."""
+CRITICAL = (8, 10, 14, 20)
+"""Widths whose threshold lies among these sizes under 20 % wrong labels; they have twice as many seeds there."""
+SEEDS = 3
 BESIDE = (4, 14, 60)
 """Widths that are trained without wrong labels and under the null as well: too narrow, critical and wide for most sizes."""
 MEASURES = {
@@ -50,8 +53,10 @@ def configs(small: bool) -> Mapping[str, RunConfig]:
                 name=f"width={width}+n={n}", task=task.but(examples=n), model=base.model.but(width=width), train=train
             )
             shares = (0.0, NOISE, NULL) if width in BESIDE else (NOISE,)
-            grid = interp.grid(of_size, 2 if small else 3, {"corruption.share": shares})
-            found |= {config.name: config for config in grid.values()}
+            for share in shares:
+                seeds = 2 if small else 2 * SEEDS if width in CRITICAL and share == NOISE else SEEDS
+                grid = interp.grid(of_size, seeds, {"corruption.share": [share]})
+                found |= {config.name: config for config in grid.values()}
     return found
 
 

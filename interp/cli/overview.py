@@ -52,6 +52,7 @@ def chart() -> dict[str, dict[str, str]]:
         "studies: python analyses/NAME/study.py": studies(),
         "and": {
             "python -m interp.analyze all DIR": ALL,
+            "python -m interp.app DIR": "A live page over the runs in DIR, also while they train.",
             "python -m interp.probe DIR": "IPython with the run at hand.",
             "python -m interp.convert SRC --out DIR": "Runs of others, as ordinary ones; --to bridge: for TransformerLens 4.",
             "python -m interp.table DIR…": "A table of runs, a row for each: what they differ in, and when they learned.",
@@ -62,7 +63,7 @@ def chart() -> dict[str, dict[str, str]]:
     }
 
 
-COMMANDS = ("train", "analyze", "table", "probe", "convert", "connect", "study", "store")
+COMMANDS = ("train", "analyze", "app", "table", "probe", "convert", "connect", "study", "store")
 """Commands: `python -m interp.train` and `python -m interp train` are one."""
 
 

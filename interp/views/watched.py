@@ -26,12 +26,18 @@ def tell(done: int, total: int) -> None:
 @contextmanager
 def shown(name: str) -> Generator[None]:
     """Show what is told meanwhile, under the name of an analysis."""
-    with bar(name) if sys.stderr.isatty() else lines(name) as watcher:
-        token = _WATCHER.set(watcher)
-        try:
-            yield
-        finally:
-            _WATCHER.reset(token)
+    with bar(name) if sys.stderr.isatty() else lines(name) as watcher, by(watcher):
+        yield
+
+
+@contextmanager
+def by(watcher: Watcher) -> Generator[None]:
+    """Have a function told meanwhile how far measuring is."""
+    token = _WATCHER.set(watcher)
+    try:
+        yield
+    finally:
+        _WATCHER.reset(token)
 
 
 @contextmanager
