@@ -75,6 +75,8 @@ UNDEFINED = {
     "second_minimum_error",
     "average",
     "average_error",
+    "singular_value",  # past the shorter side of a matrix
+    "length_ratio",  # of the first checkpoint, where nothing has moved
     "kernel_change",  # of the first checkpoint from the one before
     "kernel_change_error",
 }
@@ -374,6 +376,8 @@ ANYWHERE = {
     "phases",
     "plane",
     "sharpness",
+    "spectra",
+    "trajectory",
 }
 """Analyses of every run whose loss is known."""
 

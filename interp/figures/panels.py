@@ -55,6 +55,16 @@ def panels(
     return figure
 
 
+def own_axis(figure: go.Figure, row: int, title: str) -> None:
+    """Give the last row of panels over steps a horizontal axis of its own; the buttons choose the scale of those above.
+
+    The rows need a gap of 70 pixels, for the title of the step axis.
+    """
+    figure.update_xaxes(matches="x").update_xaxes(matches=None, title_text=title, row=row)
+    figure.update_xaxes(title_text=STEPS, title_standoff=4, showticklabels=True, row=row - 1)
+    figure.layout.updatemenus = [step_axis_buttons(row - 1)]
+
+
 def over_points(figure: go.Figure, along: str) -> go.Figure:
     """The figure over points on a path: `along` in place of the title of the step axis, and no choice of its scale."""
     for axis in figure.select_xaxes(selector={"title.text": STEPS}):

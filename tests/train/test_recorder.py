@@ -89,7 +89,7 @@ def test_every_module_is_opened_and_measured(tmp_path, name):
     assert [each.fault for each in verify(tmp_path / "x") if each.fault] == []
     norm = sum(p.detach().double().square().sum() for p in net.parameters())
     assert found.measure("norms")["total_sum_of_squares"].values[-1] == pytest.approx(float(norm), rel=1e-6)
-    assert {"norms", "curves", "phases"} <= set(found.applies.fitting)
+    assert {"norms", "curves", "phases", "spectra", "trajectory"} <= set(found.applies.fitting)
     assert len(found.measure("curves")["train_loss"]) == 7
     assert "checkpoint" in found.measure("phases").coords
     assert "whose code is not known" in repr(found)

@@ -1,6 +1,5 @@
 """Norms and ranks: does the network shrink, which parts of it, and how many directions does each matrix use?"""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
 from interp.models.family import TensorSpec
 from interp.models.network import Weights
 from interp.store import Run
+from interp.views.matrices import as_matrix, matrices_of
 from interp.views.view import Checkpoints
 from interp.views.walk import bytes_read, over_checkpoints
 
@@ -102,7 +102,7 @@ class Parts:
             tensors=list(table),
             groups=groups,
             kinds=["biases" if tensor.role == "bias" else "weights" for tensor in table.values()],
-            matrices=[name for name, tensor in table.items() if tensor.role == "weight" and len(tensor.size) > 1],
+            matrices=matrices_of(run),
             present=[group for group in dict.fromkeys((*run.config.model.parts, *groups)) if group in groups],
         )
 
@@ -160,15 +160,6 @@ def of_all(found: Mapping[str, np.ndarray], first: np.ndarray, parts: Parts) -> 
 def ratio(squares: np.ndarray, first: np.ndarray) -> np.ndarray:
     """Norms ÷ those of the first checkpoint; NaN where those are 0, as of biases that start there."""
     return np.sqrt(squares / np.where(first > 0, first, np.nan))
-
-
-def as_matrix(tensor: TensorSpec, stack: Float[Tensor, "step ..."]) -> Float[Tensor, "step row column"]:
-    """A stack of weights as matrices, whose rows are the axes that the family's table says."""
-    axes = range(len(tensor.size))
-    rows = tuple(axes)[:-1] if tensor.rows is None else tensor.rows
-    order = (*rows, *(axis for axis in axes if axis not in rows))
-    n_rows = math.prod(tensor.size[axis] for axis in rows)
-    return stack.permute(0, *(1 + axis for axis in order)).reshape(len(stack), n_rows, -1)
 
 
 def draw(found: xr.Dataset) -> go.Figure:
