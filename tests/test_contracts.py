@@ -54,6 +54,15 @@ UNDEFINED = {
     "ipr_neuron",  # of a matrix whose columns are no neurons
     "ratio_phase_free",  # of features that are no waves
     "learned",  # of what a run of forty steps does not learn
+    "for_good",
+    "set_learned",
+    "class_learned",
+    "first_learned",
+    "second_learned",
+    "explained",  # of examples of which none is learned
+    "explained_by_chance",
+    "pair_gap",
+    "pair_gap_by_chance",
     "overlap_movement",  # at the first checkpoint, and where nothing moved
     "overlap_before",
     "llc_error",  # of chains that diverged or do not agree, as of a few draws
@@ -350,7 +359,7 @@ def test_every_operation_on_a_group_trains_and_is_measured_as_far_as_it_can_be(o
 )
 def test_operations_learned_jointly_are_measured_as_far_as_they_can_be(task, tmp_path):
     run = train(tiny_config(task=task, train=TrainConfig(steps=2)), tmp_path / "joint")
-    assert applicable(run) == sorted(ANYWHERE | {"breakdown", "numerics", "readout", "variance"})
+    assert applicable(run) == sorted(ANYWHERE | {"breakdown", "examples", "numerics", "readout", "variance"})
 
 
 @pytest.mark.parametrize("operation", ["subtract", "multiply"])
@@ -382,9 +391,19 @@ ANYWHERE = {
 """Analyses of every run whose loss is known."""
 
 APPLIES = {
-    "sequence": ANYWHERE | {"numerics", "readout"},
+    "sequence": ANYWHERE | {"examples", "numerics", "readout"},
     "table": ANYWHERE
-    | {"attention", "breakdown", "clock_pizza", "numerics", "parallelograms", "readout", "tsne", "variance"},
+    | {
+        "attention",
+        "breakdown",
+        "clock_pizza",
+        "examples",
+        "numerics",
+        "parallelograms",
+        "readout",
+        "tsne",
+        "variance",
+    },
 }
 """Analyses that need neither a table nor a sum; and those that need no MLP."""
 

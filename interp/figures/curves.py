@@ -128,6 +128,49 @@ def heatmap(
     )  # fmt: skip
 
 
+def quartiles(figure: go.Figure, values: xr.DataArray, name: str, colour: str, row: int) -> None:
+    """Draw the medians [group, quantile] of groups as dots, with bars from quartile to quartile; gaps where one is not known."""
+    low, middle, high = values.transpose("quantile", ...).values
+    figure.add_scatter(
+        x=values[next(str(dim) for dim in values.dims if dim != "quantile")].values,
+        y=middle,
+        error_y={"array": high - middle, "arrayminus": middle - low, "thickness": 1, "width": 0},
+        name=name,
+        mode="markers",
+        marker={"color": colour, "size": 5},
+        legend=legend_of(row),
+        row=row,
+        col=1,
+    )
+
+
+def field(
+    figure: go.Figure, values: np.ndarray, heights: np.ndarray, words: np.ndarray, row: int, colorbar: str
+) -> None:
+    """Draw a square of heights over pairs of values as colours, x downwards and y to the right, with a word on each cell."""
+    bottom, top = domain(figure, "y", row)
+    known = heights[np.isfinite(heights)]
+    figure.add_heatmap(
+        x=values,
+        y=values,
+        z=heights,
+        text=words,
+        colorscale="Viridis",
+        zmin=float(known.min(initial=math.inf)) if len(known) else 0,
+        zmax=float(known.max(initial=-math.inf)) if len(known) else 1,
+        hovertemplate="%{y} ∘ %{x}, %{text}<br>%{z}<extra></extra>",
+        colorbar={
+            "title": {"text": colorbar, "side": "right"},
+            "x": 1.02, "xanchor": "left", "thickness": 12, "len": top - bottom, "y": (bottom + top) / 2,
+        },
+        row=row,
+        col=1,
+    )  # fmt: skip
+    axis = next(iter(figure.select_xaxes(row=row, col=1))).plotly_name.replace("axis", "")
+    figure.update_xaxes(constrain="domain", row=row)
+    figure.update_yaxes(scaleanchor=axis, constrain="domain", autorange="reversed", row=row)
+
+
 def mark_transition(figure: go.Figure, found: xr.Dataset, rows: int | None = None) -> go.Figure:
     """The figure with dotted lines at the steps of memorisation, generalisation and collapse, named in the first panel.
 

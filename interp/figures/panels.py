@@ -1,6 +1,7 @@
 """Empty figures in the house style: panels over a step axis or over none, with their colours, legends and caption."""
 
 import html
+from collections.abc import Mapping
 from typing import Any
 
 import plotly.graph_objects as go
@@ -55,14 +56,18 @@ def panels(
     return figure
 
 
-def own_axis(figure: go.Figure, row: int, title: str) -> None:
-    """Give the last row of panels over steps a horizontal axis of its own; the buttons choose the scale of those above.
+def own_axes(figure: go.Figure, titles: Mapping[int, str]) -> None:
+    """Give the last rows of panels over steps horizontal axes of their own, with these titles by row.
 
-    The rows need a gap of 70 pixels, for the title of the step axis.
+    The buttons choose the scale of the rows above. Rows need a gap of 70 pixels, for the titles.
     """
-    figure.update_xaxes(matches="x").update_xaxes(matches=None, title_text=title, row=row)
-    figure.update_xaxes(title_text=STEPS, title_standoff=4, showticklabels=True, row=row - 1)
-    figure.layout.updatemenus = [step_axis_buttons(row - 1)]
+    above = min(titles) - 1
+    figure.update_xaxes(matches="x")
+    for row, title in {above: STEPS, **titles}.items():
+        figure.update_xaxes(title_text=title, title_standoff=4, showticklabels=True, row=row)
+    for row in titles:
+        figure.update_xaxes(matches=None, row=row)
+    figure.layout.updatemenus = [step_axis_buttons(above)]
 
 
 def over_points(figure: go.Figure, along: str) -> go.Figure:

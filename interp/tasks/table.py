@@ -101,6 +101,10 @@ class TableTask(FiniteTask):
         symmetric = (both & other).any() and np.array_equal(answers[both], answers[found[both]])
         return found if symmetric else None
 
+    def values_of_rows(self) -> tuple[Integers, Integers]:
+        """x and y of every row, whatever tokens they have."""
+        return self.pairs()
+
     def shared_operands(self) -> tuple[Integers, Integers, Integers] | None:
         """x, y and the answer of every row if both operands have the same tokens; None if each has its own."""
         x, y = self.pairs()

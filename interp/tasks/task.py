@@ -165,6 +165,10 @@ class Task(Frozen):
         """
         return None
 
+    def values_of_rows(self) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, " row"]] | None:
+        """x and y of every row of a table of x ∘ y; None for other tasks."""
+        return None
+
     def shared_operands(
         self,
     ) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, " row"], Int[np.ndarray, " row"]] | None:

@@ -105,7 +105,7 @@ def draw(found: xr.Dataset) -> go.Figure:
         figures.way(figure, x, y, found["step"].values, row=6, col=1)
         look = {"line": {"color": figures.PALETTE[0]}, "marker": {"color": figures.PALETTE[0]}}
         figure.update_traces(look, selector={"mode": "lines+markers"})
-    figures.own_axis(figure, 6, "component 1")
+    figures.own_axes(figure, {6: "component 1"})
     figure.update_yaxes(title_text="component 2", row=6)
     return figures.mark_transition(figure, found, rows=5)
 
