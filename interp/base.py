@@ -66,7 +66,8 @@ class DoesNotApply(UserError):
 def near_miss(given: str, known: Iterable[str]) -> str:
     """Hint for a misspelt name: `; did you mean "fourier"?` if one is near, otherwise the list of known names."""
     known = sorted(known)
-    close = difflib.get_close_matches(given, known, n=1)
+    lower = {name.lower(): name for name in known}
+    close = [lower[name] for name in difflib.get_close_matches(given.lower(), lower, n=1)]
     return f'; did you mean "{close[0]}"?' if close else f"; known are {', '.join(known)}"
 
 
@@ -142,7 +143,16 @@ class Frozen(BaseModel):
             if not isinstance(whole, Frozen):
                 raise UserError(f"{name} is not a known field")
             changes[part] = whole.but(**{inner: changes.pop(name)})
-        return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
+        fields = type(self).model_fields
+        if (odd := next((name for name in changes if name not in fields), None)) is not None:
+            raise UserError(
+                f"{'.'.join(filter(None, [self.section, odd]))} is not a known field{near_miss(odd, fields)}"
+            )
+        return type(self)(**{**{name: getattr(self, name) for name in fields}, **changes})
+
+
+NUMBERS = {"float_parsing": "a number", "int_parsing": "a whole number", "int_from_float": "a whole number"}
+"""What should stand in place of a value, by the type of pydantic's error."""
 
 
 def explain(error: ValidationError, section: str = "") -> str:
@@ -159,6 +169,8 @@ def explain(error: ValidationError, section: str = "") -> str:
     if fault["type"] == "literal_error":
         given, allowed = fault["input"], literals(fault.get("ctx", {})["expected"])
         return f"{where} is {shortened(given)}{near_miss(str(given), allowed)}"
+    if fault["type"] in NUMBERS:
+        return f"{where} is {shortened(fault['input'])}; it should be {NUMBERS[fault['type']]}"
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ").strip()
     return f"{where} is {shortened(fault['input'])}; it {message[0].lower() + message[1:]}"
 

@@ -20,6 +20,26 @@ NUMBERS = ConstructorRegistry()
 KINDS = {"INT": "a whole number", "FLOAT": "a number", "PATH": "a path", "STR": "a word"}
 """What stands for a value in the help of an option, in words."""
 
+OTHER_WORDS = {
+    "epochs": ("train.steps",),
+    "epoch": ("train.steps",),
+    "iterations": ("train.steps",),
+    "wd": ("train.weight-decay",),
+    "learning-rate": ("train.lr",),
+    "bs": ("train.batch-size",),
+    "batch": ("train.batch-size",),
+    "modulus": ("task.p",),
+    "layers": ("model.n-layers",),
+    "heads": ("model.n-heads",),
+    "width": ("model.d-mlp", "model.widths", "model.width"),
+    "gpu": ("device",),
+    "cuda": ("device",),
+    "output": ("out",),
+    "o": ("out",),
+    "force": ("overwrite",),
+}
+"""Options by words that other programs have for them."""
+
 SHOWN = 5
 """Most options that a sentence offers."""
 
@@ -99,6 +119,13 @@ def options_of(kind: type[Any], how: dict[str, Any]) -> list[str]:
     return [word for action in actions for word in action.option_strings if word.startswith("--")]
 
 
+def refuse_empty(words: Sequence[str], options: Sequence[str]) -> None:
+    """Raise UserError if one of these options, which take several values, is given none."""
+    for option in options:
+        if option in words and not values_of([option], words):
+            raise UserError(f"{option} has no value; give one or more, or leave it out")
+
+
 def refuse_unknown(tokens: Sequence[str], options: Sequence[str], prog: str) -> NoReturn:
     """Raise UserError for the first word that is no option, with the options that may be meant."""
     odd = next((token for token in tokens if token.startswith("-")), None)
@@ -111,16 +138,21 @@ def refuse_unknown(tokens: Sequence[str], options: Sequence[str], prog: str) -> 
 
 
 def near_options(given: str, options: Iterable[str]) -> list[str]:
-    """Options that somebody may have meant by a word such as `--seed`, `-p` or `--train.weight-dekay`."""
+    """Options that somebody may have meant by a word such as `--seed`, `-p`, `--epochs` or `--train.weight-dekay`."""
     word, names = given.lstrip("-").replace("_", "-"), {option.lstrip("-"): option for option in options}
     last: dict[str, list[str]] = {}
     for name in names:
         last.setdefault(name.rpartition(".")[2], []).append(name)
+    section, _, end = word.rpartition(".")
+    in_section = {name.rpartition(".")[2]: name for name in names if section and name.startswith(f"{section}.")}
+    alike = [name for near in difflib.get_close_matches(end, last, n=1) for name in last[near]]
     for meant in (
         last.get(word, []),
-        difflib.get_close_matches(word, names, n=1, cutoff=0.8),
-        [name for name in names if len(word) > 1 and (name.startswith(word) or f".{word}" in name)],
-        [name for near in difflib.get_close_matches(word.rpartition(".")[2], last, n=1) for name in last[near]],
+        [name for name in OTHER_WORDS.get(word, OTHER_WORDS.get(end, ())) if name in names],
+        [in_section[near] for near in difflib.get_close_matches(end, in_section, n=1)],
+        difflib.get_close_matches(word, names, n=1, cutoff=0.8) if not in_section else [],
+        [name for name in names if len(end) > 1 and (name.startswith(word) or f".{word}" in name)],
+        alike,
     ):
         if meant:
             return [names[name] for name in meant[:SHOWN]]
@@ -131,8 +163,10 @@ def refuse_value(argument: Any, words: Sequence[str]) -> NoReturn:
     """Raise UserError for the value of an option: what was given, what it should be."""
     lowered, metavar = argument.lowered, str(argument.lowered.metavar)
     pieces: dict[str, None] = dict.fromkeys(re.findall(r"\{[^}]*\}|\w+", metavar))
-    kinds = [KINDS.get(piece, piece.strip("{}").replace(",", ", ")) for piece in pieces]
-    allowed = listed(kinds, "or") if pieces.keys() & KINDS else metavar
+    kinds = [KINDS.get(piece, piece.strip("{}").replace(",", ", ")) for piece in pieces if piece != "None"]
+    choices = [word for word in metavar.strip("{}").split(",") if word != "None"]
+    one_of = listed(choices, "or") if re.fullmatch(r"\{[^{}]*\}", metavar) else metavar
+    allowed = listed(kinds, "or") if pieces.keys() & KINDS else one_of
     if lowered.nargs not in (None, 1):
         allowed = ("values" if lowered.nargs == "*" else f"{lowered.nargs} values") + f", each {allowed}"
     name, given = argument.display_name(), values_of(lowered.name_or_flags, words)

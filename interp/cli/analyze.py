@@ -14,7 +14,7 @@ import tyro
 
 from interp import analyze
 from interp.base import Frozen, UserError, near_miss, one_sentence
-from interp.command_line import parsed
+from interp.command_line import as_typed, parsed, refuse_empty
 from interp.machine import memory_size
 from interp.store.files import WITHOUT_RESUME
 
@@ -96,6 +96,7 @@ def parse(name: str, words: list[str]) -> Arguments:
         kw_only=True,
     )
     arguments.__doc__ = Arguments.__doc__
+    refuse_empty(words, ("--steps", "--beside"))
     return parsed(arguments, words, f"python -m interp.analyze {name}", about=about(name))
 
 
@@ -110,6 +111,10 @@ def run_analyses(name: str, arguments: Arguments) -> int:
         raise UserError(f"no run given; write python -m interp.analyze {name} DIR")
     if arguments.memory is not None:
         memory_size(arguments.memory, "--memory")  # refused once, not for every run
+    from interp.store import open_record, runs_in
+
+    for path in runs_in(arguments.beside):  # before the measuring, which may take minutes
+        open_record(path)
     targets = places(arguments)
     failed, found, beside = False, dict[str, list[Any]](), dict[str, list[Any]]()
     for path, out in targets.items():
@@ -372,4 +377,9 @@ def main(words: list[str]) -> int:
         print(overview())
         return 0 if words else 2
     with one_sentence(WITHOUT_RESUME):
-        return run_analyses(words[0], parse(words[0], words[1:]))
+        arguments = parse(words[0], words[1:])
+        try:
+            return run_analyses(words[0], arguments)
+        except UserError as error:
+            names = [f"--{name.replace('_', '-')}" for name in type(arguments.options).model_fields]
+            raise UserError(as_typed(str(error), names)) from None

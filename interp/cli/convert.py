@@ -181,6 +181,11 @@ def main(words: list[str]) -> int:
         if arguments.to == "bridge":
             to_bridge(arguments)
             return 0
+        if (arguments.source / "run.json").is_file():
+            raise UserError(
+                f"{arguments.source} is a run already; look at it with python -m interp.analyze all {arguments.source}, or write "
+                "it for TransformerLens 4 with --to bridge"
+            )
         if arguments.steps:
             raise UserError("--steps goes with --to bridge; a run is converted whole")
         source = arguments.source.absolute()

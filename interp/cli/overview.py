@@ -74,6 +74,17 @@ def version() -> str:
     return f"{own} ({', '.join(others)}, Python {sys.version.split()[0]})"
 
 
+def refuse_no_command(word: str) -> None:
+    """Raise UserError for a word that is no command, with the command that it may be meant for."""
+    if word in PRESETS:
+        raise UserError(f'"{word}" is a preset; write python -m interp train {word}')
+    if word in analyses() or word == "all":
+        raise UserError(f'"{word}" is an analysis; write python -m interp analyze {word} DIR')
+    if word not in COMMANDS:
+        known = ("--version", "--help") if word.startswith("-") else COMMANDS
+        raise UserError(f'no command "{word}"{near_miss(word, known)}')
+
+
 def main(words: list[str]) -> int:
     """Print the overview or the version, or run a command; returns the exit code."""
     if words[:1] == ["--version"]:
@@ -81,8 +92,7 @@ def main(words: list[str]) -> int:
         return 0
     if words and words[0] not in ("-h", "--help"):
         with one_sentence():
-            if words[0] not in COMMANDS:
-                raise UserError(f'no command "{words[0]}"{near_miss(words[0], COMMANDS)}')
+            refuse_no_command(words[0])
         return importlib.import_module(f"interp.cli.{words[0]}").main(words[1:])
     for heading, members in filter(lambda part: part[1], chart().items()):
         width = max(map(len, members))

@@ -57,6 +57,10 @@ def main(words: list[str]) -> int:
         print("usage: python -m interp.probe DIR\n\nIPython with the run in DIR at hand, as `run`.")
         return 0 if words else 2
     with one_sentence():
+        if words[1:] and not words[1].startswith("-"):
+            raise UserError(
+                f'"{words[1]}" is one too many; give one directory, and others to interp.open_run in IPython'
+            )
         run = open_run(words[0])
         try:
             from IPython import start_ipython

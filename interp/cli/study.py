@@ -117,7 +117,8 @@ def read(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise UserError(f"{path} is no file") from None
     except (OSError, ValueError) as error:  # a directory, or what pandas cannot parse or decode
-        raise UserError(f"{path} is no table in CSV: {str(error).splitlines()[0]}") from None
+        why = (error.strerror or "").lower() if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise UserError(f"{path} is no table in CSV: {why}") from None
 
 
 def chosen(table: pd.DataFrame, where: tuple[str, ...]) -> pd.DataFrame:

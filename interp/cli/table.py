@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from interp.base import UserError, near_miss, one_sentence
-from interp.command_line import parsed
+from interp.command_line import parsed, refuse_empty
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +35,7 @@ class Arguments:
 
 def parse(words: list[str]) -> Arguments:
     """Options from the words of a command line."""
+    refuse_empty(words, ("--by",))
     return parsed(Arguments, words, "python -m interp.table")
 
 

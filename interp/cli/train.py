@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from interp.store import Run
 
+WITHOUT_OUT = {"; choose another --out": "", ", or choose another --out": ""}
+"""What `--resume DIR` says in place of this advice: it goes on where the run is."""
+
 LOOK = "look at them with: python -m interp.analyze all"
 
 
@@ -128,6 +131,8 @@ def resumed(words: list[str]) -> Arguments:
     from interp.store import open_record
 
     path, others = Path(words[at + 1]), words[:at] + words[at + 2 :]
+    if "--overwrite" in others:
+        raise UserError("--resume goes on with a run and --overwrite replaces it; give one of them")
     record = open_record(path)
     machine = Machine()
     for session in record.sessions[-1:]:  # on the same device and threads the numbers stay the same
@@ -148,9 +153,13 @@ def refuse_two_lengths(words: list[str], config: RunConfig) -> None:
         )
 
 
-def refuse_a_warm_up_alone(config: RunConfig) -> None:
-    """Raise UserError where a run ends before its learning rate has risen."""
+def refuse_to_train_nothing(config: RunConfig) -> None:
+    """Raise UserError where a run has no learning rate, or ends before it has risen."""
     train = config.train
+    if train.steps > 0 and train.lr == 0 and train.optimizer != "muon" and train.noise == "none":
+        raise UserError(
+            "--train.lr is 0, so nothing would be learned; take a larger one, or --null init for initial weights"
+        )
     if 0 < train.steps < train.warmup_steps:
         raise UserError(
             f"{config.name} has {train.steps:,} steps, and its learning rate rises over --train.warmup-steps "
@@ -204,8 +213,8 @@ def run(arguments: Arguments) -> int:
     import torch
 
     machine = arguments.machine
-    for name in ("threads", "at_once", "processes"):
-        number = getattr(machine, name)
+    numbers = {name: getattr(machine, name) for name in ("threads", "at_once", "processes")}
+    for name, number in {"n_seeds": arguments.n_seeds, **numbers}.items():
         if number != "auto" and number < 1:
             raise UserError(f"--{name.replace('_', '-')} is {number}; it should be at least 1")
     if machine.device == "cuda" and not torch.cuda.is_available():
@@ -215,7 +224,7 @@ def run(arguments: Arguments) -> int:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if arguments.n_seeds == 1 and not arguments.vary:
         if not arguments.resume:  # what is there goes on, or says itself why it cannot
-            refuse_a_warm_up_alone(arguments.config)
+            refuse_to_train_nothing(arguments.config)
         return run_one(arguments, device)
     return run_several(arguments, device)
 
@@ -288,7 +297,7 @@ def run_several(arguments: Arguments, device: str) -> int:
         raise UserError("--vary names a field twice; give all its values at once, such as train.lr=1e-3,3e-3")
     configs = grid(arguments.config, arguments.n_seeds, dict(axes))
     for config in configs.values():
-        refuse_a_warm_up_alone(config)
+        refuse_to_train_nothing(config)
     return carried_out(arguments, configs, arguments.out, device)
 
 
@@ -331,5 +340,5 @@ def main(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(overview())
         return 0 if words else 2
-    with one_sentence():
+    with one_sentence(WITHOUT_OUT if words[0] == "--resume" else {}):
         return run(with_start(parse(words)))

@@ -43,6 +43,8 @@ def open_record(path: str | Path) -> Record:
         is_directory = path.is_dir()
     except OSError as error:  # a name too long for the system
         raise UserError(f"{path} cannot be opened: {(error.strerror or str(error)).lower()}") from error
+    if path.is_file():
+        raise UserError(f"{path} is a file; give the directory of a run")
     if not is_directory:
         siblings = [run.name for run in find_runs(path.parent)]
         hint = near_miss(path.name, siblings) + f" in {path.parent}" if siblings else f"; {train_one}"

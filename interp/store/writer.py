@@ -183,6 +183,10 @@ class RunWriter:
         return read_resume(self.path, self.record.config_sha256, self.config)
 
 
+SHOWN = 3
+"""Most differences between two configurations that a sentence names."""
+
+
 def refuse_another(path: Path, record: Record, config: RunConfig, origin: Origin | None = None) -> None:
     """Raise UserError unless the run that is there has the configuration asked for, or the same with fewer steps.
 
@@ -219,7 +223,10 @@ def refuse_another(path: Path, record: Record, config: RunConfig, origin: Origin
     start = config.start if config.start.sha256 == record.config.start.sha256 else record.config.start
     odd = differences(config, record.config.but(train=theirs, start=start))
     if odd:
-        raise UserError(f"{path} holds another run: {'; '.join(odd)}; resume it as it was, or choose another --out")
+        more = f"; and {len(odd) - SHOWN} more" if len(odd) > SHOWN else ""
+        raise UserError(
+            f"{path} holds another run: {'; '.join(odd[:SHOWN])}{more}; resume it as it was, or choose another --out"
+        )
 
 
 def step_without_state(path: Path, record: Record, config: RunConfig) -> int | None:

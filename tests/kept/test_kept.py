@@ -14,7 +14,7 @@ from helpers import tiny_config
 
 from interp import analyze, kept
 from interp.cli.analyze import main as command
-from interp.kept import file
+from interp.kept import code, file
 from interp.kept.shelf import by_checkpoint
 from interp.models import ToySpec
 from interp.recipe import Seeds, TrainConfig
@@ -144,34 +144,34 @@ def test_an_option_in_the_place_of_another_is_not_believed(tiny_copy):
 @pytest.mark.parametrize("name", ["norms", "logits"])
 def test_other_code_measures_anew(name, tiny_copy, monkeypatch):
     kept.measure(tiny_copy, name)
-    monkeypatch.setattr("interp.kept.code.versions", lambda: "torch 3")
-    kept.code.digest.cache_clear()
+    monkeypatch.setattr("interp.code.versions", lambda: "torch 3")
+    code.digest.cache_clear()
     answer = kept.measure(tiny_copy, name)
     assert (answer.measured, answer.why) == (len(tiny_copy), "its code has changed")
     assert kept.measure(tiny_copy, name).measured == 0
-    kept.code.digest.cache_clear()
+    code.digest.cache_clear()
 
 
 def test_the_version_follows_every_file_that_an_analysis_may_use(tmp_path, monkeypatch):
     home = tmp_path / "interp"
-    shutil.copytree(kept.code.HOME, home, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(code.HOME, home, ignore=shutil.ignore_patterns("__pycache__"))
     fourier = analyze.ANALYSES["fourier"]
     mine = home / "analyze/mechanism/fourier.py"
     monkeypatch.setattr("interp.LOADED_AT", time.time() + 1000)
-    monkeypatch.setattr(kept.code, "HOME", home)
+    monkeypatch.setattr(code, "HOME", home)
     monkeypatch.setattr(fourier.module, "__file__", str(mine))
-    kept.code.files_below.cache_clear()
-    before = kept.code.version_of(fourier)
-    assert before == kept.code.version_of(fourier)
+    code.files_below.cache_clear()
+    before = code.version_of(fourier)
+    assert before == code.version_of(fourier)
     versions = {before}
     for path in (mine, home / "maths/fourier.py", home / "views/walk.py", home / "models/mlp/forward.py"):
         path.write_text(path.read_text() + "# more\n")
-        versions.add(kept.code.version_of(fourier))
+        versions.add(code.version_of(fourier))
     assert len(versions) == 5
     other = home / "analyze/learning/norms.py"
     other.write_text(other.read_text() + "# more\n")
-    assert kept.code.version_of(fourier) in versions
-    kept.code.files_below.cache_clear()
+    assert code.version_of(fourier) in versions
+    code.files_below.cache_clear()
 
 
 def test_code_that_was_edited_after_python_loaded_it_keeps_nothing(tiny_copy, monkeypatch):
