@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from interp import analyze, store
-from interp.base import Shown, UserError
+from interp.base import Shown, UserError, near_miss
 from interp.config import RunConfig
 
 Result = TypeVar("Result")
@@ -17,6 +17,10 @@ Result = TypeVar("Result")
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     import xarray as xr
+
+
+class NoAnalysis(UserError, AttributeError):
+    """An error for a name that is no analysis, and so no attribute either."""
 
 
 class Catalogue(Generic[Result]):
@@ -31,7 +35,7 @@ class Catalogue(Generic[Result]):
 
     def __getattr__(self, name: str) -> Callable[..., Result]:
         if name not in analyze.analyses():
-            raise AttributeError(f"no analysis {name!r}")
+            raise NoAnalysis(f'no analysis "{name}"{near_miss(name, analyze.analyses())}')
         options = analyze.find(name).Options.model_fields
         defaults = {each: field.default for each, field in options.items()} | {"anew": False}
 
@@ -109,11 +113,18 @@ class Run(store.Run):
 
     @property
     def plot(self) -> "Catalogue[go.Figure]":
-        """`run.plot("fourier")`: the figure of that measurement. `beside=[run, …]`: others, as a band behind each curve."""
+        """`run.plot("fourier")`: the figure of that measurement. `beside=[run, …]`: others, as a band behind each curve.
+
+        Where there is no notebook and no browser, as over ssh, showing it writes analysis/shown/fourier.html and says so.
+        """
+
+        from interp.report.picture import Picture  # here: plotly is loaded for figures alone
+        from interp.store.layout import ANALYSIS, SHOWN
 
         def plot(name: str, beside: Sequence[store.Run] = (), **options: Any) -> "go.Figure":
             others = [answer(other, name, **options) for other in beside]
-            return analyze.draw(analyze.against(answer(self, name, **options), others), others)
+            figure = analyze.draw(analyze.against(answer(self, name, **options), others), others)
+            return Picture(figure, self.path / ANALYSIS / SHOWN / f"{name}.html")
 
         return Catalogue(self, plot)
 

@@ -47,4 +47,5 @@ def tiny_copy(tiny, tmp_path) -> Run:
     """A copy of the tiny run, to damage."""
     import shutil
 
-    return open_run(shutil.copytree(tiny.path, tmp_path / "tiny"))
+    results = shutil.ignore_patterns("analysis")  # of other tests, which are answered again
+    return open_run(shutil.copytree(tiny.path, tmp_path / "tiny", ignore=results))

@@ -67,8 +67,8 @@ def test_memory_that_is_no_amount(says, tiny, memory):
     assert f'--memory is "{memory}"; ' in says(analyze, "fourier", tiny.path, f"--memory={memory}")
 
 
-def test_memory_that_is_too_little(says, tiny):
-    assert "--memory is 1 KiB; measuring" in says(analyze, "norms", tiny.path, "--memory", "1KiB")
+def test_memory_that_is_too_little(says, tiny_copy):
+    assert "--memory is 1 KiB; measuring" in says(analyze, "norms", tiny_copy.path, "--memory", "1KiB")
 
 
 @pytest.mark.parametrize(

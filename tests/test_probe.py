@@ -1,8 +1,11 @@
 """interp/run.py, interp/cli/probe.py: a run at one's fingertips."""
 
 import inspect
+import os
 import re
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pexpect
@@ -22,8 +25,8 @@ from interp.tasks import GroupTask, SparseFeaturesTask
 
 
 @pytest.fixture
-def run(tiny):
-    return interp.open_run(tiny.path)
+def run(tiny_copy):
+    return interp.open_run(tiny_copy.path)
 
 
 def test_a_run_measures_and_draws_itself_by_name_and_by_attribute(run):
@@ -104,6 +107,65 @@ def test_ipython_shows_the_sentence_of_a_mistake_alone(run, shell, capsys):
     assert (
         "go on with it by resume=True, replace it by overwrite=True, or choose another out" in capsys.readouterr().out
     )
+
+
+def test_a_misspelt_analysis_is_a_sentence_and_no_attribute(run, shell, capsys):
+    shell.user_ns["run"] = run
+    shell.run_cell("run.measure.fourir()")
+    assert capsys.readouterr().out.strip() == 'error: no analysis "fourir"; did you mean "fourier"?'
+    assert not hasattr(run.measure, "fourir")
+
+
+def test_options_complete_inside_the_brackets(run, shell):
+    shell.user_ns["run"] = run
+    text = "run.measure.fourier("
+    with provisionalcompleter():
+        offered = [each.text for each in shell.Completer.completions(text, len(text))]
+    assert {"rule=", "anew="} <= {*offered}
+
+
+@pytest.fixture
+def far_away(monkeypatch):
+    """A terminal over ssh: no display, and no browser that could take the terminal."""
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("far_away")
+def test_a_figure_without_a_display_is_a_page_whose_place_is_told(run, shell, capsys):
+    shell.user_ns["run"] = run
+    shell.run_cell("run.plot.norms()")
+    said = capsys.readouterr().out.strip()
+    page = Path(said.rpartition("page: ")[2])
+    assert page == (run.path / "analysis/shown/norms.html").resolve()
+    text = page.read_text()
+    assert "python -m interp.analyze norms" in text
+    assert "plotly.js v" in text  # it stands alone
+    run.plot.norms().show()
+    assert capsys.readouterr().out == f"page: {page}\n"
+    assert "traces" in repr(run.plot.norms())
+
+
+@pytest.mark.usefixtures("far_away")
+def test_a_figure_of_a_run_that_may_only_be_read_is_a_page_elsewhere(run, capsys):
+    (run.path / "analysis").write_text("my notes")
+    run.plot.curves().show()
+    page = Path(capsys.readouterr().out.strip().removeprefix("page: "))
+    assert page.exists()
+    assert run.path not in page.parents
+
+
+def test_a_figure_opens_in_the_browser_that_there_is(run, tmp_path):
+    """A real process with a browser of its own, which only notes what it is given."""
+    opened, browser = tmp_path / "opened", tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o755)
+    code = f"import interp; interp.open_run({str(run.path)!r}).plot.curves().show()"
+    surroundings = os.environ | {"DISPLAY": ":0", "BROWSER": f"{browser} %s"}
+    done = subprocess.run([sys.executable, "-c", code], env=surroundings, capture_output=True, text=True, check=True)
+    page = (run.path / "analysis/shown/curves.html").resolve()
+    assert done.stdout == f"page: {page}\n"
+    assert opened.read_text().strip() == page.as_uri()
 
 
 def test_a_preset_is_trained_by_its_name(tmp_path):

@@ -22,6 +22,7 @@ from interp.store.layout import (
     RECORD,
     RESUME,
     RESUME_1,
+    SHOWN,
     SPLIT,
     STEPS,
     is_of_a_step,
@@ -115,7 +116,12 @@ def clear(path: Path) -> None:
 def results_of(path: Path) -> Iterator[Path]:
     """Files that analyses of a run wrote, by their suffix."""
     here = path / ANALYSIS
-    for folder, suffixes in ((here, RESULTS), (here / PART, RESULTS), (here / KEPT, (".safetensors",))):
+    for folder, suffixes in (
+        (here, RESULTS),
+        (here / PART, RESULTS),
+        (here / SHOWN, RESULTS),
+        (here / KEPT, (".safetensors",)),
+    ):
         if folder.is_dir():
             yield from (file for file in sorted(folder.iterdir()) if file.suffix in suffixes)
 

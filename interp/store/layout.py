@@ -20,6 +20,9 @@ PART = "part"
 KEPT = "kept"
 """Name of the folder in it for measurements that are answered again (interp/kept)."""
 
+SHOWN = "shown"
+"""Name of the folder in it for the pages of figures that were shown."""
+
 
 def file_of(step: int) -> str:
     """File name of a step; zero-padding makes names sort as steps do."""

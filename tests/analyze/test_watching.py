@@ -45,16 +45,16 @@ def test_a_damaged_checkpoint_stops_the_measuring_of_the_rest(tiny_copy, monkeyp
     assert len(measured) < len(tiny_copy)
 
 
-def test_the_command_shows_it_on_stderr_alone(tiny, tmp_path, capsys):
-    assert main(["neurons", str(tiny.path), "--json"]) == 0
+def test_the_command_shows_it_on_stderr_alone(tiny_copy, capsys):
+    assert main(["neurons", str(tiny_copy.path), "--json"]) == 0
     shown = capsys.readouterr()
     assert shown.err.splitlines()[0] == "measuring neurons"
     assert "measuring" not in shown.out
 
 
-def test_all_says_the_how_manyth_of_those_that_fit_it_is(tiny, tmp_path, capsys, monkeypatch):
+def test_all_says_the_how_manyth_of_those_that_fit_it_is(tiny_copy, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(analyze, "analyses", lambda: dict.fromkeys(("norms", "llc", "breakdown", "curves"), "?"))
-    assert main(["all", str(tiny.path), "--out", str(tmp_path / "out")]) == 0
+    assert main(["all", str(tiny_copy.path), "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr()
     assert said.err.splitlines()[:2] == ["measuring norms, 1 of 3", "measuring breakdown, 2 of 3"]
     assert "llc: left out, takes minutes" in said.out
