@@ -15,6 +15,8 @@ compared. `python -m interp.analyze NAME DIR DIR…` prints it after the runs an
 that is given, or into analysis/ of the one directory that the runs were found in; with --json it is written there only, so that
 standard output keeps a line for each run and nothing else. Beside it may stand a fifth, `draw_runs(found)`: a figure over these
 runs, written as NAME-comparison.html and .png.
+
+`headline(found)` tells in a few words by topic what a reader asks first: "generalised": "at step 560". The page begins with it.
 """
 
 import importlib
@@ -221,6 +223,16 @@ def summarise(found: "xr.Dataset") -> "pd.DataFrame":
     return find(found.attrs["analysis"]).summarise(found)
 
 
+def verdict(found: "Sequence[xr.Dataset]") -> dict[str, str]:
+    """What measurements of a run say in a few words, by topic; where two tell of one topic, the first counts."""
+    told: dict[str, str] = {}
+    for each in found:
+        analysis = find(each.attrs["analysis"])
+        words = analysis.headline(each) if hasattr(analysis, "headline") else {}
+        told |= {topic: word for topic, word in words.items() if topic not in told}
+    return told
+
+
 def compare(found: "list[xr.Dataset]") -> "pd.DataFrame":
     """One table over several measurements of one analysis.
 
@@ -252,5 +264,5 @@ def one_that(found: "list[xr.Dataset]", does: str) -> ModuleType:
 
 __all__ = [
     "ANALYSES", "Applies", "add", "against", "analyses", "applies", "bare", "compare", "declines", "draw", "draw_runs", "find",
-    "measure", "seen", "signed", "summarise",
+    "measure", "seen", "signed", "summarise", "verdict",
 ]  # fmt: skip

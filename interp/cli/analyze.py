@@ -5,7 +5,7 @@ import functools
 import json
 import shlex
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -53,6 +53,10 @@ class Arguments:
     --null`), or other seeds. Give them after DIR: --beside checkpoints/quick-null-labels."""
     anew: bool = False
     """Measure all, also what was measured before and is kept in DIR/analysis/kept."""
+    long_csv: bool = False
+    """Write NAME-long.csv too: a row for every number that was measured. NAME.csv is the printed table, and NAME.nc has all."""
+    png: bool = False
+    """With `all`: write NAME.png too. An analysis alone always writes it."""
     skip_broken: bool = False
     """Leave out damaged checkpoints; print their names."""
     json: bool = False
@@ -71,7 +75,7 @@ def overview() -> str:
         [
             "usage: python -m interp.analyze NAME DIR… [options]",
             "",
-            "Measure runs across their checkpoints; writes .html, .csv, .nc and .png into DIR/analysis.",
+            "Measure runs across their checkpoints; writes .html, .csv, .nc and .png into DIR/analysis, for all one index.html.",
             "",
             "analyses:",
             *[f"  {name:<{width}}  {line}" for name, line in known.items()],
@@ -155,6 +159,7 @@ def compare_runs(name: str, found: list[Any], out: Path | None, json_only: bool)
 def draw_runs(found: list[Any], table: Path) -> list[Path]:
     """Write the figure over several runs beside their table; returns the files written. If there is no figure, print why."""
     from interp.report import files
+    from interp.report.page import write_html
 
     page, picture = table.with_suffix(".html"), table.with_suffix(".png")
     for older in (page, picture):
@@ -164,7 +169,7 @@ def draw_runs(found: list[Any], table: Path) -> list[Path]:
     except UserError as error:
         print(f"no figure over the runs: {error}", file=sys.stderr)
         return []
-    files.write_html(figure, page)
+    write_html(figure, page)
     if trouble := files.write_pngs({picture: figure}):
         print(trouble, file=sys.stderr)
         return [page]
@@ -225,11 +230,12 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments, beside: dict
     if writes:
         files.prepared(out)  # before the measuring, which may take minutes
     pending, left_out, answers = dict[str, Future[Any]](), dict[str, str](), dict[str, "Answer"]()
+    on_demand = demanded(name, arguments)
     # One measurement is drawn and written while the next is measured.
     with files.Pictures() as pictures, ThreadPoolExecutor(1) as pool:
         for each, found in measurements(run, name, arguments, left_out, beside, answers):
             stem = out / each if writes else None
-            pending[each] = pool.submit(draw_one, found, beside[each], stem, pictures)
+            pending[each] = pool.submit(draw_one, found, beside[each], stem, on_demand, pictures)
         measured = {each: future.result() for each, future in pending.items()}
     tell_what_was_kept(run, answers)
     if arguments.json:
@@ -334,18 +340,43 @@ def measured_beside(name: str, arguments: Arguments, options: dict[str, Any]) ->
     return found
 
 
-def draw_one(found: Any, beside: list[Any], stem: Path | None, pictures: Any) -> tuple[Any, Any]:
-    """A measurement with its figure; both are written, if there is a `stem` for the names of the files."""
+def draw_one(found: Any, beside: list[Any], stem: Path | None, on_demand: set[str], pictures: Any) -> Any:
+    """A measurement with its figure; what was measured is written, if there is a `stem` for the names of the files.
+
+    Of files that are written `on_demand` only, older ones are deleted: they would pass for this measurement's.
+    """
     from interp.report import files
+    from interp.report.page import write_html
 
     figure = analyze.draw(found, beside)
-    if stem is not None:
-        pictures.add(stem.with_name(f"{stem.name}.png"), figure)
-        files.write_netcdf(found, stem.with_name(f"{stem.name}.nc"))
-        files.write_csv(found, stem.with_name(f"{stem.name}.csv"))
-        files.write_html(figure, stem.with_name(f"{stem.name}.html"))
-        files.write_beside(beside, stem.with_name(f"{stem.name}-beside.csv"))
+    if stem is None:
+        return found, figure
+    writers: dict[str, Callable[[Path], object]] = {
+        ".nc": lambda path: files.write_netcdf(found, path),
+        ".csv": lambda path: files.write_csv(analyze.summarise(found), path),
+        "-beside.csv": lambda path: files.write_beside(beside, path),
+        "-long.csv": lambda path: files.write_long_csv(found, path),
+        ".html": lambda path: write_html(figure, path),
+        ".png": lambda path: pictures.add(path, figure),
+    }
+    for end, write in writers.items():
+        path = stem.with_name(stem.name + end)
+        if end in on_demand or end not in ON_DEMAND:
+            write(path)
+        else:
+            path.unlink(missing_ok=True)
     return found, figure
+
+
+ON_DEMAND = ("-long.csv", ".html", ".png")
+"""Ends of files that are not always written."""
+
+
+def demanded(name: str, arguments: Arguments) -> set[str]:
+    """Ends of the files on demand that are written: of an analysis alone, page and picture too."""
+    alone = name != "all"
+    wanted = {"-long.csv": arguments.long_csv, ".html": alone, ".png": alone or arguments.png}
+    return {end for end, is_wanted in wanted.items() if is_wanted}
 
 
 def as_json(run: Any, measured: Measured, left_out: dict[str, str]) -> dict[str, Any]:

@@ -16,14 +16,27 @@ from interp.figures.curves import (
     stretch,
 )
 from interp.figures.moving import animated, player, still
-from interp.figures.panels import INK, PALETTE, QUIET, TEST, TRAIN, caption, legend_of, over_points, own_axes, panels
+from interp.figures.panels import (
+    CAPTION,
+    INK,
+    PALETTE,
+    QUIET,
+    TEST,
+    TRAIN,
+    caption,
+    legend_of,
+    over_points,
+    own_axes,
+    panels,
+)
 from interp.figures.planes import LABELLED_UP_TO, planes, step_slider
 from interp.figures.settings import over_settings, scale_of_settings
+from interp.figures.slim import without_frame
 from interp.figures.surfaces import colour_bar, surface, way
 
 __all__ = [
-    "INK", "LABELLED_UP_TO", "OWN_SCALE", "PALETTE", "QUIET", "TEST", "TRAIN", "accuracies", "animated", "behind", "caption",
-    "colour_bar", "error_band", "field", "heatmap", "legend_of", "level", "line", "losses", "mark_transition", "over_points",
-    "over_settings", "own_axes", "panels", "planes", "player", "quartiles", "relative_losses", "scale_of_settings", "shade",
-    "step_slider", "still", "stretch", "surface", "way",
+    "CAPTION", "INK", "LABELLED_UP_TO", "OWN_SCALE", "PALETTE", "QUIET", "TEST", "TRAIN", "accuracies", "animated", "behind",
+    "caption", "colour_bar", "error_band", "field", "heatmap", "legend_of", "level", "line", "losses", "mark_transition",
+    "over_points", "over_settings", "own_axes", "panels", "planes", "player", "quartiles", "relative_losses", "scale_of_settings",
+    "shade", "step_slider", "still", "stretch", "surface", "way", "without_frame",
 ]  # fmt: skip

@@ -13,6 +13,8 @@ PALETTE = ("#5b3a9b", "#0f8a6d", "#c2255c", "#8d6e00", "#0b7285", "#d9480f", "#4
 PIXELS_PER_HEIGHT = 62
 STEPS = "step (optimiser updates)"
 """Title of the step axis."""
+CAPTION = "caption"
+"""Name of the annotation that is a figure's caption."""
 FONT = "Inter, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -49,7 +51,8 @@ def panels(
         ):
             annotation.update(x=left, xanchor="left")
     figure.update_annotations(font_size=13)
-    figure.update_xaxes(gridcolor="#e9edf1", zeroline=False).update_yaxes(gridcolor="#e9edf1", zeroline=False)
+    for axes in (figure.update_xaxes, figure.update_yaxes):
+        axes(gridcolor="#e9edf1", zeroline=False, title_font_size=12, tickfont_size=11)
     if over_steps:
         figure.update_xaxes(title_text=STEPS, row=rows, col=1)
         figure.update_layout(updatemenus=[step_axis_buttons(rows)])
@@ -90,7 +93,9 @@ def caption(figure: go.Figure, text: str) -> go.Figure:
     """The figure with a caption in small letters at its foot."""
     shift = 18 - (figure.layout.margin.b or 80)  # plotly's default margin
     foot = {"xref": "paper", "yref": "paper", "x": 0, "y": 0, "xanchor": "left", "yanchor": "top", "yshift": shift}
-    return figure.add_annotation(text=html.escape(text), showarrow=False, font={"size": 10, "color": QUIET}, **foot)
+    return figure.add_annotation(
+        text=html.escape(text), showarrow=False, name=CAPTION, font={"size": 10, "color": QUIET}, **foot
+    )
 
 
 def legend_of(row: int) -> str:

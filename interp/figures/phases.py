@@ -46,7 +46,7 @@ def ways(figure: go.Figure, shares: Mapping[str, xr.DataArray], row: int) -> Non
 
 
 def order(figure: go.Figure, known: xr.Dataset, words: Mapping[str, str], reference: str, row: int) -> None:
-    """A dot for each measure at the step of half its way, earliest on top; its lead in words stands beside the panel.
+    """A dot for each measure at the step of half its way, earliest on top; its name and its lead in words stand beside the panel.
 
     A ring stands where half of the way beyond the runs beside is made, if there are some. A line is drawn at the reference.
     """
@@ -58,10 +58,10 @@ def order(figure: go.Figure, known: xr.Dataset, words: Mapping[str, str], refere
         beyond = by_step["half_way_beyond"].values
         ring = {"size": 14, "symbol": "circle-open", "color": colours}
         dots(figure, beyond, names, ring, "beyond the runs beside: step %{x:,.0f}", row)
-    figure.update_yaxes(type="category", row=row)
+    figure.update_yaxes(type="category", showticklabels=False, row=row)
     for name, colour in zip(names, colours, strict=True):
         figure.add_annotation(
-            text=words[name], x=1.02, xref="paper", xanchor="left", y=name, yref=f"y{row}",
+            text=f"{name}: {words[name]}" if words[name] else name, x=1.02, xref="paper", xanchor="left", y=name, yref=f"y{row}",
             showarrow=False, font={"size": 11, "color": colour},
         )  # fmt: skip
     if reference in names:

@@ -1,4 +1,4 @@
-"""Results as files: .nc and .csv for programs, .html and .png for people."""
+"""Results as files: .nc and .csv for programs, .png for people."""
 
 import io
 import json
@@ -17,7 +17,6 @@ import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 from PIL import Image
-from plotly.offline import get_plotlyjs
 
 from interp import figures
 from interp.base import UserError
@@ -32,20 +31,34 @@ GIF_FRAME, GIF_REST = 150, 3000
 GIF_COLOURS = 64
 """Number of colours of a moving picture: enough for curves and the edges of letters."""
 
-QUIET = {"displaylogo": False}
-"""Settings of a figure on a page."""
-
 NO_BROWSER = (
     "no .png: the exporter needs Chrome or Chromium (Debian: apt install chromium; anywhere: plotly_get_chrome)"
 )
 
 
 def write_netcdf(found: xr.Dataset, path: Path) -> None:
-    """The whole measurement with names, units and definition; xarray.open_dataset reads it back equal."""
-    write_whole(path, bytes(found.to_netcdf(engine="h5netcdf")))
+    """The whole measurement with names, units and definition; xarray.open_dataset reads it back, to seven digits."""
+    found = found.copy()
+    for name, variable in found.data_vars.items():
+        if variable.dtype == np.float64:
+            found[name] = variable.copy(data=seven_digits(variable.values))
+    large = [name for name, variable in found.data_vars.items() if variable.size > 200 and variable.dtype.kind in "bfi"]
+    packing = {name: {"zlib": True, "complevel": 4, "shuffle": True} for name in large}
+    write_whole(path, bytes(found.to_netcdf(engine="h5netcdf", encoding=packing)))
 
 
-def write_csv(found: xr.Dataset, path: Path) -> None:
+def seven_digits(values: np.ndarray) -> np.ndarray:
+    """Numbers rounded to 24 binary digits, as of single precision but of any size: what is 0 at the end packs well."""
+    fraction, exponent = np.frexp(values)
+    return np.ldexp(np.round(np.ldexp(fraction, 24)), exponent - 24)
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """The table that is printed, with every row, in six digits."""
+    write_whole(path, table.to_csv(float_format="%.6g").encode())
+
+
+def write_long_csv(found: xr.Dataset, path: Path) -> None:
     """The whole measurement in long form: a row for every number, with its variable, coordinates and value."""
     write_whole(path, long_form(found).to_csv(index=False).encode())
 
@@ -76,14 +89,6 @@ def long_form(found: xr.Dataset) -> pd.DataFrame:
 def is_whole(coordinate: xr.DataArray) -> bool:
     """Whether it counts: an integer stays one beside variables that do not have it, where pandas would make it a float."""
     return coordinate.dtype.kind == "i"
-
-
-def write_html(figure: go.Figure, path: Path) -> None:
-    """The figure alone on a page that needs no network; the figures of one directory share one plotly.min.js."""
-    script = path.parent / "plotly.min.js"
-    if not script.exists():
-        write_whole(script, get_plotlyjs().encode())
-    write_whole(path, figure.to_html(include_plotlyjs="directory", include_mathjax=False, config=QUIET).encode())
 
 
 def browser() -> str | None:

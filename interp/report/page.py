@@ -1,57 +1,117 @@
-"""The one page: every figure of a run under its question, with definition, source, numbers and command."""
+"""The one page: a verdict, then each figure of a run under its question, with how to read it, numbers and definitions."""
 
+import functools
 import html
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import plotly.graph_objects as go
 import xarray as xr
-from plotly.offline import get_plotlyjs
+from markupsafe import Markup, escape
 
-from interp import analyze
-from interp.report.files import QUIET, table_text
+from interp import analyze, figures
+from interp.report.document import Drawing, Table, drawing, render, table
+from interp.report.story import in_order
+from interp.report.words import Guide, glossary, guide, statements, terms
 from interp.store import Run
 from interp.store.files import write_whole
 
-STYLE = """
-body { max-width: 1080px; margin: 2rem auto; padding: 0 1rem; color: #1f2933; line-height: 1.5;
-       font-family: Inter, 'Helvetica Neue', Arial, sans-serif; }
-h1 { margin-bottom: .2rem; } h2 { margin-top: 3rem; border-top: 1px solid #d9dfe5; padding-top: 1.2rem; font-size: 1.25rem; }
-th { text-align: left; padding-right: 1.5rem; font-weight: 500; color: #57606a; vertical-align: top; }
-pre { background: #f4f6f8; padding: .8rem; overflow-x: auto; font-size: .82rem; }
-.note { color: #57606a; font-size: .9rem; } code { background: #f4f6f8; padding: .1rem .3rem; }
-summary { cursor: pointer; color: #2563ab; font-size: .9rem; } nav a { margin-right: 1.2rem; color: #2563ab; }
-"""
+
+class Section(NamedTuple):
+    """One analysis on the page."""
+
+    name: str
+    question: str
+    drawing: Drawing
+    guide: list[tuple[str, Markup]]
+    """How the figure is read, by what it tells."""
+    table: Table
+    variables: list[tuple[Markup, Markup]]
+    """What was measured: the name, with that of the variable under the mouse, and what it means."""
+    definition: list[tuple[str, str]]
+    source: str
+    command: str
+    files: list[str]
 
 
 def write_page(
-    run: Run, measured: dict[str, tuple[xr.Dataset, go.Figure]], left_out: dict[str, str], path: Path
+    run: Run, measured: Mapping[str, tuple[xr.Dataset, go.Figure]], left_out: dict[str, str], path: Path
 ) -> None:
     """Write the page to `path`: self-contained, no network, text from the run escaped."""
-    sections = [section(run, name, found, figure, path.parent) for name, (found, figure) in measured.items()]
-    absent = "".join(f"<li><code>{html.escape(name)}</code>: {html.escape(why)}</li>" for name, why in left_out.items())
-    links = "".join(f'<a href="#{name}">{name}</a>' for name in measured)
-    title = html.escape(run.name)
-    page = (
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title} – interp</title><style>{STYLE}</style>"
-        f"<script>{get_plotlyjs()}</script></head><body><h1>{title}</h1>{run._repr_html_()}<p><nav>{links}</nav></p>"  # pyright: ignore[reportPrivateUsage]  IPython names it
-        f"{''.join(sections)}"
-        + (f"<h2>Left out</h2><ul class='note'>{absent}</ul>" if absent else "")
-        + "</body></html>"
+    names = in_order(measured)
+    sections = [section(name, *measured[name], path.parent) for name in names]
+    used = terms(key for name in names for key in guide(name).terms)
+    others = [("left-out", "left out")] * bool(left_out) + [("glossary", "glossary")] * bool(used)
+    page = render(
+        "run.html",
+        title=run.name,
+        verdict=analyze.verdict([measured[name][0] for name in names]),
+        summary=run.cells(),
+        sections=sections,
+        left_out=left_out,
+        glossary=used,
+        contents=[*((name, name.replace("_", " ")) for name in names), *others],
     )
-    write_whole(path, page.encode())
+    write_whole(path, page)
 
 
-def section(run: Run, name: str, found: xr.Dataset, figure: go.Figure, directory: Path) -> str:
+def section(name: str, found: xr.Dataset, figure: go.Figure, directory: Path) -> Section:
     """One analysis: its question, figure, table and provenance."""
-    files = " ".join(
-        f'<a href="{name}.{kind}">.{kind}</a>'
-        for kind in ("csv", "nc", "png")
-        if (directory / f"{name}.{kind}").exists()
+    about, kinds = guide(name), ("csv", "nc", "png", "html")
+    return Section(
+        name=name,
+        question=analyze.analyses()[name],
+        drawing=drawing(name, figure),
+        guide=list(about.parts.items()),
+        table=table(analyze.summarise(found)),
+        variables=[(named(variable), linked(meaning(variable), about)) for variable in found.data_vars.values()],
+        definition=statements(found.attrs["definition"]),
+        source=found.attrs["source"],
+        command=found.attrs["command"],
+        files=[f"{name}.{kind}" for kind in kinds if (directory / f"{name}.{kind}").exists()],
     )
+
+
+def named(variable: xr.DataArray) -> Markup:
+    """The name of a variable in words; as it is in files, under the mouse."""
+    name = str(variable.name)
+    return Markup('<span title="{}">{}</span>').format(name, name.replace("_", " "))
+
+
+def meaning(variable: xr.DataArray) -> str:
+    """What a variable means, with what it is over and in which units."""
+    units, over = variable.attrs.get("units", ""), [str(dim) for dim in variable.dims if dim != "step"]
     return (
-        f"<h2 id='{name}'>{html.escape(analyze.analyses()[name])}</h2>"
-        f"{figure.to_html(full_html=False, include_plotlyjs=False, include_mathjax=False, config=QUIET)}"
-        f"<details><summary>numbers</summary><pre>{html.escape(table_text(analyze.summarise(found), rows=25))}</pre></details>"
-        f"<p class='note'>{html.escape(found.attrs['definition'])}. Source: {html.escape(found.attrs['source'])}.<br>"
-        f"<code>{html.escape(found.attrs['command'])}</code> {files}</p>"
+        variable.attrs.get("long_name", "")
+        + (f", for each {', '.join(over).replace('_', ' ')}" if over else "")
+        + (f" ({units})" if units not in ("", "1") else "")
     )
+
+
+def linked(text: str, about: Guide) -> Markup:
+    """Text in which the terms that the guide of an analysis uses lead to the glossary, each where it first stands."""
+    known = sorted((glossary()[key] for key in about.terms if key in glossary()), key=lambda term: -len(term.name))
+    names = {term.name.lower(): term.key for term in known}
+    if not names:
+        return escape(text)
+    one_of = "|".join(map(re.escape, names))
+    parts = re.split(rf"(?<!\w)({one_of})(?!\w)", text, flags=re.IGNORECASE)
+    link = functools.partial(Markup('<a href="#term-{}">{}</a>').format)
+    return Markup("").join(link(names[part.lower()], part) if i % 2 else part for i, part in enumerate(parts))
+
+
+def write_html(figure: go.Figure, path: Path) -> None:
+    """The figure alone on a page that needs neither a network nor another file."""
+    notes: list[str] = [each.text for each in figure.select_annotations(selector={"name": figures.CAPTION})]
+    title, caption = (plain(text or "") for text in (figure.layout.title.text, "; ".join(notes)))
+    page = render(
+        "figure.html", title=title or path.stem, caption=caption, contents=[], drawing=drawing("figure", figure)
+    )
+    write_whole(path, page)
+
+
+def plain(text: str) -> str:
+    """Text of a figure without the tags that plotly understands."""
+    return html.unescape(re.sub("<[^>]*>", " ", text))

@@ -13,7 +13,8 @@ from interp import figures
 from interp.base import UserError, one_sentence
 from interp.command_line import parsed
 from interp.config import RunConfig
-from interp.report.files import fitted, terminal_width, write_gif, write_html, write_pngs
+from interp.report.files import fitted, terminal_width, write_gif, write_pngs
+from interp.report.page import write_html
 from interp.store import Run
 from interp.study.engine import Outcome, run_all
 

@@ -88,15 +88,11 @@ def test_without_a_browser_there_is_no_moving_picture(growing, tmp_path, monkeyp
     assert not (tmp_path / "x.gif").exists()
 
 
-def test_figures_of_one_directory_share_one_script(figure, tmp_path):
-    for name in ("a", "b"):
-        _export.write_html(figure, tmp_path / f"{name}.html")
-    assert (tmp_path / "plotly.min.js").stat().st_size > 1_000_000
-    for name in ("a", "b"):
-        page = (tmp_path / f"{name}.html").read_text()
-        assert len(page) < 100_000
-        assert 'src="plotly.min.js"' in page
-        assert "http" not in page.split("<body>")[0]
+def test_numbers_are_kept_to_seven_digits_whatever_their_size():
+    numbers = np.array([np.nan, np.inf, -np.inf, 0, 1 / 3, -1e-300, 5e-324, 1.7e308])
+    np.testing.assert_allclose(_export.seven_digits(numbers), numbers, rtol=2**-24)
+    whole = np.arange(2.0**24)[:: 2**10]
+    assert np.array_equal(_export.seven_digits(whole), whole)
 
 
 @pytest.mark.parametrize(("length", "lines"), [(2, 2), (3, 3), (5, 5), (50, 5)])

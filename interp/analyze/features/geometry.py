@@ -236,6 +236,11 @@ def told(scene: xr.Dataset) -> str:
     return " · ".join(words)
 
 
+def headline(found: xr.Dataset) -> dict[str, str]:
+    """Polygons at the last step."""
+    return {"polygons": in_words(found["polygons"].isel(step=-1)) or "none: no feature is represented"}
+
+
 def in_words(counts: xr.DataArray) -> str:
     """`2 × digon, 1 × 3 in 2`."""
     return ", ".join(

@@ -134,6 +134,13 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
     return table
 
 
+def headline(found: xr.Dataset) -> dict[str, str]:
+    """The regime at the last step, and a collapse of the model."""
+    last = found.isel(step=-1)
+    told = {"regime": REGIMES[int(last["regime"])]} if "regime" in found else {}
+    return told | ({"collapsed": "the model answers 0 to everything"} if last["collapsed"] > 0 else {})
+
+
 COLUMNS = {
     "train_relative": "train ÷ zero",
     "test_relative": "test ÷ zero",

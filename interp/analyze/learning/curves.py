@@ -137,6 +137,27 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame([row], index=pd.Index([int(last["step"])], name="step"))
 
 
+def headline(found: xr.Dataset) -> dict[str, str]:
+    """When it memorised, generalised and collapsed, and how far it is from what it has not reached."""
+    last = found.isel(step=-1)
+    at = f"at step {int(last['step']):,}"
+    if found["step"].attrs["units"] == "points":  # on a path between two networks nothing is learned
+        return {}
+    if not logged(found, "train_accuracy", "test_accuracy"):
+        return {"loss": f"train {last['train_loss'].item():.3g}, test {last['test_loss'].item():.3g} {at}"}
+    told: dict[str, str] = {}
+    for name, split in (("memorised", "train"), ("generalised", "test")):
+        step, short = found.attrs[name], f"{split} accuracy {last[f'{split}_accuracy'].item():.0%} {at}"
+        told[name] = f"not yet: {short}" if math.isnan(step) else f"at step {step:,.0f}"
+    if not math.isnan(found.attrs["delay"]):
+        told["generalised"] += f", {found.attrs['delay']:,.0f} steps later"
+    if has_collapsed(found):
+        told["collapsed"] = (
+            f"at step {found.attrs['collapsed']:,.0f}; test accuracy {last['test_accuracy'].item():.0%} {at}"
+        )
+    return told
+
+
 def compare(found: list[xr.Dataset]) -> pd.DataFrame:
     """Over runs, a row for memorisation, generalisation, the delay between them, and each loss below its threshold.
 

@@ -212,7 +212,7 @@ def draw(found: xr.Dataset) -> go.Figure:
     for row, rule in ((1, "test_loss"), (2, of_measures)):
         if rule in rules:
             bands(figure, found.sel(rule=rule), row)
-    figure.update_layout(margin={"l": 160, "r": 290})
+    figure.update_layout(margin={"r": 290})
     return figures.mark_transition(figure, found)
 
 

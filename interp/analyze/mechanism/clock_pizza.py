@@ -279,6 +279,17 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
     return table
 
 
+def headline(found: xr.Dataset) -> dict[str, str]:
+    """Clock or pizza at the last step; nothing of a network that is not right."""
+    last = found.sel(network="checkpoint").isel(step=-1)
+    symmetricity, irrelevance, accuracy = (float(last[name]) for name in ("symmetricity", "irrelevance", "accuracy"))
+    word = {"between": "between clock and pizza"}.get(
+        found_as := verdict(symmetricity, irrelevance, accuracy), found_as
+    )
+    told = f"{word}: gradient symmetricity {symmetricity:.2f}, distance irrelevance {irrelevance:.2f}"
+    return {"clock or pizza": told} if word else {}
+
+
 def verdict(symmetricity: float, irrelevance: float, accuracy: float) -> str:
     """clock, pizza or between by the published bands; nothing for a network that is not right."""
     if accuracy < ACCURATE:

@@ -297,6 +297,16 @@ def draw(found: xr.Dataset) -> go.Figure:
     return figures.mark_transition(figure, found)
 
 
+def headline(found: xr.Dataset) -> dict[str, str]:
+    """Key irreps, and the fraction of the logits' variance that the characters of all explain, at the last step."""
+    keys = found["irrep"].values[found["is_key"].values].tolist()
+    share = found["logit_fve"].values[-1]
+    of_irreps = f"{share:.0%} of the logits' variance, by characters of a·b·c⁻¹"
+    cyclic = all(str(key).startswith("k=") for key in keys)
+    named = ", ".join(str(key).removeprefix("k=") for key in keys[:8])
+    return {"key frequencies" if cyclic else "key irreps": named, "explained": of_irreps} if keys else {}
+
+
 def draw_hidden(figure: go.Figure, found: xr.Dataset, row: int) -> None:
     """A line for each content, over all irreps, and one for what mixes irreps."""
     names = {"a": "ρ(a)", "b": "ρ(b)", "ab": "ρ(ab)", "a⊗b": "ρ(a)⊗ρ(b), with ρ(ab)"}

@@ -113,6 +113,13 @@ def draw(found: xr.Dataset) -> go.Figure:
     return figures.mark_transition(figure, found)
 
 
+def headline(found: xr.Dataset) -> dict[str, str]:
+    """Key frequencies, and the fraction of the logits' variance that their waves explain at the last step."""
+    keys, share = found.attrs["key_frequencies"].split(), found["share_of_keys"].values[-1]
+    waves = f"{share:.0%} of the logits' variance, by waves of a + b − c at the key frequencies"
+    return {"key frequencies": listed(found), "explained": waves} if keys else {}
+
+
 def listed(found: xr.Dataset, most: int = 8) -> str:
     """The key frequencies, as far as there is room."""
     keys = found.attrs["key_frequencies"].split()
