@@ -11,10 +11,11 @@ whatever other checkpoints are in view. Of a run that has grown it then measures
 A module with a text `ALONE` ("takes minutes") is measured when it is asked for by name; `all` leaves it out and says so.
 
 It may have a fourth, `compare(found)`: of the measurements of several runs, one table with a row for each number that is
-compared. `python -m interp.analyze NAME DIR DIR…` prints it after the runs and writes it as NAME-comparison.csv into --out, if
-that is given, or into analysis/ of the one directory that the runs were found in; with --json it is written there only, so that
-standard output keeps a line for each run and nothing else. Beside it may stand a fifth, `draw_runs(found)`: a figure over these
-runs, written as NAME-comparison.html and .png.
+compared. Where seeds of one setting are put together, it is decorated with `interp.views.comparison.for_each_setting`: each field
+that was varied is then a column. `python -m interp.analyze NAME DIR DIR…` prints it after the runs and writes it as
+NAME-comparison.csv into --out, if that is given, or into analysis/ of the one directory that the runs were found in; with --json
+it is written there only, so that standard output keeps a line for each run and nothing else. Beside it may stand a fifth,
+`draw_runs(found)`: a figure over these runs, written as NAME-comparison.html and .png.
 
 `headline(found)` tells in a few words by topic what a reader asks first: "generalised": "at step 560". The page begins with it.
 """

@@ -14,6 +14,7 @@ import tyro
 
 from interp import analyze
 from interp.base import Frozen, UserError, near_miss, one_sentence
+from interp.cli.over_runs import Together
 from interp.command_line import as_typed, parsed, refuse_empty
 from interp.machine import memory_size
 from interp.store.files import WITHOUT_RESUME
@@ -120,60 +121,17 @@ def run_analyses(name: str, arguments: Arguments) -> int:
     for path in runs_in(arguments.beside):  # before the measuring, which may take minutes
         open_record(path)
     targets = places(arguments)
-    failed, found, beside = False, dict[str, list[Any]](), dict[str, list[Any]]()
+    failed, beside, together = False, dict[str, list[Any]](), Together(len(targets) > 1)
     for path, out in targets.items():
         try:
-            for each, measured in run_one(name, path, out, arguments, beside).items():
-                found.setdefault(each, []).append(measured)
+            together.add(path.name, out, run_one(name, path, out, arguments, beside))
         except UserError as error:
             if len(targets) == 1:
                 raise
             print(f"error: {error}", file=sys.stderr)
             failed = True
-    for each, of_runs in found.items():
-        if len(of_runs) > 1:
-            compare_runs(each, of_runs, shared_place(arguments), arguments.json)
+    together.report(shared_place(arguments), arguments.json, page=name == "all")
     return 2 if failed else 0
-
-
-def compare_runs(name: str, found: list[Any], out: Path | None, json_only: bool) -> None:
-    """Print the table over several runs, and write it, with the figure where there is one, into `out`; with --json write only."""
-    from interp.report import files
-    from interp.store.files import write_whole
-
-    table = analyze.compare(found)
-    if not json_only:
-        medians = "; medians of Kaplan and Meier" * ("censored" in table)
-        print(f"{name} over {len(found)} runs{medians}:")
-        print(files.table_text(table, len(table), files.terminal_width()))
-    if out is None:
-        return
-    files = [files.prepared(out) / f"{name}-comparison.csv"]
-    write_whole(files[0], table.to_csv().encode())
-    if hasattr(analyze.find(name), "draw_runs"):
-        files += draw_runs(found, files[0])
-    kinds = " ".join(file.suffix for file in files)
-    print(f"files: {shlex.quote(str(files[0].with_suffix('')))}{kinds}", file=sys.stderr if json_only else sys.stdout)
-
-
-def draw_runs(found: list[Any], table: Path) -> list[Path]:
-    """Write the figure over several runs beside their table; returns the files written. If there is no figure, print why."""
-    from interp.report import files
-    from interp.report.page import write_html
-
-    page, picture = table.with_suffix(".html"), table.with_suffix(".png")
-    for older in (page, picture):
-        older.unlink(missing_ok=True)
-    try:
-        figure = analyze.draw_runs(found)
-    except UserError as error:
-        print(f"no figure over the runs: {error}", file=sys.stderr)
-        return []
-    write_html(figure, page)
-    if trouble := files.write_pngs({picture: figure}):
-        print(trouble, file=sys.stderr)
-        return [page]
-    return [page, picture]
 
 
 def shared_place(arguments: Arguments) -> Path | None:
@@ -211,7 +169,7 @@ def places(arguments: Arguments) -> dict[Path, Path]:
 
 
 def run_one(name: str, path: Path, out: Path, arguments: Arguments, beside: dict[str, list[Any]]) -> dict[str, Any]:
-    """Measure one run, write what was found and print it; returns the measurements that are compared over runs.
+    """Measure one run, write what was found and print it; returns the measurements.
 
     `beside` has the measurements of the runs beside it by analysis: those of an earlier run are taken from there, others added.
     """
@@ -240,9 +198,9 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments, beside: dict
     tell_what_was_kept(run, answers)
     if arguments.json:
         print(json.dumps(as_json(run, measured, left_out)))
-    compared = {each: found for each, (found, _) in measured.items() if hasattr(analyze.find(each), "compare")}
+    alone = {each: found for each, (found, _) in measured.items()}
     if not writes:
-        return compared
+        return alone
     if not arguments.json:
         report(run, name, out, measured, left_out)
     if pictures.trouble:
@@ -253,7 +211,7 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments, beside: dict
         print(f"page: {page.resolve()}", file=sys.stderr if arguments.json else sys.stdout)
     elif (out / "index.html").exists():
         print(f"{out / 'index.html'} is from before; renew it with: python -m interp.analyze all", file=sys.stderr)
-    return compared
+    return alone
 
 
 def measurements(

@@ -128,7 +128,7 @@ def report(runs: "Sequence[Run]") -> None:
         print(f"note: {note}")
     parent = shlex.quote(str(runs[0].path.parent))
     print(f"{len(runs)} runs in {parent}; what is known of each: python -m interp.probe DIR")
-    print(f"look at them with: python -m interp.analyze all {parent}/*")
+    print(f"look at them with: python -m interp.analyze all {parent}")
 
 
 def notes_of(runs: "Sequence[Run]") -> list[str]:

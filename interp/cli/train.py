@@ -332,7 +332,7 @@ def report(done: "Mapping[str, Run]", out: Path) -> None:
         how = f"accuracy {last['test_accuracy']:6.1%}" if answers else f"loss {last['test_loss']:.4g}"
         print(f"{name:<{width}}  test {how} at step {run.steps[-1]:,}")
     print(f"{len(done)} runs in {out}; as a table: python -m interp.table {shlex.quote(str(out))}")
-    print(f"{LOOK} {shlex.quote(str(out))}/*")
+    print(f"{LOOK} {shlex.quote(str(out))}")
 
 
 def main(words: list[str]) -> int:

@@ -16,6 +16,7 @@ from interp.figures.curves import (
     stretch,
 )
 from interp.figures.moving import animated, player, still
+from interp.figures.overlaid import overlaid
 from interp.figures.panels import (
     CAPTION,
     INK,
@@ -37,6 +38,6 @@ from interp.figures.surfaces import colour_bar, surface, way
 __all__ = [
     "CAPTION", "INK", "LABELLED_UP_TO", "OWN_SCALE", "PALETTE", "QUIET", "TEST", "TRAIN", "accuracies", "animated", "behind",
     "caption", "colour_bar", "error_band", "field", "heatmap", "legend_of", "level", "line", "losses", "mark_transition",
-    "over_points", "over_settings", "own_axes", "panels", "planes", "player", "quartiles", "relative_losses", "scale_of_settings",
+    "over_points", "over_settings", "overlaid", "own_axes", "panels", "planes", "player", "quartiles", "relative_losses", "scale_of_settings",
     "shade", "step_slider", "still", "stretch", "surface", "way", "without_frame",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from interp.maths.curves import IN_A_ROW, reached
 from interp.maths.parallelograms import effective_loss, quality, reach
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
 from interp.store.tensors import Tensors
-from interp.views.comparison import over_runs
+from interp.views.comparison import for_each_setting, over_runs
 from interp.views.sums import Sums
 from interp.views.walk import each_checkpoint
 
@@ -111,6 +111,7 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
     return table
 
 
+@for_each_setting
 def compare(found: list[xr.Dataset]) -> pd.DataFrame:
     """Over runs, the first checkpoint of three in a row with a high quality."""
     steps = [reached(each["step"].values, each["rqi"].values, HIGH, IN_A_ROW).step for each in found]

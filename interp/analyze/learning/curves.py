@@ -12,7 +12,7 @@ from pydantic import Field
 from interp import figures
 from interp.maths.curves import IN_A_ROW, first_below, least
 from interp.measurement import LEARNING, AnalysisOptions, Var, Variables, history_of, labelled, landmarks, provenance
-from interp.views.comparison import Steps, over_runs
+from interp.views.comparison import Steps, for_each_setting, over_runs
 from interp.views.view import History
 
 
@@ -158,6 +158,7 @@ def headline(found: xr.Dataset) -> dict[str, str]:
     return told
 
 
+@for_each_setting
 def compare(found: list[xr.Dataset]) -> pd.DataFrame:
     """Over runs, a row for memorisation, generalisation, the delay between them, and each loss below its threshold.
 

@@ -26,7 +26,7 @@ from interp.measurement import (
     provenance,
 )
 from interp.views.boundaries import boundaries
-from interp.views.comparison import over_runs
+from interp.views.comparison import for_each_setting, over_runs
 from interp.views.leads import (
     ACCURATE,
     KINDS,
@@ -256,6 +256,7 @@ def interval(phase: xr.Dataset) -> str:
     return f"{begin:,.0f} – {end:,.0f}{spread}{coarse}"
 
 
+@for_each_setting
 def compare(found: list[xr.Dataset]) -> pd.DataFrame:
     """Over runs, a row for the end of each phase by each rule, and for the step and the lead of each measure, earliest first.
 

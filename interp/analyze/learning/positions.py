@@ -17,7 +17,7 @@ from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
 from interp.models.network import Weights
 from interp.tasks import Examples
 from interp.views.answers import Answered, Sequences
-from interp.views.comparison import Steps, over_runs
+from interp.views.comparison import Steps, for_each_setting, over_runs
 from interp.views.walk import bytes_read, each_checkpoint
 
 PART = 5_900_000
@@ -135,6 +135,7 @@ def summarise(found: xr.Dataset) -> pd.DataFrame:
     return table
 
 
+@for_each_setting
 def compare(found: list[xr.Dataset]) -> pd.DataFrame:
     """Over runs, a row for each answer: the checkpoint from which it is right on the training and on the test set."""
     rows: dict[str, Steps] = {}

@@ -20,7 +20,7 @@ from interp.measurement import (
     landmarks,
     provenance,
 )
-from interp.views.comparison import Steps, over_runs
+from interp.views.comparison import Steps, for_each_setting, over_runs
 from interp.views.long import LongCurves
 
 ENDS = ("valley", "peak", "second minimum")
@@ -176,6 +176,7 @@ def lower(found: xr.Dataset, curve: str) -> str:
     return f"{'below' if by < 0 else 'above'} the first by {abs(by):.3g}"
 
 
+@for_each_setting
 def compare(found: list[xr.Dataset]) -> pd.DataFrame:
     """Over runs, a row for the end of each stage of each curve: in how many runs it counts, and when it is.
 
