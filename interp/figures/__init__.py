@@ -38,6 +38,6 @@ from interp.figures.surfaces import colour_bar, surface, way
 __all__ = [
     "CAPTION", "INK", "LABELLED_UP_TO", "OWN_SCALE", "PALETTE", "QUIET", "TEST", "TRAIN", "accuracies", "animated", "behind",
     "caption", "colour_bar", "error_band", "field", "heatmap", "legend_of", "level", "line", "losses", "mark_transition",
-    "over_points", "over_settings", "overlaid", "own_axes", "panels", "planes", "player", "quartiles", "relative_losses", "scale_of_settings",
-    "shade", "step_slider", "still", "stretch", "surface", "way", "without_frame",
+    "over_points", "over_settings", "overlaid", "own_axes", "panels", "planes", "player", "quartiles", "relative_losses",
+    "scale_of_settings", "shade", "step_slider", "still", "stretch", "surface", "way", "without_frame",
 ]  # fmt: skip
