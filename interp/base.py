@@ -44,6 +44,16 @@ IN_PYTHON = {
 """Arguments and methods in Python by the option that sentences name."""
 
 
+@contextmanager
+def in_python() -> Generator[None]:
+    """A context in which sentences name arguments and methods in place of options; the outermost layer of what people call."""
+    try:
+        yield
+    except UserError as error:
+        error.args = (reworded(str(error), IN_PYTHON),)
+        raise
+
+
 def reworded(sentence: str, instead: Mapping[str, str]) -> str:
     """A sentence with other words in place of some."""
     for words, others in instead.items():

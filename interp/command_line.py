@@ -1,7 +1,9 @@
 """Words of a command line as options; words that are not allowed are one sentence, with the option that was meant."""
 
 import difflib
+import importlib
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn, TypeVar
@@ -117,6 +119,20 @@ def options_of(kind: type[Any], how: dict[str, Any]) -> list[str]:
         parser = tyro.extras.get_parser(kind, **how)  # type: ignore[reportDeprecated]
     actions = parser._actions  # type: ignore[reportPrivateUsage]
     return [word for action in actions for word in action.option_strings if word.startswith("--")]
+
+
+def loaded(*modules: str) -> None:
+    """Import modules that take seconds to load; in a terminal, say so meanwhile."""
+    missing = [module for module in modules if module not in sys.modules]
+    told = bool(missing) and sys.stderr.isatty()
+    if told:
+        print("loading …", end="", file=sys.stderr, flush=True)
+    try:
+        for module in missing:
+            importlib.import_module(module)
+    finally:
+        if told:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def refuse_empty(words: Sequence[str], options: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from interp import analyze, store
-from interp.base import Shown, UserError, near_miss
+from interp.base import Shown, UserError, in_python, near_miss
 from interp.config import RunConfig
 
 Result = TypeVar("Result")
@@ -57,6 +57,7 @@ class Catalogue(Generic[Result]):
         return "\n".join(f"{name}: {analyze.analyses()[name]}" for name in self._run.applies.fitting)
 
 
+@in_python()
 def answer(run: store.Run, name: str, **options: Any) -> "xr.Dataset":
     """The measurement of that name, from what is kept as far as that is still so; in a terminal with a bar."""
     from interp import kept
@@ -146,6 +147,7 @@ def open_run(path: str | Path, model: Any = None) -> Run:
     return Run(run.path, run.record, run.steps, module=run.module)
 
 
+@in_python()
 def train_run(config: RunConfig | str, out: str | Path, **how: Any) -> Run:
     """Train a configuration, or the preset of that name, and open the run; `how` and errors are as of interp.train.loop.train."""
     from interp.train.loop import train  # here: probing a run needs no trainer
@@ -155,6 +157,7 @@ def train_run(config: RunConfig | str, out: str | Path, **how: Any) -> Run:
     return open_run(train(config, out, **how).path)
 
 
+@in_python()
 def train_runs(configs: Mapping[str, RunConfig], out: str | Path, **how: Any) -> Runs:
     """Train each configuration into the directory of its name in `out`, side by side where they fit together.
 
@@ -166,6 +169,7 @@ def train_runs(configs: Mapping[str, RunConfig], out: str | Path, **how: Any) ->
     return Runs(open_run(run.path) for run in train_many(list(configs.values()), outs, **how))
 
 
+@in_python()
 def connect_runs(a: str | Path, b: str | Path, out: str | Path, *, overwrite: bool = False, **curve: Any) -> Run:
     """The path from network A to network B (DIR@STEP, or DIR for the last checkpoint), written as a run into `out`.
 

@@ -1,9 +1,11 @@
 """What a command loads before it has something to do."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from interp import analyze
@@ -30,6 +32,24 @@ def loaded_after(code: str) -> set[str]:
 )
 def test_help_loads_nothing_heavy(code):
     assert not loaded_after(code) & set(HEAVY)
+
+
+def processor_seconds(process: int) -> float:
+    """Seconds of processor time that a process has taken."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize(
+    "words", [["interp.analyze", "norms", "{run}", "--out", "{out}"], ["interp.train", "--resume", "{run}"]]
+)
+def test_in_a_terminal_the_first_words_come_within_a_second(words, tiny_copy, tmp_path):
+    words = [word.format(run=tiny_copy.path, out=tmp_path / "out") for word in words]
+    child = pexpect.spawn(sys.executable, ["-m", *words], encoding="utf-8", timeout=120)
+    child.expect("loading")
+    assert processor_seconds(int(child.pid or 0)) < 1
+    child.expect(pexpect.EOF)
+    assert "\r\x1b[K" in str(child.before)  # and are gone then
 
 
 def test_training_and_analysing_load_no_transformer_lens(tiny, tmp_path):

@@ -15,7 +15,7 @@ import tyro
 from interp import analyze
 from interp.base import Frozen, UserError, near_miss, one_sentence
 from interp.cli.over_runs import Together
-from interp.command_line import as_typed, parsed, refuse_empty
+from interp.command_line import as_typed, loaded, parsed, refuse_empty
 from interp.machine import memory_size
 from interp.store.files import WITHOUT_RESUME
 
@@ -92,6 +92,8 @@ def parse(name: str, words: list[str]) -> Arguments:
         raise UserError(f"{name} is a directory; the analysis comes first: python -m interp.analyze {words[0]} {name}")
     if name != "all" and name not in analyze.analyses():
         raise UserError(f'no analysis "{name}"{near_miss(name, [*analyze.analyses(), "all"])}')
+    asks_for_help = {"-h", "--help"} & {*words}
+    loaded("torch", *([] if asks_for_help else ["interp.kept", "interp.report.page"]))
     options = NoOptions if name == "all" else analyze.find(name).Options
     arguments = dataclasses.make_dataclass(
         "Arguments",

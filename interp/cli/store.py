@@ -42,8 +42,9 @@ def run_verify(arguments: Arguments) -> int:
             print(json.dumps({"run": str(path), "whole": not faults, "files": found}))
             continue
         for verdict in faults:
-            print(f"{verdict.file}: {verdict.fault}")
-        what = "all are what was written" if not faults else f"{len(faults)} are not what was written"
+            print(verdict.fault if str(path / verdict.file) in verdict.fault else f"{verdict.file}: {verdict.fault}")
+        are = "is" if len(faults) == 1 else "are"
+        what = "all are what was written" if not faults else f"{len(faults)} {are} not what was written"
         print(f"{path}: {len(verdicts)} files, {what}")
     return 0 if sound else 1
 

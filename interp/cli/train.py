@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from interp.base import UserError, near_miss, one_sentence
-from interp.command_line import parsed
+from interp.command_line import loaded, parsed
 from interp.config import RunConfig
 from interp.maths import groups
 from interp.tasks import given
@@ -112,6 +112,12 @@ def parse(words: list[str]) -> Arguments:
             f"{words[0]} is a directory; to go on with it, write python -m interp.train --resume {words[0]}"
         )
     chosen = preset(words[0])
+    following = [after for word, after in pairwise(words) if word == "--resume" and not after.startswith("-")]
+    if following:
+        (path, *_) = following
+        raise UserError(
+            f"--resume DIR takes no preset; write python -m interp.train --resume {path}, or --out {path} --resume"
+        )
     home = Path("checkpoints") / words[0]
     about = f"{chosen.about}; about {chosen.minutes:g} minutes on 2 CPU cores."
     prog, default = f"python -m interp.train {words[0]}", Arguments(chosen.config, home)
@@ -128,6 +134,7 @@ def resumed(words: list[str]) -> Arguments:
     at = words.index("--resume")
     if at + 1 == len(words):
         raise UserError("--resume needs the directory of a run; write python -m interp.train --resume DIR")
+    loaded("torch")
     from interp.store import open_record
 
     path, others = Path(words[at + 1]), words[:at] + words[at + 2 :]
@@ -341,4 +348,6 @@ def main(words: list[str]) -> int:
         print(overview())
         return 0 if words else 2
     with one_sentence(WITHOUT_OUT if words[0] == "--resume" else {}):
-        return run(with_start(parse(words)))
+        arguments = parse(words)
+        loaded("torch", "interp.train.loop", "interp.study")
+        return run(with_start(arguments))

@@ -4,9 +4,7 @@ import sys
 import time
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
-
+from interp.bars import bar
 from interp.study.plan import Job, Plan, lasting
 
 
@@ -90,8 +88,7 @@ class Bar(Display):
 
     def __init__(self, plan: Plan):
         super().__init__(plan)
-        columns = (BarColumn(bar_width=8), TextColumn("{task.description}", markup=False))
-        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._progress = bar()
         self._task = self._progress.add_task(str(self.whole), total=1)
 
     def __enter__(self) -> "Bar":

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TextColumn
 from rich.table import Column
 
+from interp.bars import LEFT, bar
 from interp.store.history import Row
 
 
@@ -40,16 +40,10 @@ class Bar:
 
     def __init__(self, total: int, start: int, label: str):
         self._label = label
-        # Fits 80 columns: step 25000/25000, a short bar, the time left, and `brief`.
-        self._progress = Progress(
-            TextColumn("step"),
-            MofNCompleteColumn(),
-            BarColumn(bar_width=8),
-            TimeRemainingColumn(),
-            TextColumn("left  {task.fields[numbers]}", table_column=Column(no_wrap=True)),
-            console=Console(stderr=True),
-        )
-        self._task = self._progress.add_task("", total=total, completed=start, numbers="")
+        # Fits 80 columns: a short bar, step 25000/25000, the time left, and `brief`.
+        self._total, numbers = total, TextColumn(" {task.fields[numbers]}", table_column=Column(no_wrap=True))
+        self._progress = bar(*LEFT, numbers)
+        self._task = self._progress.add_task(f"step {start}/{total}", total=total, completed=start, numbers="")
 
     def __enter__(self) -> "Bar":
         if self._label:  # on a line of its own: beside the numbers it would not fit
@@ -63,7 +57,7 @@ class Bar:
 
     def step(self, step: int) -> None:
         """Move the bar."""
-        self._progress.update(self._task, completed=step)
+        self._progress.update(self._task, completed=step, description=f"step {step}/{self._total}")
 
     def rows(self, rows: Sequence[Row]) -> None:
         """Show the latest losses and accuracies."""

@@ -6,8 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from interp import bars
 
 Watcher = Callable[[int, int], None]
 """Told how many checkpoints are measured, of how many."""
@@ -43,17 +42,14 @@ def by(watcher: Watcher) -> Generator[None]:
 @contextmanager
 def bar(name: str) -> Generator[Watcher]:
     """A bar with the checkpoints done and the time left, gone when all are."""
-    columns = (
-        TextColumn("measuring {task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("checkpoints"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(name, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    with bars.bar(*bars.LEFT, gone=True) as progress:
+        task = progress.add_task(f"measuring {name}", total=None)
+
+        def watch(done: int, total: int) -> None:
+            description = f"measuring {name}: {done}/{total} checkpoints"
+            progress.update(task, completed=done, total=total, description=description)
+
+        yield watch
 
 
 @contextmanager
