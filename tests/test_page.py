@@ -1,10 +1,12 @@
 """interp/report/page.py in a browser: figures as wide as there is room, alone when moved, and nothing of a run that acts."""
 
+import csv
 import html
 import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,6 +106,13 @@ def test_every_figure_fits_the_width_and_no_title_is_under_a_button(page, width,
     assert seen["sections"] == [*NAMES, "left-out", "glossary"], "in the order of the story"
     assert seen["contents"] == seen["sections"]
     assert seen["sliders"] == 1
+
+
+def test_the_weights_that_were_measured_of_quick_are_within_their_limits():
+    lines = csv.DictReader((Path(__file__).parents[1] / "benchmarks/results/page.csv").open())
+    limited = {line["what"]: (float(line["measured"]), float(line["limit"])) for line in lines if line["limit"]}
+    assert limited.keys() == {"index.html beside plotly, MB", "analysis/ in all, MB"}
+    assert all(measured <= limit for measured, limit in limited.values())
 
 
 def test_the_story_has_every_analysis_once():
