@@ -6,7 +6,8 @@ STORY = (
     "curves", "phases", "stages", "examples", "breakdown", "positions", "double_descent", "gap",
     "fourier", "progress", "logits", "neurons", "attention", "clock_pizza", "ablate", "groups", "neurons_for_noise", "tsne",
     "superposition", "regimes", "geometry", "parallelograms", "variance",
-    "norms", "spectra", "trajectory", "numerics", "lazy", "readout", "complexity", "sharpness", "curvature", "llc", "plane", "path",
+    "norms", "spectra", "trajectory", "numerics", "lazy", "readout", "complexity", "sharpness", "curvature", "llc", "plane",
+    "path",
 )  # fmt: skip
 """Analyses of this package in the order of the story. Those of others come after them, by name."""
 
