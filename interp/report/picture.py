@@ -10,7 +10,6 @@ from typing import Any
 import plotly.graph_objects as go
 
 from interp.base import UserError
-from interp.report.files import QUIET
 from interp.store.files import write_whole
 
 
@@ -41,7 +40,7 @@ class Picture(go.Figure):
 
     def _written(self) -> Path:
         """The page with the figure, one file that needs no other; in a temporary directory if the run's is not ours."""
-        content = self.to_html(include_plotlyjs=True, include_mathjax=False, config=QUIET).encode()
+        content = self.to_html(include_plotlyjs=True, include_mathjax=False, config={"displaylogo": False}).encode()
         for page in (self._page, Path(tempfile.gettempdir()) / f"interp-{os.getpid()}" / self._page.name):
             try:
                 page.parent.mkdir(parents=True, exist_ok=True)

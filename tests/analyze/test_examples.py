@@ -121,7 +121,7 @@ def test_the_slider_fills_the_table(tiny):
     frames: Any = figure.frames
     filled = [np.isfinite(np.asarray(frame.data[0].z, dtype=float)).sum() for frame in frames]
     assert filled == [int((found["learned"] <= step).sum()) for step in found["step"].values]
-    (square,) = figure.select_traces({"type": "heatmap"})
+    square: Any = next(iter(figure.select_traces({"type": "heatmap"})))
     assert np.shape(square["z"]) == (11, 11)
 
 
