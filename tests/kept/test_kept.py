@@ -144,7 +144,7 @@ def test_an_option_in_the_place_of_another_is_not_believed(tiny_copy):
 @pytest.mark.parametrize("name", ["norms", "logits"])
 def test_other_code_measures_anew(name, tiny_copy, monkeypatch):
     kept.measure(tiny_copy, name)
-    monkeypatch.setattr("interp.code.versions", lambda: "torch 3")
+    monkeypatch.setattr("interp.kept.code.versions", lambda: "torch 3")
     code.digest.cache_clear()
     answer = kept.measure(tiny_copy, name)
     assert (answer.measured, answer.why) == (len(tiny_copy), "its code has changed")
