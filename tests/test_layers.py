@@ -39,6 +39,9 @@ BORDERS = {
     "filelock": "interp/store/directory.py",
     "dash": "interp/app/page.py interp/app/rows.py interp/cli/app.py",  # the last asks whether it is there
     "werkzeug": "interp/app/serving.py",
+    "transformers": "interp/train/hugging_face.py",
+    "pytorch_lightning": "interp/train/lightning.py",
+    "lightning": "interp/train/lightning.py",
 }
 """Libraries that are slow to import or that may be absent, each with the one file that imports it, or one for each use."""
 
