@@ -99,3 +99,17 @@ def test_a_band_is_drawn_for_the_same_name_in_the_same_panel_only():
     scaled = curve([1, 2, 3])
     drawn(scaled)[0].meta = figures.OWN_SCALE
     assert len(drawn(figures.behind(scaled, [curve([0, 1, 2])], "others"))) == 1
+
+
+def test_step_axes_end_where_the_data_end_and_on_a_logarithmic_axis_begin_above_0():
+    figure = figures.panels(["loss", "dots"], heights=[3, 3], title="t")
+    figure.add_scatter(x=np.array([0, 5, 40]), y=np.ones(3), row=1, col=1)
+    figure.add_scatter(x=np.array([5.0, np.nan]), y=np.ones(2), mode="markers", row=2, col=1)
+    figures.to_the_ends(figure)
+    for axis in figure.select_xaxes():
+        assert (axis.autorangeoptions.minallowed, axis.autorangeoptions.maxallowed) == (0, 40)
+    linear, log = figure.layout.updatemenus[0].buttons
+    assert linear.args[0]["xaxis2.autorangeoptions.minallowed"] == 0
+    assert log.args[0]["xaxis2.autorangeoptions.minallowed"] == 5
+    other = figures.panels(["plane"], heights=[3], title="t", over_steps=False)
+    assert figures.to_the_ends(other).layout.xaxis.autorangeoptions.maxallowed is None

@@ -196,7 +196,7 @@ def draw(found: "xr.Dataset", beside: "Sequence[xr.Dataset]" = ()) -> "go.Figure
         figure = figures.behind(figure, [analysis.draw(each) for each in beside], about)
     if along := found["step"].attrs.get("long_name"):
         figure = figures.over_points(figure, along)
-    return figures.caption(figure, found.attrs["command"])
+    return figures.caption(figures.to_the_ends(figure), found.attrs["command"])
 
 
 def named(found: "Sequence[xr.Dataset]") -> str:

@@ -15,6 +15,7 @@ from interp.figures.curves import (
     shade,
     stretch,
 )
+from interp.figures.ends import to_the_ends
 from interp.figures.moving import animated, player, still
 from interp.figures.overlaid import overlaid
 from interp.figures.panels import (
@@ -39,5 +40,5 @@ __all__ = [
     "CAPTION", "INK", "LABELLED_UP_TO", "OWN_SCALE", "PALETTE", "QUIET", "TEST", "TRAIN", "accuracies", "animated", "behind",
     "caption", "colour_bar", "error_band", "field", "heatmap", "legend_of", "level", "line", "losses", "mark_transition",
     "over_points", "over_settings", "overlaid", "own_axes", "panels", "planes", "player", "quartiles", "relative_losses",
-    "scale_of_settings", "shade", "step_slider", "still", "stretch", "surface", "way", "without_frame",
+    "scale_of_settings", "shade", "step_slider", "still", "stretch", "surface", "to_the_ends", "way", "without_frame",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import html
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -107,9 +108,18 @@ def stretch(figure: go.Figure, begin: float, end: float, colour: str, row: int =
 
 
 def heatmap(
-    figure: go.Figure, values: xr.DataArray, row: int, colorbar: str | None = None, zmin: float | None = 0
+    figure: go.Figure,
+    values: xr.DataArray,
+    row: int,
+    colorbar: str | None = None,
+    zmin: float | None = 0,
+    zmax: float | None = None,
+    named: Sequence[int] = (),
 ) -> None:
-    """Draw a heatmap over step (horizontal) and the other dimension (vertical); colours begin at `zmin`, or at the smallest."""
+    """Draw a heatmap over step (horizontal) and the other dimension (vertical), with names at the end of some of its rows.
+
+    Colours begin at `zmin`, or at the smallest value, and end at `zmax`, or at the largest.
+    """
     other = next(str(dim) for dim in values.dims if dim != "step")
     bottom, top = domain(figure, "y", row)
     figure.add_heatmap(
@@ -118,6 +128,7 @@ def heatmap(
         z=values.transpose(other, "step").values,
         colorscale="Viridis",
         zmin=zmin,
+        zmax=zmax,
         hovertemplate=f"step %{{x}}<br>{other} %{{y}}<br>%{{z:.3f}}<extra></extra>",
         colorbar={
             "title": {"text": colorbar or "", "side": "right"},
@@ -126,6 +137,11 @@ def heatmap(
         row=row,
         col=1,
     )  # fmt: skip
+    for each in named:
+        figure.add_annotation(
+            x=1, xref="x domain", y=each, text=str(each), showarrow=False, xanchor="right", borderpad=0,
+            font={"color": INK, "size": 10}, bgcolor="rgba(255,255,255,0.75)", row=row, col=1,
+        )  # fmt: skip
 
 
 def quartiles(figure: go.Figure, values: xr.DataArray, name: str, colour: str, row: int) -> None:

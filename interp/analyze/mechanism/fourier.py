@@ -9,6 +9,7 @@ import xarray as xr
 from torch import Tensor
 
 from interp import figures
+from interp.figures.phases import LINES
 from interp.maths import fourier
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset, frequency_axis
 from interp.store.tensors import Tensors
@@ -73,6 +74,10 @@ def measure(seen: Spectrum, options: Options) -> xr.Dataset:
     )
 
 
+NAMED = 8
+"""Most key frequencies that are named beside their rows."""
+
+
 def draw(found: xr.Dataset) -> go.Figure:
     """Losses above the power of W_E and W_L at every frequency, above the Gini coefficients."""
     figure = figures.panels(
@@ -81,10 +86,16 @@ def draw(found: xr.Dataset) -> go.Figure:
         title="When the key frequencies appear",
     )
     figures.losses(figure, found, row=1)
-    figures.heatmap(figure, found["power"].sel(matrix="W_E"), row=2, colorbar="share of power")
-    figures.heatmap(figure, found["power"].sel(matrix="W_L"), row=3)
-    for matrix, colour in zip(found["matrix"].values, figures.PALETTE, strict=False):
-        figures.line(figure, found["gini"].sel(matrix=matrix), name=f"Gini {matrix}", colour=colour, row=4)
+    rule, largest = Options.model_validate_json(found.attrs["options"]).rule, float(found["power"].max())
+    for row, matrix in ((2, "W_E"), (3, "W_L")):
+        keys = found["freq"].values[found["key"].sel(rule=rule, matrix=matrix).values[-1]]
+        named = keys if len(keys) <= NAMED else ()  # an untrained network has half of all
+        figures.heatmap(
+            figure, found["power"].sel(matrix=matrix), row, "share of power", zmax=largest, named=list(map(int, named))
+        )
+    for matrix in found["matrix"].values:
+        colour, dash = LINES[f"Gini {matrix}"]
+        figures.line(figure, found["gini"].sel(matrix=matrix), f"Gini {matrix}", colour, row=4, dash=dash)
     figure.update_yaxes(title_text="frequency k", row=2).update_yaxes(title_text="frequency k", row=3)
     figure.update_yaxes(title_text="Gini", range=[0, 1], row=4)
     return figures.mark_transition(figure, found)

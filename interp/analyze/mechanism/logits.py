@@ -100,10 +100,14 @@ def draw(found: xr.Dataset) -> go.Figure:
         title="By which waves of a + b − c the logits are made",
     )
     figures.losses(figure, found, row=1)
-    figures.heatmap(figure, found["share"], row=2, colorbar="share")
+    named = found["freq"].values[found["key"].values][:8].tolist()
+    figures.heatmap(figure, found["share"], row=2, colorbar="share", named=named)
     curves = {"all waves": "share_all", "key waves": "share_of_keys", "function of a + b": "sum_share"}
     for (name, variable), colour in zip(curves.items(), figures.PALETTE, strict=False):
-        figures.line(figure, found[variable], name, colour, row=3, dash="dot" if variable == "sum_share" else "solid")
+        dash = {"sum_share": "dot", "share_of_keys": "dash"}.get(
+            variable, "solid"
+        )  # key waves lie on all waves at the end
+        figures.line(figure, found[variable], name, colour, row=3, dash=dash)
     for form, colour in zip(found["form"].values, figures.PALETTE[3:], strict=False):
         here = found["explained_by_keys"].sel(form=form)
         figures.line(figure, here, str(form), colour, row=4, dash="dot" if form == "mixture" else "solid")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from interp import figures
 from interp.base import once
+from interp.figures.phases import LINES
 from interp.maths import fourier
 from interp.maths.restricted import DIRECTIONS, cosine_logits, projection, restricted, sum_waves
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset, frequency_axis
@@ -207,7 +208,8 @@ def draw(found: xr.Dataset) -> go.Figure:
         ("restricted (all)", "restricted_loss", "restriction", last),
         ("excluded", "excluded_loss", "exclusion", train),
     )
-    for (name, variable, dim, split), colour in zip(both, figures.PALETTE, strict=False):
+    for (name, variable, dim, split), quantity in zip(both, ("restricted loss", "excluded loss"), strict=True):
+        colour = LINES[quantity][0]
         label = name if name.endswith(")") else f"{name} ({split})"
         figures.line(figure, found[variable].sel({dim: "code_exact", "split": split}), label, colour, row=1)
     for row, (_, variable, dim, split) in enumerate(both, start=2):
@@ -218,10 +220,11 @@ def draw(found: xr.Dataset) -> go.Figure:
         figure.update_yaxes(
             title_text=f"loss ({found['loss'].attrs['units']})", type="log", exponentformat="power", row=row
         )
-    for matrix, colour in zip(found["matrix"].values, figures.PALETTE, strict=False):
-        figures.line(figure, found["gini"].sel(matrix=matrix), f"Gini {matrix}", colour, row=4)
-    figures.line(figure, found["sum_of_squares"], "Σw²", figures.PALETTE[0], row=5)
-    figures.line(figure, found["logit_scale"], "logit scale", figures.PALETTE[1], row=5)
+    for matrix in found["matrix"].values:
+        colour, dash = LINES[f"Gini {matrix}"]
+        figures.line(figure, found["gini"].sel(matrix=matrix), f"Gini {matrix}", colour, row=4, dash=dash)
+    figures.line(figure, found["sum_of_squares"], "Σw²", LINES["Σw²"][0], row=5)
+    figures.line(figure, found["logit_scale"], "logit scale", figures.PALETTE[3], row=5)
     for rule, colour in zip(found["key_rule"].values, figures.PALETTE, strict=False):
         figures.line(figure, found["key"].sel(key_rule=rule).sum("freq"), str(rule), colour, row=6)
     figure.update_yaxes(title_text="Gini", range=[0, 1], row=4)
