@@ -37,20 +37,10 @@ NO_BROWSER = (
 
 
 def write_netcdf(found: xr.Dataset, path: Path) -> None:
-    """The whole measurement with names, units and definition; xarray.open_dataset reads it back, to seven digits."""
-    found = found.copy()
-    for name, variable in found.data_vars.items():
-        if variable.dtype == np.float64:
-            found[name] = variable.copy(data=seven_digits(variable.values))
+    """The whole measurement with names, units and definition, packed; xarray.open_dataset reads it back equal."""
     large = [name for name, variable in found.data_vars.items() if variable.size > 200 and variable.dtype.kind in "bfi"]
     packing = {name: {"zlib": True, "complevel": 4, "shuffle": True} for name in large}
     write_whole(path, bytes(found.to_netcdf(engine="h5netcdf", encoding=packing)))
-
-
-def seven_digits(values: np.ndarray) -> np.ndarray:
-    """Numbers rounded to 24 binary digits, as of single precision but of any size: what is 0 at the end packs well."""
-    fraction, exponent = np.frexp(values)
-    return np.ldexp(np.round(np.ldexp(fraction, 24)), exponent - 24)
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

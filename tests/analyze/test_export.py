@@ -88,13 +88,6 @@ def test_without_a_browser_there_is_no_moving_picture(growing, tmp_path, monkeyp
     assert not (tmp_path / "x.gif").exists()
 
 
-def test_numbers_are_kept_to_seven_digits_whatever_their_size():
-    numbers = np.array([np.nan, np.inf, -np.inf, 0, 1 / 3, -1e-300, 5e-324, 1.7e308])
-    np.testing.assert_allclose(_export.seven_digits(numbers), numbers, rtol=2**-24)
-    whole = np.arange(2.0**24)[:: 2**10]
-    assert np.array_equal(_export.seven_digits(whole), whole)
-
-
 @pytest.mark.parametrize(("length", "lines"), [(2, 2), (3, 3), (5, 5), (50, 5)])
 def test_a_long_table_is_thinned_and_keeps_its_ends(length, lines):
     table = pd.DataFrame({"x": range(length)}, index=pd.Index(range(0, 10 * length, 10), name="step"))
