@@ -17,12 +17,12 @@ LIMITS = {
 
 def weights(analysis: Path) -> dict[str, float]:
     """Megabytes of the page without plotly, of all files, and of the files of each kind."""
-    files = [file for file in analysis.iterdir() if file.is_file()]
+    files = [file for file in analysis.rglob("*") if file.is_file()]
     found = {
         "index.html beside plotly, MB": (analysis / "index.html").stat().st_size - len(plotly()),
         "analysis/ in all, MB": sum(file.stat().st_size for file in files),
     }
-    for kind in ("html", "nc", "csv", "png"):
+    for kind in ("html", "nc", "csv", "png", "safetensors"):
         found[f".{kind}, MB"] = sum(file.stat().st_size for file in files if file.suffix == f".{kind}")
     return {name: size / 1e6 for name, size in found.items()}
 

@@ -467,8 +467,8 @@ def test_a_path_says_that_statistics_are_interpolated_and_leaves_them_out_of_dis
 # Analyses
 
 FITTING = {
-    "complexity", "curvature", "curves", "double_descent", "gap", "lazy", "llc", "norms", "numerics", "phases", "plane",
-    "readout", "sharpness", "variance",
+    "complexity", "curvature", "curves", "double_descent", "examples", "gap", "lazy", "llc", "norms", "numerics", "phases",
+    "plane", "readout", "sharpness", "spectra", "trajectory", "variance",
 }  # fmt: skip
 
 
