@@ -107,8 +107,8 @@ def test_seeds_and_values_are_runs_in_directories_of_their_own(tmp_path, capsys)
         (["--vary", "train.weight-decay"], "--vary is 'train.weight-decay'; write a field and its values"),
         (["--vary", "train.speed=1,2"], 'no field "train.speed" to vary'),
         (["--vary", "train.lr=1,2", "--vary", "train.lr=3"], "--vary names a field twice"),
-        (["--vary", "train.lr=fast"], "train.lr is 'fast'; it should be a valid number"),
-        (["--n-seeds", "0"], "the number of seeds is 0; it should be at least 1"),
+        (["--vary", "train.lr=fast"], "train.lr is 'fast'; it should be a number"),
+        (["--n-seeds", "0"], "--n-seeds is 0; it should be at least 1"),
         (["--at-once", "0"], "--at-once is 0; it should be at least 1"),
     ],
 )
