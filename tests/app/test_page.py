@@ -42,9 +42,9 @@ def served(tmp_path_factory):
     said = process.stdout.readline()
     yield home, said.split()[0]
     process.send_signal(signal.SIGINT)
-    assert process.wait(SECONDS) == 0
+    assert process.wait(SECONDS) == 0, complaints.read_text()
     process.stdout.close()
-    assert "Traceback" not in complaints.read_text()
+    assert "Traceback" not in complaints.read_text(), complaints.read_text()
     assert said.startswith("http://127.0.0.1:")
 
 

@@ -36,7 +36,7 @@ def test_names_of_a_grid_are_plain_and_tell_the_seed():
 def test_a_grid_refuses_in_one_sentence():
     for vary, words in [
         ({"train.weigth_decay": ["1"]}, 'no field "train.weigth_decay" to vary; did you mean "train.weight_decay"?'),
-        ({"train.lr": ["fast"]}, "lr is 'fast'; it should be a valid number"),
+        ({"train.lr": ["fast"]}, "lr is 'fast'; it should be a number"),
         ({"train.lr": ["1e-3", "0.001"]}, "lr=0.001+seed=0 is the same run as lr=1e-3+seed=0; give each value once"),
         ({"train.lr": []}, "train.lr has no values to vary; give at least one"),
         (
