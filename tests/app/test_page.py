@@ -41,8 +41,8 @@ def served(tmp_path_factory):
     assert process.stdout is not None
     said = process.stdout.readline()
     yield home, said.split()[0]
-    process.send_signal(signal.SIGINT)
-    assert process.wait(SECONDS) == 0, complaints.read_text()
+    process.terminate()
+    assert process.wait(SECONDS) == -signal.SIGTERM, complaints.read_text()
     process.stdout.close()
     assert "Traceback" not in complaints.read_text(), complaints.read_text()
     assert said.startswith("http://127.0.0.1:")
