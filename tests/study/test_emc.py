@@ -68,6 +68,7 @@ def test_an_error_that_falls_again_is_told(planted, tmp_path):
     assert pd.read_csv(tmp_path / "emc.csv", index_col=0)["fits"].tolist() == found.table["fits"].tolist()
 
 
+@pytest.mark.slow
 def test_real_digits_are_bisected_and_what_is_finished_is_kept(tmp_path, capsys):
     words = ["--least", "4", "--most", "300", "--seeds", "2", "--resolution", "0.9", "--processes", "1"]
     given = parse(["emc", "digits-width", "--out", str(tmp_path / "runs"), *words])[0]

@@ -31,7 +31,9 @@ def main_run(tmp_path_factory):
     return convert(published(FILES[1]), tmp_path_factory.mktemp("main") / "run")[0]
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "name", [FILES[3], *(pytest.param(each, marks=pytest.mark.slow) for each in FILES if each != FILES[3])]
+)
 def test_every_file_becomes_a_run_that_is_whole_and_whose_every_analysis_fits_or_says_why_not(name, tmp_path):
     runs = convert(published(name), tmp_path / "x")
     for run in runs:
