@@ -39,7 +39,7 @@ test-peers: .venv-peers/base  ## Whether curvlinops finds the same eigenvalues a
 
 check: lint test  ## The linter, the formatter and the type checker, which take seconds, then the tests
 
-BENCHMARKS := training_step end_to_end analysis analyze_all seeds size saving recorder startup toy groups_memory busy denormals widths page
+BENCHMARKS := training_step end_to_end analysis analyze_all seeds size saving recorder startup toy groups_memory busy denormals widths page app
 
 bench: .venv/dev  ## Time everything against the plain TransformerLens loop; writes benchmarks/results (about 15 minutes)
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
