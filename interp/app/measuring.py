@@ -58,6 +58,8 @@ class Measurements:
     states: dict[Asked, State] = field(default_factory=dict)
     """Those that were asked for and are not there yet, or failed."""
     _held: dict[Asked, Held] = field(default_factory=dict)
+    _looked: dict[Asked, object] = field(default_factory=dict)
+    """What a run had when it was last looked whether a measurement is kept."""
     _queue: "SimpleQueue[Asked]" = field(default_factory=SimpleQueue)
     _thread: threading.Thread | None = None
 
@@ -69,7 +71,11 @@ class Measurements:
             return held
         if not analyze.ANALYSES.find(name).view.reads_weights:
             return self.hold(asked, now, analyze.measure(run, name))
-        found = kept.known(run, name)
+        if (
+            self._looked.get(asked) == now
+        ):  # to tell whether what is kept is still so takes the digest of every checkpoint
+            return held
+        found, self._looked[asked] = kept.known(run, name), now
         return held if found is None else self.hold(asked, now, found)
 
     def held(self, path: Path, name: str) -> Held | None:
