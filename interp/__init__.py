@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from interp.analyze import analyses, applies, compare, draw, draw_runs, measure, summarise
     from interp.base import UserError
     from interp.config import RunConfig
+    from interp.models.module.adapted import adapt
     from interp.models.registry import *  # noqa: F403
     from interp.recipe import Seeds, TrainConfig
     from interp.run import connect_runs, open_run, open_runs, train_run, train_runs
@@ -38,6 +39,7 @@ _HOME = {
     "interp.analyze": ("analyses", "applies", "compare", "draw", "draw_runs", "measure", "summarise"),
     "interp.base": ("UserError",),
     "interp.config": ("RunConfig",),
+    "interp.models.module.adapted": ("adapt",),
     "interp.recipe": ("Seeds", "TrainConfig"),
     "interp.run": ("connect_runs", "open_run", "open_runs", "train_run", "train_runs"),
     "interp.store.start": ("start_from",),
@@ -51,7 +53,7 @@ _HOME = {
 }
 
 __all__ = [
-    "PRESETS", "Corruption", "RunConfig", "Seeds", "TrainConfig", "UserError", "analyses", "applies", "compare",
+    "PRESETS", "Corruption", "RunConfig", "Seeds", "TrainConfig", "UserError", "adapt", "analyses", "applies", "compare",
     "connect_runs", "draw", "draw_runs", "grid", "measure", "null_twin", "open_run", "open_runs", "preset", "record",
     "run_all", "schedule", "spread", "start_from", "summarise", "tabulate", "train_run", "train_runs",
 ]  # fmt: skip

@@ -141,7 +141,7 @@ class RunConfig(Shown, Frozen):
     @property
     def loss_units(self) -> str:
         """Units of the losses in the history: nats, squared error, or what the loop of a module of somebody's own logged."""
-        if not self.model.has_code:
+        if not self.model.tells_loss:
             return "its own units"
         return self.train.loss_units(self.task.shape.outputs)
 

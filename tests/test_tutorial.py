@@ -59,6 +59,14 @@ def test_a_loop_of_the_how_to_page_is_recorded_and_measured(folder):
     assert run.history["train_loss"].iloc[-1] < 0.01 < run.history["train_loss"].iloc[0]
 
 
+def test_a_model_of_the_how_to_page_is_measured_as_one_of_our_own(folder):
+    run = carried_out("how-to/own-model.md", {})["run"]
+    assert {"fourier", "neurons", "progress", "logits", "examples", "curvature"} <= set(run.applies.fitting)
+    assert run.history["test_accuracy"].iloc[-1] > 0.95
+    logged = run.history["train_loss"].loc[list(run.steps)]
+    assert run.measure.progress().loss.sel(split="train").values == pytest.approx(logged.values, rel=1e-4)
+
+
 @pytest.mark.slow
 def test_the_tutorial_finds_what_it_says(folder):
     names = carried_out("tutorial.md", {})

@@ -49,6 +49,9 @@ class Arguments:
         None
     )
     """Memory that measuring may take, such as 2GiB. The 0.5 GiB of Python and its libraries come on top."""
+    model: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME", help_behavior_hint="")] = None
+    """Your own module, of runs that `interp.record` wrote: a class or function in a file of yours that makes it, or that gives
+    `interp.adapt` of it. Without it their weights are measured, and what the module computes is not."""
     beside: tuple[Path, ...] = ()
     """Runs, or directories of several, that are measured too and drawn as a band behind each curve: null twins (`interp.train
     --null`), or other seeds. Give them after DIR: --beside checkpoints/quick-null-labels."""
@@ -177,9 +180,8 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments, beside: dict
     """
     from interp.report import files
     from interp.report.page import write_page
-    from interp.store import open_run
 
-    run = open_run(path).select(every=arguments.every, last=arguments.last, steps=arguments.steps)
+    run = opened(path, arguments).select(every=arguments.every, last=arguments.last, steps=arguments.steps)
     run = run.with_newest() if arguments.with_newest else run
     run = run if arguments.memory is None else run.within(arguments.memory)
     if arguments.skip_broken:
@@ -214,6 +216,14 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments, beside: dict
     elif (out / "index.html").exists():
         print(f"{out / 'index.html'} is from before; renew it with: python -m interp.analyze all", file=sys.stderr)
     return alone
+
+
+def opened(path: Path, arguments: Arguments) -> Any:
+    """The run in a directory, with its own module if there is one."""
+    from interp.cli.own_model import made
+    from interp.store import open_run
+
+    return open_run(path, model=None if arguments.model is None else made(arguments.model))
 
 
 def measurements(
@@ -285,12 +295,12 @@ def measured_beside(name: str, arguments: Arguments, options: dict[str, Any]) ->
     """Measurements of the runs beside; a run that the analysis is not for is named on stderr."""
     from interp import kept
     from interp.base import DoesNotApply
-    from interp.store import open_run, runs_in
+    from interp.store import runs_in
     from interp.views.watched import shown
 
     found = []
     for path in runs_in(arguments.beside):
-        run = open_run(path)
+        run = opened(path, arguments)
         run = run if arguments.memory is None else run.within(arguments.memory)
         try:
             bar = functools.partial(shown, f"{name} of {path}")

@@ -51,7 +51,7 @@ def source(run: Run, name: str, options: AnalysisOptions) -> Source | None:
     So it is of weights of a resume state, which training replaces, and of damaged files.
     """
     code = version_of(ANALYSES.find(name))
-    if not code or run.newest is not None:
+    if not code or run.newest is not None or run.module is not None:  # someone's own code has no version
         return None
     weighs = ANALYSES.find(name).view.reads_weights
     try:

@@ -104,6 +104,14 @@ class Family(Frozen):
     has_code: ClassVar[bool] = True
     """Whether its network can be computed here, and so trained."""
 
+    remedy: ClassVar[str] = ""
+    """Advice for a network that lacks a part, as the end of a sentence: where parts are told, how."""
+
+    @property
+    def tells_loss(self) -> bool:
+        """Whether it is known which loss its answers have."""
+        return True
+
     @property
     def about(self) -> str:
         """The model in a few words."""
@@ -137,6 +145,9 @@ class Family(Frozen):
     def shares_inputs(self) -> bool:
         """Whether its network takes fewer sets of inputs than runs, each of which serves as many neighbouring runs."""
         return False
+
+    def check_code(self, shape: Shape) -> None:
+        """Nothing; DoesNotApply when the network cannot be computed over a task of that shape."""
 
     def cost(self, shape: Shape) -> Cost:
         """Largest memory of one example while the network is computed over many; every bound on memory comes from it."""

@@ -28,12 +28,12 @@ def open_run(path: str | Path, model: Any = None) -> Run:
     steps = checkpoint_steps(path)
     if not steps and record.origin is None:
         raise UserError(f"{path} has no checkpoint yet; let it train, or go on with it by --resume")
-    if model is not None:
-        from interp.models.module.given import fitting  # here: a run of interp's own models needs none of it
+    if model is None:
+        return Run(path, record, tuple(steps))
+    from interp.models.module.given import fitting  # here: a run of interp's own models needs none of it
 
-        spec = record.config.model
-        model = fitting(path, spec, spec.tensor_shapes(record.config.task.shape), model)
-    return Run(path, record, tuple(steps), module=model)
+    module, spec = fitting(path, record.config.model, record.config.task.shape, model)
+    return Run(path, record.with_code(spec, spec.loss), tuple(steps), module=module)
 
 
 def open_record(path: str | Path) -> Record:

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 
 from interp.base import Frozen, UserError, explain
 from interp.config import RunConfig
+from interp.models import Family
 from interp.store.between import Between
 from interp.store.files import CheckpointError, read_json
 from interp.store.history import Position
@@ -101,10 +102,25 @@ class Record(Frozen):
     origin: Origin | None = None
     """Origin of a run that was converted from files of others, was recorded, or is a path; None: it was trained here."""
 
+    def with_code(self, model: Family, loss: str) -> "Record":
+        """The record of a run whose module is known now, and the loss of its answers."""
+        config = self.config.but(model=model, **{"train.loss": loss})
+        if self.origin is None:
+            return self.but(config=config)
+        known = {"model.code", "train.loss"}
+        each = (fields("train") if name == "train" else (name,) for name in self.origin.unknown)
+        unknown = tuple(name for names in each for name in names if name not in known)
+        return self.but(config=config, origin=self.origin.but(unknown=unknown))
+
     def to_json(self) -> bytes:
         """The record as indented JSON, with a digest of all the rest; floats read back exactly."""
         content = json.loads(self.model_dump_json())
         return json.dumps({**content, "sha256": seal(content)}, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def fields(part: str) -> tuple[str, ...]:
+    """Names of the fields of a part of the configuration, such as "train.lr"."""
+    return tuple(f"{part}.{name}" for name in type(getattr(RunConfig(), part)).model_fields)
 
 
 def seal(content: dict[str, Any]) -> str:

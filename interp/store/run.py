@@ -205,9 +205,10 @@ class Run(Shown):
 
     @property
     def known_model(self) -> Family:
-        """Specification of the model; DoesNotApply if files of others leave open what it computes."""
+        """Specification of the model; DoesNotApply if files of others leave open what it computes, or it cannot be computed."""
         for name in self.config.model.computes:
             self.needs(f"model.{name}", f"its {name}", f"--model.{name.replace('_', '-')}")
+        self.config.model.check_code(self.task.shape)
         return self.config.model
 
     @cached_property
@@ -247,6 +248,11 @@ class Run(Shown):
     def needs(self, field: str, what: str, remedy: str) -> None:
         """Raise DoesNotApply if a field of the configuration is not known, because files of others do not tell it."""
         origin = self.record.origin
+        if field == "model.code" and origin is not None and not origin.tells(field):
+            raise DoesNotApply(
+                f"{self.path} has the weights of a module and not {what}; give the module beside: model=Net() in Python, --model "
+                "FILE.py:NAME in a command"
+            )
         if origin is not None and origin.recorded and not origin.tells(field):
             raise DoesNotApply(f"{self.path} was recorded beside a loop of its own, which does not tell {what}")
         if origin is not None and not origin.tells(field):

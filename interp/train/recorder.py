@@ -14,12 +14,13 @@ from torch import nn
 
 from interp.base import UserError
 from interp.config import RunConfig
-from interp.models.module.seen import refuse_change, spec_of, tensors_of, unwrapped
+from interp.models.module.adapted import Adapted, adapted
+from interp.models.module.seen import refuse_change, tensors_of
 from interp.recipe import LOGGED, TrainConfig
 from interp.store import RunWriter, open_record
 from interp.store.history import CHECK, start
 from interp.store.layout import RECORD, SPLIT, is_there
-from interp.store.record import Origin, Session
+from interp.store.record import Origin, Session, fields
 from interp.store.split import write_split
 from interp.tasks import Split, Task, UnknownTask
 from interp.train.kept import give_back, put_together, state_of, taken_apart
@@ -33,7 +34,7 @@ USUAL = schedule(log=10, every=100)
 
 def record(
     path: str | Path,
-    model: nn.Module,
+    model: nn.Module | Adapted,
     *,
     task: Task | None = None,
     split: Split | Iterable[int] | None = None,
@@ -51,7 +52,8 @@ def record(
 
     Args:
         path: directory of the run.
-        model: any torch module; compiled or parallel ones are recorded as what they wrap. With several processes, record in one.
+        model: any torch module, or one with roles from `interp.adapt`, which are recorded as far as they are in words. Compiled
+            or parallel ones are recorded as what they wrap. With several processes, record in one.
         task: the task, if it is one of interp's.
         split: what was trained on: the task's own split, or rows of its table.
         schedule: steps at which weights are saved, as of `interp.schedule`.
@@ -70,7 +72,7 @@ class Recorder:
     def __init__(
         self,
         path: Path,
-        model: nn.Module,
+        model: nn.Module | Adapted,
         task: Task | None,
         split: Split | Iterable[int] | None,
         schedule: Schedule,
@@ -79,16 +81,18 @@ class Recorder:
     ):
         """Check everything, and claim the directory."""
         self.path, self.schedule = path, schedule
-        self._module, self._state = unwrapped(model), tuple(state)
-        self._spec = spec_of(self._module)
+        given = adapted(model)
+        self._module, self._state, self._spec = given.module, tuple(state), given.spec
         for thing in self._state:
             state_of(thing)
         self._train_index = None if split is None else rows_of(task, split)
         self._goes_on = not overwrite and is_there(path / RECORD)
         name = open_record(path).config.name if self._goes_on else re.sub(r"[^\w.+=@-]|^\.", "_", path.name)[:100]
-        unknown = ("model.code", "train", "seeds", *(["task"] if task is None else []))
+        loss = self._spec.loss
+        learning = [name for name in fields("train") if name != "train.loss"] if loss else ["train"]
+        unknown = ("model.code", *learning, "seeds", *(["task"] if task is None else []))
         task = task or UnknownTask()
-        train = TrainConfig(steps=OPEN_END, batch_size=1 if task.endless else "full")
+        train = TrainConfig(steps=OPEN_END, batch_size=1 if task.endless else "full", loss=loss or "cross_entropy")
         config = RunConfig(name=name or "run", task=task, model=self._spec, train=train)
         origin = Origin(
             layout="a loop of its own",

@@ -80,8 +80,10 @@ class Spectrum(Residues):
     def neurons(self) -> Hook:
         """The last hidden layer; DoesNotApply when there is none."""
         if self.roles.neurons is None:
-            about = self.run.config.model.about
-            raise DoesNotApply(f"{self.run.path} is a model without neurons ({about}); {self.asked} needs an MLP")
+            about, remedy = self.run.config.model.about, self.run.config.model.remedy
+            raise DoesNotApply(
+                f"{self.run.path} is a model without neurons ({about}); {self.asked} needs an MLP{remedy}"
+            )
         return self.roles.neurons
 
     @property

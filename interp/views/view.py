@@ -90,6 +90,7 @@ class Checkpoints(View):
         if found is None:
             raise DoesNotApply(
                 f"{self.run.path} is a model without {what} ({self.run.config.model.about}); {self.asked} needs it"
+                f"{self.run.config.model.remedy}"
             )
         return found
 

@@ -15,9 +15,10 @@ from interp import figures
 from interp.base import once
 from interp.maths.ridge import Ridge
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
-from interp.models.network import Weights, initial_weights
+from interp.models.network import Weights
 from interp.views.halves import HALVES
 from interp.views.represented import Represented
+from interp.views.untrained import untrained
 from interp.views.walk import beforehand, bytes_read, each_checkpoint, evenly
 
 
@@ -195,12 +196,8 @@ def by_name(kind: str, places: list[tuple[Tensor, ...]], which: int) -> dict[str
 
 def of_untrained(seen: Represented, options: Options, labels: Labels) -> dict[str, Tensor]:
     """Scores of the readouts of networks with initial weights from other seeds, one for each draw."""
-    spec, shape = seen.run.known_model, seen.run.task.shape
     networks = [
-        [
-            each.one(draw)
-            for each in refits(seen, initial_weights(spec, shape, options.seed + 1 + draw), options, labels)
-        ]
+        [each.one(draw) for each in refits(seen, untrained(seen.run, options.seed + 1 + draw), options, labels)]
         for draw in range(options.draws)
     ]
     return by_name("untrained", [(torch.stack(each),) for each in zip(*networks, strict=True)], 0)

@@ -15,10 +15,11 @@ from interp.maths import logits as forms
 from interp.maths.fourier import frequency_power
 from interp.maths.sampling import standard_error
 from interp.measurement import AnalysisOptions, Var, Variables, by_step, dataset
-from interp.models.network import Weights, initial_weights
+from interp.models.network import Weights
 from interp.store import Run
 from interp.views.prompts import Prompts
 from interp.views.square import EmbeddedSquare
+from interp.views.untrained import untrained
 from interp.views.walk import beforehand, bytes_read, each_checkpoint, needs_memory
 
 LISTED_UP_TO = 150
@@ -90,7 +91,7 @@ def measure(seen: EmbeddedSquare, options: Options) -> xr.Dataset:
     network = Probe(seen, draw_triples(seen.n, options.triples, options.seed), options.circles)
     needs = network.bytes + 40 * seen.n**3 * listed  # listing triples takes 40 bytes each
     needs_memory(run, 2 * bytes_read(run) + needs)
-    weights, control = untrained(run, options)
+    weights, control = compared_with(run, options)
     beside = beforehand(lambda: network.measures(weights))
     found = each_checkpoint(run, network.measures, needs=needs)
     both = {
@@ -113,7 +114,7 @@ def measure(seen: EmbeddedSquare, options: Options) -> xr.Dataset:
     ).assign_attrs(control=control, triples_drawn="published shuffle" if listed else "sampled without listing all")
 
 
-def untrained(run: Run, options: Options) -> tuple[Weights, str]:
+def compared_with(run: Run, options: Options) -> tuple[Weights, str]:
     """Weights to compare with: the run's own step 0, or fresh ones where it was converted from later files."""
     if run.first.step == 0:
         return run.first.weights, "the run's own step 0"
@@ -121,7 +122,7 @@ def untrained(run: Run, options: Options) -> tuple[Weights, str]:
     usual = spec.unstarted.model_dump()
     unusual = [f"{name} {value}" for name, value in spec.model_dump().items() if value != usual[name]]
     words = ", ".join(["fresh initial weights", *unusual, f"seed {seed}"])
-    return initial_weights(spec, run.task.shape, seed), f"{words}: the run has no step 0"
+    return untrained(run, seed), f"{words}: the run has no step 0"
 
 
 class Probe:

@@ -1,35 +1,42 @@
 """Someone's own module, given beside a run that was recorded from it: it fits, and it takes the weights of any checkpoint."""
 
-import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from interp.base import UserError
-from interp.models.family import Family, Sizes, misfit
-from interp.models.module.seen import sizes_of, tensors_of, unwrapped
+from interp.models.family import Family, misfit
+from interp.models.module.adapted import Adapted, adapted
+from interp.models.module.code import Coded, copied
+from interp.models.module.seen import sizes_of, tensors_of
+from interp.models.module.spec import ROLES, ModuleSpec
+from interp.shape import Shape
 
 
-def fitting(path: Path, spec: Family, expected: Sizes, module: Any) -> nn.Module:
-    """The module inside of its wrappers.
+def fitting(path: Path, spec: Family, shape: Shape, model: Any) -> tuple[nn.Module, Coded]:
+    """The module inside of its wrappers; and the run's specification with its code, and with the roles that it was given with.
 
     Raises:
         UserError: it is no module, the run has a model of interp's own, or names and sizes of its tensors are not the run's.
     """
     if spec.has_code:
         raise UserError(f"{path} has a model that interp computes ({spec.about}); leave model out")
-    if not isinstance(module, nn.Module):
-        what = f"the class {module.__name__}" if isinstance(module, type) else f"a {type(module).__name__}"
-        raise UserError(f"model is {what}; give a torch module, such as model=Net()")
-    module = unwrapped(module)
-    if odd := misfit(sizes_of(tensors_of(module)), expected):
+    given = adapted(model)
+    if odd := misfit(sizes_of(tensors_of(given.module)), spec.tensor_shapes(shape)):
         raise UserError(
-            f"{type(module).__name__} has {odd}, and {path} was recorded from {spec.about}; give the module as it was then"
+            f"{type(given.module).__name__} has {odd}, and {path} was recorded from {spec.about}; give the module as it was then"
         )
-    return module
+    return given.module, Coded.of(with_roles(spec, given), given, shape)
+
+
+def with_roles(spec: Family, given: Adapted) -> ModuleSpec:
+    """The run's specification with the roles that were given, each in place of the recorded one."""
+    recorded = cast(ModuleSpec, spec)  # the only family without code
+    found = recorded.but(**{name: said for name in ROLES if (said := getattr(given.spec, name))})
+    return found if found.loss else found.but(loss="cross_entropy")
 
 
 def with_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
@@ -38,10 +45,7 @@ def with_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
     Raises:
         UserError: the module cannot be copied.
     """
-    try:
-        found = copy.deepcopy(module)
-    except Exception as error:  # whatever the module holds
-        raise UserError(f"{type(module).__name__} cannot be copied ({error!s:.200}); give a newly made one") from error
+    found = copied(module)
     with torch.no_grad():
         for name, tensor in tensors_of(found).items():
             tensor.copy_(weights[name])

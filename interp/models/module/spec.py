@@ -1,12 +1,13 @@
 """Specification of someone's own module: the table of its tensors. Its code is never imported because a run.json names it."""
 
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import tyro
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from interp.base import DoesNotApply
+from interp.base import DoesNotApply, UserError, shortened
 from interp.models.family import Cost, Family, Role, TensorSpec
+from interp.models.module.words import size as matrix_size
 from interp.recipe import TrainConfig
 from interp.shape import Shape
 
@@ -29,12 +30,48 @@ class ModuleSpec(Family):
     parts: ClassVar[tuple[str, ...]] = ()
     computes: ClassVar[tuple[str, ...]] = ("code",)
     has_code: ClassVar[bool] = False
+    remedy: ClassVar[str] = "; if the module has one, tell which it is by interp.adapt"
 
     kind: tyro.conf.Suppress[Literal["module"]] = "module"
     module: str = Field(default="Module", max_length=200)
     """Name of the module's class."""
     entries: tuple[Entry, ...] = ()
     """Tensors of the module: parameters and buffers, each once however many names it has."""
+    embedding: tuple[Annotated[str, Field(max_length=500)], ...] = ()
+    """Embedding [token, d] in words (words.py): a product of tensors; one for all positions of a prompt, or one for each."""
+    readout: str = Field(default="", max_length=500)
+    """Readout [neuron, answer] in words: what the neurons write on the answers."""
+    unembedding: str = Field(default="", max_length=500)
+    """Unembedding [d, answer] in words. Empty: the last factor of the readout."""
+    neurons: str = Field(default="", max_length=500)
+    """Submodule whose output is the neurons' activations, or whose input is: `input of out`."""
+    loss: Literal["", "cross_entropy", "squared_error"] = ""
+    """Loss of its answers. Empty: not told."""
+
+    @model_validator(mode="after")
+    def _are_matrices(self) -> "ModuleSpec":
+        for role, said in self.spoken:
+            try:
+                matrix_size(said, self.sizes)
+            except ValueError as error:
+                raise ValueError(f"{role} is {shortened(said)}: it {error}") from None
+        return self
+
+    @property
+    def sizes(self) -> dict[str, tuple[int, ...]]:
+        """Sizes of its tensors by name."""
+        return {each.name: each.size for each in self.entries}
+
+    @property
+    def spoken(self) -> list[tuple[str, str]]:
+        """Role and words of each matrix that was told."""
+        others = [(role, said) for role in ("readout", "unembedding") if (said := getattr(self, role))]
+        return [*(("embedding", said) for said in self.embedding), *others]
+
+    @property
+    def tells_loss(self) -> bool:
+        """Whether it is known which loss its answers have."""
+        return bool(self.loss)
 
     @property
     def about(self) -> str:
@@ -47,7 +84,23 @@ class ModuleSpec(Family):
         return self
 
     def fits(self, shape: Shape, train: TrainConfig) -> None:
-        """Nothing: a module of any kind may have been trained on anything."""
+        """Nothing; ValueError for a matrix of fewer tokens or other answers than the task has."""
+        for role, said in self.spoken:
+            try:
+                self.refuse_size(role, repr(said), *matrix_size(said, self.sizes), shape.outputs.n)
+            except UserError as error:
+                raise ValueError(str(error)) from None
+
+    def refuse_size(self, role: str, told: str, rows: int, columns: int, answers: int) -> None:
+        """Raise UserError for a matrix of fewer tokens, or of other answers, than the task has."""
+        if role == "embedding" and rows < answers:
+            raise UserError(f"embedding is {told} with {rows:,} rows; {ROWS[role]}, {answers:,} at least")
+        if role != "embedding" and answers and columns != answers:
+            raise UserError(f"{role} is {told} with {columns:,} columns; {ROWS[role]}, {answers:,}")
+
+    def check_code(self, shape: Shape) -> None:
+        """Raise DoesNotApply: nobody knows what it computes."""
+        raise no_code(self)
 
     def tensors(self, shape: Shape) -> dict[str, TensorSpec]:
         """Every parameter and buffer by name. Rows of a matrix are the outputs, as torch has them."""
@@ -59,6 +112,17 @@ class ModuleSpec(Family):
     def cost(self, shape: Shape) -> Cost:
         """Raise DoesNotApply: nobody knows what it computes."""
         raise no_code(self)
+
+
+ROLES = ("embedding", "readout", "unembedding", "neurons", "loss")
+"""Fields that tell what is what in a module."""
+
+ROWS = {
+    "embedding": "it should have a row for each token of an operand",
+    "readout": "it should have a row for each neuron and a column for each answer",
+    "unembedding": "it should have a column for each answer",
+}
+"""What a matrix of each role is, in words."""
 
 
 def no_code(spec: ModuleSpec) -> DoesNotApply:
