@@ -51,9 +51,14 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     """Errors by width k, with threshold and peak of each set of images and share of wrong labels."""
     table = pd.DataFrame([{"images": run.config.task.model_dump()["images"], **told(run)} for run in runs.values()])
     by_width = means(table.drop(columns="seed"), [*CELL, "width"])
+    found = peaks(table, "width", list(MEASURES), each=CELL, fits="train_error")
+    errors = found.xs("test_error", level="what", drop_level=False)
     return script.Report(
         {
-            "convnets": peaks(table, "width", list(MEASURES), each=CELL, fits="train_error"),
+            "convnets": found,
+            "convnets_told": errors[
+                ["valley_mean", "peak", "peak_mean", "height", "last_mean", "p_value", "threshold", "holm"]
+            ],
             "convnets_by_k": by_width,
             "convnets_runs": table.set_index([*CELL, "width", "seed"]),
         },
@@ -77,7 +82,8 @@ def draw(by_width: pd.DataFrame) -> go.Figure:
                     name=named(noise), line={"color": colour, "dash": "dot" if noise == NULL else "solid"},
                     legendgroup=named(noise), showlegend=row == column == 1, row=row, col=column,
                 )  # fmt: skip
-    figure.update_xaxes(type="log", title_text="width k", tickvals=WIDTHS)
+    figure.update_xaxes(type="log", tickvals=WIDTHS)
+    figure.update_xaxes(title_text="width k", row=len(images))
     return figure.update_layout(margin={"r": 200}, width=1_250)
 
 
