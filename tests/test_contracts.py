@@ -256,6 +256,28 @@ def test_drawing_gives_a_figure_and_a_table_by_step(measured, drawn):
     assert len(table) >= 1
 
 
+def without_a_title(figure: go.Figure) -> list[str]:
+    """Axes that show their ticks and have no title, nor share their numbers with one that has."""
+    axes = [*figure.select_xaxes(), *figure.select_yaxes()]
+    named = {axis.plotly_name.replace("axis", "") for axis in axes if axis.title.text}
+    shared = {axis.matches for axis in axes if axis.plotly_name.replace("axis", "") in named}
+    shown = [axis for axis in axes if axis.showticklabels is not False and axis.visible is not False]
+    return [
+        axis.plotly_name
+        for axis in shown
+        if not {axis.plotly_name.replace("axis", ""), axis.matches} & (named | shared - {None})
+    ]
+
+
+def test_every_axis_that_shows_numbers_says_what_they_are(drawn):
+    assert without_a_title(drawn) == []
+
+
+def test_axes_of_a_plane_say_what_they_are_though_they_show_no_numbers(drawn, measured):
+    if measured.attrs["analysis"] in {"tsne", "geometry"}:
+        assert all(axis.title.text for axis in (*drawn.select_xaxes(), *drawn.select_yaxes()))
+
+
 def test_steps_in_the_table_are_whole_numbers(measured):
     assert pd.api.types.is_integer_dtype(_export.long_form(measured)["step"])
 

@@ -113,3 +113,13 @@ def test_step_axes_end_where_the_data_end_and_on_a_logarithmic_axis_begin_above_
     assert log.args[0]["xaxis2.autorangeoptions.minallowed"] == 5
     other = figures.panels(["plane"], heights=[3], title="t", over_steps=False)
     assert figures.to_the_ends(other).layout.xaxis.autorangeoptions.maxallowed is None
+
+
+def test_an_axis_of_something_else_keeps_its_ends_and_gives_none_to_the_steps():
+    figure = figures.panels(["loss", "dots", "plane"], heights=[3, 3, 3], title="t", gap=70)
+    for row, x in enumerate(([5, 40], [5, 30], [-7, 90]), start=1):
+        figure.add_scatter(x=np.array(x), y=np.ones(2), row=row, col=1)
+    figures.own_axes(figure, {3: "component 1"})
+    figures.to_the_ends(figure)
+    ends = [(each.autorangeoptions.minallowed, each.autorangeoptions.maxallowed) for each in figure.select_xaxes()]
+    assert ends == [(5, 40), (5, 40), (None, None)]

@@ -12,13 +12,19 @@ from interp.figures.panels import PALETTE, QUIET, panels
 from interp.figures.planes import LABELLED_UP_TO
 
 
-def in_planes(scenes: Sequence[xr.Dataset], kinds: Mapping[str, str], title: str, captions: Sequence[str]) -> go.Figure:
-    """The figure of the last of these scenes, a plane with a title for each kind of vectors, with a slider through all."""
+def in_planes(
+    scenes: Sequence[xr.Dataset], kinds: Mapping[str, str], axes: tuple[str, str], title: str, captions: Sequence[str]
+) -> go.Figure:
+    """The figure of the last of these scenes, a plane with a title for each kind of vectors, with a slider through all.
+
+    `axes` are the names of the two directions of the plane.
+    """
     figure = panels(list(kinds.values()), heights=[7], columns=len(kinds), title=title, over_steps=False)
     for col, kind in enumerate(kinds, start=1):
         for trace in traces(scenes[-1], kind):
             figure.add_trace(trace, row=1, col=col)
-        figure.update_yaxes(scaleanchor="x" if col == 1 else f"x{col}", row=1, col=col)
+        figure.update_xaxes(title_text=axes[0], title_standoff=4, row=1, col=col)
+        figure.update_yaxes(title_text=axes[1], scaleanchor="x" if col == 1 else f"x{col}", row=1, col=col)
     figure.update_layout(ranges(scenes[-1], list(kinds)))
     frames = [
         go.Frame(

@@ -114,6 +114,21 @@ def only_sign(table: Table) -> Int[np.ndarray, " n"] | None:
     return np.where(np.isin(np.arange(len(table)), kernel), 1, -1) if 2 * len(kernel) == len(table) else None
 
 
+def told_apart(table: Table) -> list[str]:
+    """Names of what each element is, by which a picture of them is coloured; none for a cyclic group.
+
+    Elements of a cyclic group stand in a ring. Of others it is the sign where there is exactly one that is not constant, as
+    for permutations: +1 even, −1 odd. Else it is the class of conjugates, by its first element.
+    """
+    if cyclic_generator(table) is not None:
+        return []
+    sign = only_sign(table)
+    if sign is not None:
+        return ["sign +1" if each > 0 else "sign −1" for each in sign]
+    classes = conjugacy_classes(table)
+    return [f"conjugate to {(classes == each).argmax()}" for each in classes]
+
+
 # Named groups, whose identity is element 0
 
 

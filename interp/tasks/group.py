@@ -122,6 +122,10 @@ class GroupTask(TableTask):
         """The elements, 0 … n_values − 1."""
         return np.arange(self.n_values)
 
+    def kinds(self) -> list[str]:
+        """Sign of each element, or else its class of conjugates; none for a cyclic group."""
+        return groups.told_apart(self.products())
+
     def composition(self) -> Composition | None:
         """The group's table as composition, if that is what is learned: for operation x·y alone."""
         if self.operation != "compose":

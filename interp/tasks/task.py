@@ -140,6 +140,10 @@ class Task(Frozen):
         """Values of a table on a group's elements, whatever its operation, as the group numbers them; None for other tasks."""
         return None
 
+    def kinds(self) -> list[str]:
+        """What each of a group's elements is, in words (`interp.maths.groups.told_apart`); none for other tasks."""
+        return []
+
     def composition(self) -> Composition | None:
         """The table as composition in a group; None if it is not."""
         return None

@@ -56,6 +56,11 @@ class Points(Residues):
         return "element" if self.are_elements else "residue"
 
     @once
+    def kinds(self) -> list[str]:
+        """What each element is, its sign or else its class of conjugates; none where a place on a circle tells points apart."""
+        return self.run.task.kinds()
+
+    @once
     def values(self) -> Int[Tensor, " n"]:
         """The token and answer of each point: residues in their order, elements as the group numbers them."""
         elements = self.run.task.elements()

@@ -1,5 +1,7 @@
 """Which runs have values that are points, and where those lie in the matrices."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,24 @@ def test_a_ring_is_found_under_the_naming_by_which_it_was_laid(fresh, operation,
 def log(x):
     """Discrete logarithm to 2 modulo 13."""
     return next(exponent for exponent in range(12) if pow(2, exponent, 13) == x)
+
+
+@pytest.mark.parametrize(("group", "words"), [("S3", {"sign +1": 3, "sign −1": 3}), ("A4", 4), ("C6", None)])
+def test_elements_are_coloured_by_sign_or_class_and_by_a_hue_where_they_stand_in_a_ring(fresh, group, words):
+    figure: Any = analyze.draw(analyze.measure(fresh(GroupTask(group=group)), "tsne", iterations=300))
+    colours, legend = (
+        figure.data[0].marker.color,
+        [trace.name for trace in figure.data if trace.showlegend is not False],
+    )
+    if words is None:
+        np.testing.assert_array_equal(colours, np.arange(6))
+        assert legend == []
+    elif group == "S3":  # in lexicographic order: 0 1 2, 0 2 1, 1 0 2, 1 2 0, 2 0 1, 2 1 0
+        even, odd = colours[0], colours[1]
+        assert list(colours) == [even, odd, odd, even, even, odd]
+        assert legend == [f"{word} ({count})" for word, count in words.items()]
+    else:
+        assert len(set(colours)) == len(legend) == words
 
 
 def test_a_plane_of_elements_has_no_frequency(fresh):

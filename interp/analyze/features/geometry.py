@@ -223,7 +223,8 @@ def moving(scenes: list[xr.Dataset], labels: list[str]) -> go.Figure:
     d_hidden = scenes[-1].attrs["d_hidden"]
     what = "the plane" if d_hidden <= 2 else f"the first two principal axes of {d_hidden}"
     captions = [f"{label} · {told(each)}" for each, label in zip(scenes, labels, strict=True)]
-    return in_planes(scenes, kinds, f"Polygons in {what}", captions)
+    axis = "hidden number" if d_hidden <= 2 else "principal axis"
+    return in_planes(scenes, kinds, (f"{axis} 1", f"{axis} 2"), f"Polygons in {what}", captions)
 
 
 def told(scene: xr.Dataset) -> str:

@@ -95,6 +95,7 @@ def draw(found: xr.Dataset) -> go.Figure:
     figures.line(figure, found["rqi_null"], "shuffled", figures.PALETTE[0], row=2, dash="dot")
     figures.line(figure, found["effective_loss"], "effective loss", figures.PALETTE[1], row=3)
     figure.update_yaxes(title_text="share", range=[-0.02, 1.04], row=2)
+    figure.update_yaxes(title_text="effective loss", row=3)
     positive = found["effective_loss"].where(found["effective_loss"] > 0)
     if bool(positive.notnull().any()):
         figure.update_yaxes(type="log", exponentformat="power", row=3)

@@ -288,6 +288,7 @@ def draw(found: xr.Dataset) -> go.Figure:
         ],
         heights=[3, 4, 2.4, 2.4, 3.6, 3.6],
         title="How degenerate is the loss around the weights?",
+        gap=70,
     )
     figures.losses(figure, found, row=1)
     figures.line(figure, found["llc"], "λ̂", figures.PALETTE[0], row=2)
@@ -324,10 +325,8 @@ def sweep_and_trace(figure: go.Figure, found: xr.Dataset) -> None:
             x=found["draw"].values, y=last.sel(chain=chain).values, mode="lines", line={"color": colour, "width": 1},
             name=f"chain {chain}", legend="legend6", row=6, col=1,
         )  # fmt: skip
-    figure.update_xaxes(matches=None, showticklabels=True, row=5).update_xaxes(matches=None, row=6)
-    figure.update_xaxes(type="log", row=5).update_xaxes(title_text="draw", row=6).update_xaxes(
-        showticklabels=True, row=4
-    )
+    figures.own_axes(figure, {5: "ε ÷ 4/(nβ·λmax + γ)", 6: "draw"})
+    figure.update_xaxes(type="log", row=5)
 
 
 def summarise(found: xr.Dataset) -> pd.DataFrame:

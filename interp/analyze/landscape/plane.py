@@ -91,6 +91,17 @@ ABOUT = {
 }
 
 
+AXES = {
+    "random": ("along the first direction (filters' norms)", "along the second direction (filters' norms)"),
+    "pca": ("along component 1 (units of the weights)", "along component 2 (units of the weights)"),
+    "checkpoints": (
+        "toward the first checkpoint (units of the weights)",
+        "toward the middle one (units of the weights)",
+    ),
+}
+"""Names of the two directions of each plane, with their units."""
+
+
 def draw(found: xr.Dataset) -> go.Figure:
     """Logarithm of the loss above the accuracy, where there is one, by split; white: the run, a star at its end."""
     options, splits = Options.model_validate_json(found.attrs["options"]), list(found["split"].values)
@@ -109,8 +120,10 @@ def draw(found: xr.Dataset) -> go.Figure:
             figures.colour_bar(figure, colours, row, f"log₁₀ loss ({found['loss'].attrs['units']})")
         else:
             figures.colour_bar(figure, colours, row, "accuracy", cmin=0, cmax=1)
-    x = found["x"].values
+    x, (along, across) = found["x"].values, AXES[options.directions]
     figure.update_xaxes(range=[x[0], x[-1]], constrain="domain").update_yaxes(range=[x[0], x[-1]])
+    figure.update_xaxes(showticklabels=False).update_yaxes(title_text=across)
+    figure.update_xaxes(title_text=along, showticklabels=True, row=len(rows))
     return figure
 
 

@@ -112,10 +112,9 @@ def draw(found: xr.Dataset) -> go.Figure:
     """Error above loss, norm, effective rank and fit of each kind of label, over steps; the best step is marked."""
     rows = [name for name in ("error", "loss") if name in found["curve"].values]
     rows += [name for name in ("norm", "effective_rank", "fitted") if name in found]
-    titles = {"fitted": "training examples answered as trained", "effective_rank": "effective rank, last hidden layer"}
     heights = [3.6 if name in ("error", "loss") else 2.4 for name in rows]
     figure = figures.panels(
-        [titles.get(name, name) for name in rows], heights, title="Does the error rise before it falls?"
+        [TITLES.get(name, name) for name in rows], heights, title="Does the error rise before it falls?"
     )
     for row, name in enumerate(rows, start=1):
         if name in ("error", "loss"):
@@ -130,6 +129,7 @@ def draw(found: xr.Dataset) -> go.Figure:
             continue
         for line, label, colour in lines_of(found, name):
             figures.line(figure, line.rename(checkpoint="step"), label, colour, row)
+        figure.update_yaxes(PANELS[TITLES[name]].axis, row=row)
     if "error" in rows:
         figure.update_yaxes(title_text="error", tickformat=".0%", rangemode="tozero", row=1)
     loss = rows.index("loss") + 1
@@ -251,6 +251,13 @@ PANELS = {
     "effective rank of the last hidden layer": Panel(("effective rank",), {"title_text": "rank"}),
 }
 """Panels by their titles."""
+
+TITLES = {
+    "norm": "norm of all that learns",
+    "effective_rank": "effective rank of the last hidden layer",
+    "fitted": "training examples answered as trained",
+}
+"""Titles of the panels over the checkpoints of one run."""
 
 
 def map_over_steps(figure: go.Figure, runs: Runs, curves: list[xr.DataArray], row: int, what: str) -> None:

@@ -94,6 +94,7 @@ def measure(seen: Points, options: Options) -> xr.Dataset:
             **({} if seen.are_elements else {"frequency": ("matrix", list(ks.values()))}),
             **({"naming": list(seen.namings), "space": list(SPACES)} if seen.namings else {}),
             seen.point: seen.values.numpy(),
+            **({"kind": (seen.point, seen.kinds)} if seen.kinds else {}),
             "axis": ["x", "y"],
         },
         definition="exact t-SNE, PCA start, then each frame from the one before and orthogonal Procrustes onto it; "
@@ -179,6 +180,14 @@ def perplexity(options: Options, n: int) -> float:
     return min(options.perplexity, (n - 1) / 3)
 
 
+AXES = {
+    "tsne": ("t-SNE axis 1 (no scale)", "t-SNE axis 2"),
+    "pca": ("component 1", "component 2"),
+    "circle": ("cosine at k", "sine at k"),
+}
+"""Names of the axes of each kind of plane. Components and the circle are turned onto the frame before, so that nothing jumps."""
+
+
 def draw(found: xr.Dataset) -> go.Figure:
     """t-SNE, principal components and, of residues, the circle of each matrix, with a slider over steps."""
     kinds = {"tsne": "t-SNE", "pca": "principal components", "circle": "circle of k = {k}"}
@@ -192,15 +201,19 @@ def draw(found: xr.Dataset) -> go.Figure:
     clouds = [here[kind] for here in matrices for kind in kinds]
     point = str(found["tsne"].dims[2])
     title = f"Where the {point}s lie"
-    figure = figures.planes(clouds, names, len(kinds), colours(found), title, labels=found[point])
+    axes = [AXES[kind] for _ in matrices for kind in kinds]
+    figure = figures.planes(clouds, names, axes, len(kinds), colours(found), title, labels=found[point])
     return figures.step_slider(figure, clouds, [caption(found, index) for index in range(found.sizes["step"])])
 
 
 def colours(found: xr.Dataset) -> xr.DataArray:
     """A number for each point: its place on the ring that is clearest at the last step; its value where one has no place.
 
-    Strides that do not meet every residue give none, and 0 has none under logarithms.
+    Strides that do not meet every residue give none, and 0 has none under logarithms. An element of a group that is not cyclic
+    has a word instead: numbers of such elements are no places.
     """
+    if "kind" in found.coords:
+        return found["kind"]
     values = found[str(found["tsne"].dims[2])]
     if "ring" not in found:
         return values
