@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 
 from interp import figures
+from interp.report.picture import Picture
 
 STEPS = np.array([1, 10, 100, 1000])
 
@@ -123,3 +124,36 @@ def test_an_axis_of_something_else_keeps_its_ends_and_gives_none_to_the_steps():
     figures.to_the_ends(figure)
     ends = [(each.autorangeoptions.minallowed, each.autorangeoptions.maxallowed) for each in figure.select_xaxes()]
     assert ends == [(5, 40), (5, 40), (None, None)]
+
+
+def two(first, second, **axis):
+    """Two curves in one panel."""
+    figure = figures.panels(["loss"], heights=[3], title="t").update_yaxes(**axis)
+    for heights, colour in ((first, figures.TRAIN), (second, figures.TEST)):
+        figures.line(figure, xr.DataArray(np.array(heights), coords={"step": STEPS}), "a", colour)
+    return [each.line.dash for each in drawn(figures.apart(figure))]
+
+
+def test_a_curve_that_lies_on_another_is_dashed_and_one_that_parts_from_it_is_not():
+    assert two([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 9.0]) == ["solid", "dash"]
+    assert two([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 8.0, 9.0]) == ["solid", "solid"]
+    far_apart_as_logarithms_alone = ([1e-9, 1e-7, 1e-5, 1.0], [1e-8, 1e-6, 1e-4, 1.0])
+    assert two(*far_apart_as_logarithms_alone) == ["solid", "dash"]
+    assert two(*far_apart_as_logarithms_alone, type="log") == ["solid", "solid"]
+
+
+def test_a_heat_map_names_rows_at_its_end_and_one_of_two_neighbours_further_left():
+    figure = figures.panels(["power"], heights=[4], title="t")
+    values = xr.DataArray(np.zeros((4, 60)), coords={"step": STEPS, "freq": np.arange(1, 61)})
+    figures.heatmap(figure, values, row=1, named=[7, 8, 30])
+    names = {note.text: note.xshift for note in figure.layout.annotations if note.xref == "x domain"}
+    assert names == {"7": 0, "8": -14, "30": 0}
+    figures.heatmap(other := figures.panels(["power"], heights=[4], title="t"), values, row=1, named=range(1, 60))
+    assert not [note for note in other.layout.annotations if note.xref == "x domain"]
+
+
+def test_a_figure_with_a_slider_does_not_play_by_itself(growing, tmp_path):
+    Picture(growing, tmp_path / "shown.html").write_html(tmp_path / "growing.html", include_plotlyjs="cdn")
+    page = (tmp_path / "growing.html").read_text()
+    assert "Plotly.addFrames" in page
+    assert "Plotly.animate(" not in page

@@ -190,7 +190,7 @@ def draw(found: "xr.Dataset", beside: "Sequence[xr.Dataset]" = ()) -> "go.Figure
     from interp import figures
 
     analysis = find(found.attrs["analysis"])
-    figure = analysis.draw(found)
+    figure = figures.apart(analysis.draw(found))
     if beside:
         about = f"lowest to highest of {named(beside)}"
         figure = figures.behind(figure, [analysis.draw(each) for each in beside], about)

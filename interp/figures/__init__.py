@@ -1,5 +1,6 @@
 """Figures in one style, by plotly: labelled arrays in, a Figure out; train blue, test orange, the transition marked."""
 
+from interp.figures.apart import apart
 from interp.figures.behind import OWN_SCALE, behind
 from interp.figures.curves import (
     accuracies,
@@ -37,8 +38,9 @@ from interp.figures.slim import without_frame
 from interp.figures.surfaces import colour_bar, surface, way
 
 __all__ = [
-    "CAPTION", "INK", "LABELLED_UP_TO", "OWN_SCALE", "PALETTE", "QUIET", "TEST", "TRAIN", "accuracies", "animated", "behind",
-    "caption", "colour_bar", "error_band", "field", "heatmap", "legend_of", "level", "line", "losses", "mark_transition",
+    "CAPTION", "INK", "LABELLED_UP_TO", "OWN_SCALE", "PALETTE", "QUIET", "TEST", "TRAIN", "accuracies", "animated", "apart",
+    "behind", "caption", "colour_bar", "error_band", "field", "heatmap", "legend_of", "level", "line", "losses",
+    "mark_transition",
     "over_points", "over_settings", "overlaid", "own_axes", "panels", "planes", "player", "quartiles", "relative_losses",
     "scale_of_settings", "shade", "step_slider", "still", "stretch", "surface", "to_the_ends", "way", "without_frame",
 ]  # fmt: skip

@@ -114,11 +114,11 @@ def heatmap(
     colorbar: str | None = None,
     zmin: float | None = 0,
     zmax: float | None = None,
-    named: Sequence[int] = (),
+    named: Sequence[Any] = (),
 ) -> None:
     """Draw a heatmap over step (horizontal) and the other dimension (vertical), with names at the end of some of its rows.
 
-    Colours begin at `zmin`, or at the smallest value, and end at `zmax`, or at the largest.
+    Colours begin at `zmin`, or at the smallest value, and end at `zmax`, or at the largest. More than `NAMED` rows are not named.
     """
     other = next(str(dim) for dim in values.dims if dim != "step")
     bottom, top = domain(figure, "y", row)
@@ -137,9 +137,25 @@ def heatmap(
         row=row,
         col=1,
     )  # fmt: skip
-    for each in named:
+    name_rows(figure, values[other].values.tolist(), list(named), row)
+
+
+NAMED = 8
+"""Most rows of a heat map that are named: by some rules half of all frequencies of an untrained network are key."""
+
+
+def name_rows(figure: go.Figure, rows: list[Any], named: list[Any], row: int) -> None:
+    """Write names at the right end of rows of a heat map; of two that would overlap one stands further left."""
+    bottom, top = domain(figure, "y", row)
+    margin = figure.layout.margin
+    room = (top - bottom) * (figure.layout.height - margin.t - margin.b) / len(rows)
+    before, shift, text = -math.inf, 0, ""
+    for place in sorted(map(rows.index, named)) if len(named) <= NAMED else ():
+        near = (place - before) * room < 12
+        before, shift = place, -7 * (len(text) + 1) if near and not shift else 0
+        text = str(rows[place])
         figure.add_annotation(
-            x=1, xref="x domain", y=each, text=str(each), showarrow=False, xanchor="right", borderpad=0,
+            x=1, xref="x domain", xshift=shift, y=rows[place], text=text, showarrow=False, xanchor="right", borderpad=0,
             font={"color": INK, "size": 10}, bgcolor="rgba(255,255,255,0.75)", row=row, col=1,
         )  # fmt: skip
 

@@ -30,6 +30,10 @@ class Picture(go.Figure):
         if has_display():
             webbrowser.open(page.as_uri())
 
+    def write_html(self, *words: Any, **how: Any) -> None:
+        """Write the figure as a page. One with a slider does not play by itself, unless `auto_play` says so."""
+        super().write_html(*words, **({"auto_play": False} | how))
+
     def _ipython_display_(self) -> None:
         """What IPython calls for a figure at the end of a cell."""
         self.show()
@@ -40,7 +44,9 @@ class Picture(go.Figure):
 
     def _written(self) -> Path:
         """The page with the figure, one file that needs no other; in a temporary directory if the run's is not ours."""
-        content = self.to_html(include_plotlyjs=True, include_mathjax=False, config={"displaylogo": False}).encode()
+        content = self.to_html(
+            include_plotlyjs=True, include_mathjax=False, auto_play=False, config={"displaylogo": False}
+        ).encode()
         for page in (self._page, Path(tempfile.gettempdir()) / f"interp-{os.getpid()}" / self._page.name):
             try:
                 page.parent.mkdir(parents=True, exist_ok=True)

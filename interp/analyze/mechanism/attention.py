@@ -104,7 +104,8 @@ def draw(found: xr.Dataset) -> go.Figure:
         dash = ("solid", "dash", "dot")[number // len(figures.PALETTE)]
         figures.line(figure, here["best_explained"], name, colour, row=2, dash=dash)
     figures.line(figure, found["all_explained"].mean("head"), "all k, mean of heads", figures.QUIET, row=2)
-    figures.heatmap(figure, found["explained"].max("head"), row=3, colorbar="explained")
+    read = sorted({int(k) for k in found["frequency"].values[-1] if k})
+    figures.heatmap(figure, found["explained"].max("head"), row=3, colorbar="explained", named=read)
     for position, colour in zip(found["position"].values, figures.PALETTE, strict=False):
         here = found["weight"].sel(position=position)
         name = f"to {position}"

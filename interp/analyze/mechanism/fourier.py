@@ -74,10 +74,6 @@ def measure(seen: Spectrum, options: Options) -> xr.Dataset:
     )
 
 
-NAMED = 8
-"""Most key frequencies that are named beside their rows."""
-
-
 def draw(found: xr.Dataset) -> go.Figure:
     """Losses above the power of W_E and W_L at every frequency, above the Gini coefficients."""
     figure = figures.panels(
@@ -88,11 +84,8 @@ def draw(found: xr.Dataset) -> go.Figure:
     figures.losses(figure, found, row=1)
     rule, largest = Options.model_validate_json(found.attrs["options"]).rule, float(found["power"].max())
     for row, matrix in ((2, "W_E"), (3, "W_L")):
-        keys = found["freq"].values[found["key"].sel(rule=rule, matrix=matrix).values[-1]]
-        named = keys if len(keys) <= NAMED else ()  # an untrained network has half of all
-        figures.heatmap(
-            figure, found["power"].sel(matrix=matrix), row, "share of power", zmax=largest, named=list(map(int, named))
-        )
+        keys = found["freq"].values[found["key"].sel(rule=rule, matrix=matrix).values[-1]].tolist()
+        figures.heatmap(figure, found["power"].sel(matrix=matrix), row, "share of power", zmax=largest, named=keys)
     for matrix in found["matrix"].values:
         colour, dash = LINES[f"Gini {matrix}"]
         figures.line(figure, found["gini"].sel(matrix=matrix), f"Gini {matrix}", colour, row=4, dash=dash)

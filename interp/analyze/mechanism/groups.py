@@ -287,7 +287,8 @@ def draw(found: xr.Dataset) -> go.Figure:
     row = 2
     for matrix in MATRICES:
         row += 1
-        figures.heatmap(figure, found["share"].sel(matrix=matrix), row, colorbar="share of power" if row == 3 else None)
+        share, keys = found["share"].sel(matrix=matrix), found["irrep"].values[found["is_key"].values].tolist()
+        figures.heatmap(figure, share, row, colorbar="share of power" if row == 3 else None, named=keys)
         figure.update_yaxes(title_text="irrep", row=row)
     draw_hidden(figure, found, row + 1)
     figure.update_yaxes(title_text="share", range=[-0.02, 1.02], row=row + 1)

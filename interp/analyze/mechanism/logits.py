@@ -100,8 +100,8 @@ def draw(found: xr.Dataset) -> go.Figure:
         title="By which waves of a + b − c the logits are made",
     )
     figures.losses(figure, found, row=1)
-    named = found["freq"].values[found["key"].values][:8].tolist()
-    figures.heatmap(figure, found["share"], row=2, colorbar="share", named=named)
+    keys = found["freq"].values[found["key"].values].tolist()
+    figures.heatmap(figure, found["share"], row=2, colorbar="share", named=keys)
     curves = {"all waves": "share_all", "key waves": "share_of_keys", "function of a + b": "sum_share"}
     for (name, variable), colour in zip(curves.items(), figures.PALETTE, strict=False):
         dash = {"sum_share": "dot", "share_of_keys": "dash"}.get(

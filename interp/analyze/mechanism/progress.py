@@ -40,6 +40,23 @@ EXCLUDED = {
 """What is taken out of the logits, by name of the variant; nothing is put in its place."""
 
 
+IN_WORDS = {
+    "code_exact": "waves of a + b",
+    "blocks_2x2": "waves of a × waves of b",
+    "blocks_3x3": "the same with constants",
+    "mlp_projection": "the neurons' waves of a + b",
+    "trigonometric": "fitted cos(w(a + b − c))",
+    "one_frequency": "the key that costs most",
+    "any_frequency": "any frequency that costs most",
+    "W_E_far_out": "far out in W_E",
+    "W_L_far_out": "far out in W_L",
+    "neuron_clusters": "clusters of neurons",
+    "W_E_quarter": "a quarter of the largest in W_E",
+    "W_E_largest_gap": "above the largest gap in W_E",
+}
+"""Variants and rules as they stand in legends; the names that measurement and definitions have are shown under the mouse."""
+
+
 class Options(AnalysisOptions):
     """Which frequencies are key."""
 
@@ -192,7 +209,7 @@ def draw(found: xr.Dataset) -> go.Figure:
     train = "train" if "train" in found["split"].values else last
     figure = figures.panels(
         [
-            f"loss; restricted to, and without, the key frequencies {keys} (code_exact)",
+            f"loss; restricted to, and without, the waves of a + b of the key frequencies {keys}",
             "restricted loss by variant, all pairs",
             f"excluded loss by variant, {train if train == 'train' else 'all'} pairs",
             "concentration (Gini)",
@@ -211,11 +228,11 @@ def draw(found: xr.Dataset) -> go.Figure:
     for (name, variable, dim, split), quantity in zip(both, ("restricted loss", "excluded loss"), strict=True):
         colour = LINES[quantity][0]
         label = name if name.endswith(")") else f"{name} ({split})"
-        figures.line(figure, found[variable].sel({dim: "code_exact", "split": split}), label, colour, row=1)
+        curve = found[variable].sel({dim: "code_exact", "split": split})
+        figures.line(figure, curve, label, colour, row=1, hovertemplate="%{y:.3g} · code_exact")
     for row, (_, variable, dim, split) in enumerate(both, start=2):
         for name, colour in zip(found[dim].values, figures.PALETTE, strict=False):
-            dash = "dot" if name == "any_frequency" else "solid"  # it mostly lies on that of the keys
-            figures.line(figure, found[variable].sel({dim: name, "split": split}), str(name), colour, row, dash)
+            named_curve(figure, found[variable].sel({dim: name, "split": split}), str(name), colour, row)
     for row in (1, 2, 3):
         figure.update_yaxes(
             title_text=f"loss ({found['loss'].attrs['units']})", type="log", exponentformat="power", row=row
@@ -226,13 +243,19 @@ def draw(found: xr.Dataset) -> go.Figure:
     figures.line(figure, found["sum_of_squares"], "Σw²", LINES["Σw²"][0], row=5)
     figures.line(figure, found["logit_scale"], "logit scale", figures.PALETTE[3], row=5)
     for rule, colour in zip(found["key_rule"].values, figures.PALETTE, strict=False):
-        figures.line(figure, found["key"].sel(key_rule=rule).sum("freq"), str(rule), colour, row=6)
+        named_curve(figure, found["key"].sel(key_rule=rule).sum("freq"), str(rule), colour, row=6)
     figure.update_yaxes(title_text="Gini", range=[0, 1], row=4)
     figure.update_yaxes(title_text="size", type="log", row=5)
-    figures.heatmap(figure, found["key"].sum("key_rule"), row=7, colorbar="rules")
+    named = [int(each) for each in found.attrs["key_frequencies"].split() if each.isdigit()]
+    figures.heatmap(figure, found["key"].sum("key_rule"), row=7, colorbar="rules", named=named)
     figure.update_yaxes(title_text="frequencies", rangemode="tozero", row=6)
     figure.update_yaxes(title_text="frequency k", row=7)
     return figures.mark_transition(figure, found)
+
+
+def named_curve(figure: go.Figure, values: xr.DataArray, name: str, colour: str, row: int) -> None:
+    """Draw a variant in words, with its name under the mouse."""
+    figures.line(figure, values, IN_WORDS[name], colour, row, hovertemplate=f"%{{y:.3g}} · {name}")
 
 
 def summarise(found: xr.Dataset) -> pd.DataFrame:
