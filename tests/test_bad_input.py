@@ -95,8 +95,8 @@ def test_a_run_that_the_analysis_cannot_read(says, tmp_path):
     said = says(analyze, "fourier", tmp_path / "p3")
     assert 'has 3 residues in its order (p = 3); analysis "fourier" needs at least 5 to tell' in said
     assert analyze(["all", str(tmp_path / "p3")]) == 0  # what does not fit is left out, the rest is there
-    assert (tmp_path / "p3/analysis/norms.nc").exists()
-    assert not (tmp_path / "p3/analysis/fourier.nc").exists()
+    assert (tmp_path / "p3/analysis/norms.csv").exists()
+    assert not (tmp_path / "p3/analysis/fourier.csv").exists()
 
 
 @pytest.mark.parametrize(

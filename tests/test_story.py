@@ -50,16 +50,17 @@ def test_training_leaves_a_run_that_opens(home):
 def test_every_analysis_left_its_files(home):
     out = home / "checkpoints/mine/analysis"
     for name in interp.analyses().keys() - LEFT_OUT:
-        for kind in ("csv", "nc"):
-            assert (out / f"{name}.{kind}").stat().st_size > 0
-    with xr.open_dataset(out / "fourier.nc") as found:
-        assert list(found["power"].dims) == ["step", "matrix", "freq"]
+        assert (out / f"{name}.csv").stat().st_size > 0
+        assert len(list((out / "kept").glob(f"{name}-*"))) == 1
+    assert not list(out.glob("*.nc"))  # the numbers are kept once
 
 
 def test_an_analysis_alone_leaves_a_picture_and_a_page_of_its_own_too(home, typed):
     typed(analyze, "norms", "checkpoints/mine", "--out", "alone", "--long-csv")
     kinds = {".html", ".csv", ".nc", "-long.csv"} | ({".png"} if browser() else set())
     assert {file.name for file in (home / "alone").iterdir()} == {f"norms{kind}" for kind in kinds}
+    with xr.open_dataset(home / "alone/norms.nc") as found:
+        assert list(found["total_l2"].dims) == ["step", "kind"]
 
 
 def test_the_page_stands_alone(home):

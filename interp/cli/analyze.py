@@ -59,6 +59,8 @@ class Arguments:
     """Measure all, also what was measured before and is kept in DIR/analysis/kept."""
     long_csv: bool = False
     """Write NAME-long.csv too: a row for every number that was measured. NAME.csv is the printed table, and NAME.nc has all."""
+    nc: bool = False
+    """With `all`: write NAME.nc too, every number for xarray. An analysis alone always writes it; `all` of what is not kept."""
     png: bool = False
     """With `all`: write NAME.png too. An analysis alone always writes it."""
     skip_broken: bool = False
@@ -79,7 +81,7 @@ def overview() -> str:
         [
             "usage: python -m interp.analyze NAME DIR… [options]",
             "",
-            "Measure runs across their checkpoints; writes .html, .csv, .nc and .png into DIR/analysis, for all one index.html.",
+            "Measure runs across their checkpoints; writes .html .csv .nc .png into DIR/analysis, for all index.html and .csv.",
             "",
             "analyses:",
             *[f"  {name:<{width}}  {line}" for name, line in known.items()],
@@ -197,7 +199,8 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments, beside: dict
     with files.Pictures() as pictures, ThreadPoolExecutor(1) as pool:
         for each, found in measurements(run, name, arguments, left_out, beside, answers):
             stem = out / each if writes else None
-            pending[each] = pool.submit(draw_one, found, beside[each], stem, on_demand, pictures)
+            demand = on_demand if answers[each].kept else on_demand | {".nc"}  # else these numbers would be nowhere
+            pending[each] = pool.submit(draw_one, found, beside[each], stem, demand, pictures)
         measured = {each: future.result() for each, future in pending.items()}
     tell_what_was_kept(run, answers)
     if arguments.json:
@@ -338,14 +341,16 @@ def draw_one(found: Any, beside: list[Any], stem: Path | None, on_demand: set[st
     return found, figure
 
 
-ON_DEMAND = ("-long.csv", ".html", ".png")
+ON_DEMAND = ("-long.csv", ".html", ".png", ".nc")
 """Ends of files that are not always written."""
 
 
 def demanded(name: str, arguments: Arguments) -> set[str]:
-    """Ends of the files on demand that are written: of an analysis alone, page and picture too."""
+    """Ends of the files on demand that are written: of an analysis alone, every number, page and picture too."""
     alone = name != "all"
-    wanted = {"-long.csv": arguments.long_csv, ".html": alone, ".png": alone or arguments.png}
+    wanted = {
+        "-long.csv": arguments.long_csv, ".html": alone, ".png": alone or arguments.png, ".nc": alone or arguments.nc
+    }  # fmt: skip
     return {end for end, is_wanted in wanted.items() if is_wanted}
 
 

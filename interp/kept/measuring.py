@@ -12,6 +12,7 @@ from interp.kept.shelf import Pair, Shelf, by_checkpoint, names_kept
 from interp.kept.source import Source, altered, changed, reusable, source, still, why_not
 from interp.measurement import LANDMARKS, LEARNING, AnalysisOptions, labelled
 from interp.store import Run
+from interp.store.layout import is_there
 
 ROUNDING = 1e-5
 """Relative difference of two measurements of one checkpoint: rounding in a product depends on how many stand side by side."""
@@ -28,6 +29,8 @@ class Answer:
     """Number of checkpoints in view."""
     why: str = ""
     """Why what was kept did not do, in words; empty if it did, or if there was nothing."""
+    kept: bool = False
+    """Whether it lies in analysis/kept now, from where every number can be had again."""
 
     def __str__(self) -> str:
         if not self.measured:
@@ -68,13 +71,14 @@ def measure(
     shelf = Shelf(run, name, chosen)
     kept, why = (None, "") if anew else shelf.take()
     answer, pair = answered(Question(run, name, chosen, now, shown), kept, why)
+    is_kept = False
     if not answer.measured:
         shelf.remember(pair)
+        is_kept = is_there(shelf.path)
     elif still(now, source(run, name, chosen), run.path):
         shelf.remember(pair)
-        if write:
-            shelf.write(pair)
-    return replace(answer, found=analyze.signed(answer.found.copy(deep=True), run, name, chosen))
+        is_kept = write and shelf.write(pair)
+    return replace(answer, found=analyze.signed(answer.found.copy(deep=True), run, name, chosen), kept=is_kept)
 
 
 def known(run: Run, name: str) -> xr.Dataset | None:

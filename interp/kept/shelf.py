@@ -65,17 +65,19 @@ class Shelf:
         """Keep a measurement in memory, for all views of the run."""
         self.run.kept[self._key] = pair
 
-    def write(self, pair: Pair) -> None:
-        """Keep a measurement in its file, where that is possible; the oldest of many files goes."""
-        folder = self.path.parent
+    def write(self, pair: Pair) -> bool:
+        """Keep a measurement in its file, and say whether that was possible; the oldest of many files goes."""
+        folder, written = self.path.parent, False
         with suppress(OSError, UserError, file.NotKept):  # a run that may only be read is measured all the same
             folder.mkdir(parents=True, exist_ok=True)
             file.write(self.path, *pair)
+            written = True
             kept = sorted(
                 folder.glob(f"{self.name}-????????????????.safetensors"), key=lambda each: each.stat().st_mtime
             )
             for older in kept[:-MOST]:
                 older.unlink(missing_ok=True)
+        return written
 
     @property
     def _key(self) -> bytes:

@@ -365,3 +365,24 @@ def test_json_keeps_nothing_beside_the_run(tiny_copy, capsys):
     assert command(["norms", str(tiny_copy.path), "--json"]) == 0
     assert not (tiny_copy.path / "analysis").exists()
     capsys.readouterr()
+
+
+def test_all_writes_numbers_for_xarray_where_they_are_asked_for_or_not_kept(tiny_copy, monkeypatch, no_browser):
+    monkeypatch.setattr("interp.cli.analyze.fitting", lambda run, left_out: ["norms"])
+    results, path = tiny_copy.path / "analysis", str(tiny_copy.path)
+    assert command(["all", path, "--nc"]) == 0
+    assert (results / "norms.nc").exists()
+    assert command(["all", path]) == 0  # which would leave an older one beside newer numbers
+    assert not (results / "norms.nc").exists()
+    shutil.rmtree(results / "kept")
+    (results / "kept").write_text("no folder")
+    assert command(["all", path]) == 0
+    with xr.open_dataset(results / "norms.nc") as found:
+        xr.testing.assert_equal(found.load(), analyze.measure(tiny_copy, "norms"))
+
+
+def test_an_answer_says_whether_it_is_kept(tiny_copy):
+    assert not kept.measure(tiny_copy, "norms", write=False).kept
+    assert not kept.measure(tiny_copy, "norms").kept  # answered from memory
+    assert kept.measure(open_run(tiny_copy.path), "norms").kept
+    assert kept.measure(open_run(tiny_copy.path), "norms").kept
