@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from typing import Any, Generic, TypeVar
 
-from interp.base import UserError, near_miss, once
+from interp.base import Frozen, UserError, near_miss, once
 
 Thing = TypeVar("Thing")
 
@@ -26,8 +26,11 @@ class Registry(Mapping[str, Thing], Generic[Thing]):
         named: Callable[[Thing], str],
         own: tuple[Thing, ...] = (),
         loaded: Callable[[Any], Thing] = lambda thing: thing,
+        called: str = "",
     ):
         self.what, self.group, self._named, self._loaded = what, group, named, loaded
+        self.called = called
+        """Name of the registry in the module that its group of entry points is named for."""
         self.own = own
         self._known = {named(thing): thing for thing in own}
 
@@ -50,8 +53,18 @@ class Registry(Mapping[str, Thing], Generic[Thing]):
 
     def __getitem__(self, name: str) -> Thing:
         if name not in self._known and name in self._installed:
-            self._known[name] = self._loaded(self._installed[name].load())
+            self._known[name] = self._loaded(self._imported(self._installed[name]))
         return self._known[name]
+
+    def _imported(self, point: metadata.EntryPoint) -> Any:
+        """What an entry point names; UserError if the package that has it cannot be imported."""
+        try:
+            return point.load()
+        except Exception as error:  # whatever their code raises
+            raise UserError(
+                f'{self.what} "{point.name}" of an installed package, {point.value}, cannot be imported ({error!s:.200}); mend '
+                "that package or uninstall it"
+            ) from error
 
     def __contains__(self, name: Any) -> bool:
         return name in self._known or name in self._installed
@@ -74,11 +87,28 @@ class Registry(Mapping[str, Thing], Generic[Thing]):
         For a field of a configuration: `Annotated[Task, BeforeValidator(TASKS.read)]`.
 
         Raises:
-            UserError: there is no such kind, or a field of it is not allowed.
+            UserError: there is no such kind, a field of it is not allowed, or the specification is of a class that was not added:
+                its run would open as something else, or not at all.
         """
         if not isinstance(value, Mapping):
+            if isinstance(value, Frozen):
+                self._refuse_stranger(type(value), getattr(value, "kind", None))
             return value
         kind = value.get("kind")
         if not isinstance(kind, str) or kind not in self:
             raise UserError(f"{self.what}.kind is {kind!r:.60}{near_miss(str(kind)[:60], self)}")
         return self[kind](**value)  # type: ignore[operator]
+
+    def _refuse_stranger(self, kind: type, name: Any) -> None:
+        """Raise UserError for a class that its name in a configuration does not lead back to."""
+        if name in self and self[name] is kind:
+            return
+        add = f"add it by {self.group}.{self.called}.add({kind.__name__})"
+        if name in self:
+            raise UserError(
+                f'{self.what} {kind.__name__} has the kind "{name}" of {getattr(self[name], "__name__", name)}, as which its run '
+                f'would be opened; give it one of its own, kind: Literal["mine"] = "mine", and {add}'
+            )
+        raise UserError(
+            f'{self.what} "{name!s:.60}" ({kind.__name__}) is not known, so its run could not be opened; {add}'
+        )

@@ -5,16 +5,19 @@ import sys
 import textwrap
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from helpers import SHORT
 
 import interp
 from interp import analyze
-from interp.base import UserError
+from interp.base import DoesNotApply, UserError
+from interp.cli import train
 from interp.models import FAMILIES
 from interp.plugins import Registry
 from interp.recipe import TrainConfig
+from interp.store.verify import verify
 from interp.tasks import TASKS
 
 TASK = '''
@@ -236,17 +239,95 @@ def test_a_second_thing_of_one_name_is_refused(outside):
         TASKS.add(twin)
 
 
+def test_a_class_that_was_not_added_is_refused_before_it_trains_as_something_else(outside):
+    class Cubes(interp.ModularTask):
+        def results(self, x, y):
+            return (x**3 + y) % self.p
+
+    with pytest.raises(
+        UserError, match=r'Cubes has the kind "modular" of ModularTask, .* interp.tasks.TASKS.add\(Cubes\)'
+    ):
+        interp.RunConfig(task=Cubes(p=7))
+    ParityTask = importlib.import_module("somebodys.parity").ParityTask
+    with pytest.raises(
+        UserError, match=r'task "parity" \(ParityTask\) is not known, so its run could not be opened; add it by'
+    ):
+        interp.RunConfig(task=ParityTask())
+    BagSpec = importlib.import_module("somebodys.bag.spec").BagSpec
+    with pytest.raises(
+        UserError, match=r'model "bag" \(BagSpec\) is not known, .* interp.models.FAMILIES.add\(BagSpec\)'
+    ):
+        interp.RunConfig(model=BagSpec())
+    with pytest.raises(UserError, match='task "parity"'):
+        interp.record("nowhere", torch.nn.Linear(1, 1), task=ParityTask())
+
+
+@pytest.mark.parametrize("gone", ["task", "model", "both"])
+def test_a_run_opens_without_the_package_of_its_task_or_model(outside, gone, tmp_path, monkeypatch, capsys):
+    task = importlib.import_module("somebodys.parity").ParityTask()
+    model = importlib.import_module("somebodys.bag.spec").BagSpec()
+    with monkeypatch.context() as here:
+        for registry, thing in ((TASKS, task), (FAMILIES, model)):
+            here.setattr(registry, "_known", {**registry._known, thing.kind: type(thing)})
+        how = TrainConfig(steps=20, checkpoint_every=5, log_every=5, lr=1e-2, lr_parts=("words",), lr_scale=0.5)
+        config = interp.RunConfig(name="parity", task=task, model=model, train=how)
+        trained = interp.train_run(config, tmp_path / "run")
+        norms, weights = trained.measure("norms"), trained.final.weights
+    monkeypatch.setitem(TASKS._known, "parity", type(task)) if gone == "model" else None
+    monkeypatch.setitem(FAMILIES._known, "bag", type(model)) if gone == "task" else None
+
+    run = interp.open_run(tmp_path / "run")
+    parts = ["task", "model"] if gone == "both" else [gone]
+    names = {"task": 'task "parity"', "model": 'model "bag"'}
+    assert all(f"{names[part]} is of a package that is not installed" in run.summary()["not known"] for part in parts)
+    assert ("parity (bits 5, train_fraction 0.6)" in run.summary()["task"]) == ("task" in parts)
+    assert run.config.train == how
+    assert all(torch.equal(run.final.weights[name], weight) for name, weight in weights.items())
+    np.testing.assert_array_equal(run.measure("norms")["l2"].sel(tensor=norms["tensor"]), norms["l2"])
+    assert {"norms", "curves", "spectra", "trajectory"} <= set(run.applies.fitting)
+    with pytest.raises(
+        DoesNotApply, match=r"cannot tell its code: .* is of a package that is not installed; install that"
+    ):
+        _ = run.final.model
+    if gone == "model":
+        assert len(run.split.train) == 19
+    else:
+        with pytest.raises(DoesNotApply, match="cannot tell which prompts were trained on"):
+            _ = run.split
+    before = (tmp_path / "run/run.json").read_bytes()
+    with pytest.raises(SystemExit):
+        train.main(["--resume", str(tmp_path / "run")])
+    assert "is of a package that is not installed: " in (said := capsys.readouterr().err) and "cannot go on" in said
+    assert (tmp_path / "run/run.json").read_bytes() == before
+    assert not [verdict for verdict in verify(tmp_path / "run") if verdict.fault]
+
+
+def test_a_package_that_cannot_be_imported_is_one_sentence(outside, tmp_path):
+    (tmp_path / "somebodys/broken.py").write_text("import nothing_of_that_name")
+    installed(tmp_path, "[interp.tasks]\nbroken = somebodys.broken:Task\n")
+    tasks: Registry = Registry("task", "interp.tasks", TASKS._named, ())
+    with pytest.raises(
+        UserError, match=r'task "broken" .* somebodys.broken:Task, cannot be imported \(No module named'
+    ):
+        tasks.find("broken")
+
+
 def test_what_is_not_there_is_named_with_what_is():
     wrong: dict[str, Any] = {"task": {"kind": "modulr"}}
     with pytest.raises(UserError, match=r'task.kind is \'modulr\'; did you mean "modular"'):
         interp.RunConfig(**wrong)
 
 
-def test_an_installed_package_joins_by_its_entry_point(outside, tmp_path):
-    metadata = tmp_path / "somebodys-1.0.dist-info"
+def installed(path, points):
+    """What pip leaves beside a package, with its entry points."""
+    metadata = path / "somebodys-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Name: somebodys\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[interp.tasks]\nparity = somebodys.parity:ParityTask\n")
+    (metadata / "entry_points.txt").write_text(points)
+
+
+def test_an_installed_package_joins_by_its_entry_point(outside, tmp_path):
+    installed(tmp_path, "[interp.tasks]\nparity = somebodys.parity:ParityTask\n")
     tasks: Registry = Registry("task", "interp.tasks", TASKS._named, tuple(TASKS._known.values()))
     assert "parity" in tasks and "parity" in list(tasks)
     assert "somebodys.parity" not in sys.modules  # it is imported when it is asked for

@@ -32,7 +32,7 @@ def chart() -> dict[str, dict[str, str]]:
     """Overview as text: every kind of thing, the names of its members, and a line on each."""
     return {
         "tasks (a preset has one; its options are --task.…)": {
-            name: first_line(task) for name, task in TASKS.items() if name != "unknown"
+            name: first_line(task) for name, task in TASKS.items() if name not in ("unknown", "absent")
         },
         "operations modulo p (task modular: --task.operation)": {
             **{name: operation.formula for name, operation in OPERATIONS.items()},

@@ -144,7 +144,7 @@ def resumed(words: list[str]) -> Arguments:
     machine = Machine()
     for session in record.sessions[-1:]:  # on the same device and threads the numbers stay the same
         machine = Machine("cuda" if session.device.startswith("cuda") else "cpu", session.threads)
-    if record.origin is not None:  # which training refuses to go on from, and says why
+    if record.origin is not None or record.absent:  # which training refuses to go on from, and says why
         return Arguments(record.config, path, resume=True)
     found = parsed(Resumed, with_tables(others), "python -m interp.train --resume DIR", Resumed(record.config, machine))
     refuse_two_lengths(others, found.config)

@@ -15,5 +15,9 @@ def kind_of(family: type[Family]) -> str:
 
 
 FAMILIES: Registry[type[Family]] = Registry(
-    "model", "interp.models", kind_of, (TransformerSpec, ToySpec, MlpSpec, ConvnetSpec, ModuleSpec)
+    "model",
+    "interp.models",
+    kind_of,
+    (TransformerSpec, ToySpec, MlpSpec, ConvnetSpec, ModuleSpec),
+    called="FAMILIES",
 )

@@ -101,6 +101,8 @@ class Record(Frozen):
     sessions: tuple[Session, ...] = ()
     origin: Origin | None = None
     """Origin of a run that was converted from files of others, was recorded, or is a path; None: it was trained here."""
+    absent: dict[str, str] = Field(default_factory=dict, exclude=True)
+    """Parts of the configuration, task and model, of packages that are not installed, with a sentence each. Never written."""
 
     def with_code(self, model: Family, loss: str) -> "Record":
         """The record of a run whose module is known now, and the loss of its answers."""
@@ -138,11 +140,27 @@ def read_record(path: Path) -> Record:
             "it was damaged, or written by a later interp"
         )
     try:
-        return Record.model_validate_json(json.dumps(READERS[version](path, content)))
+        content = READERS[version](path, content)
+        if version >= 2 and (gone := without(path, content)) is not None:  # its digest shows that it is no damage
+            return gone
+        return Record.model_validate_json(json.dumps(content))
     except ValidationError as error:
         raise CheckpointError(f"{path} is damaged: {explain(error)}; {RESTORE}") from error
     except UserError as error:  # from a part of the configuration that already speaks in sentences
         raise CheckpointError(f"{path} is damaged: {error}; {RESTORE}") from error
+
+
+def without(path: Path, content: dict[str, Any]) -> "Record | None":
+    """The record of a run whose task or model is of a package that is not installed, with what stands in for it; None if all
+    of it is here."""
+    from interp.store.absent import absent, with_stand_ins  # here: what is whole costs none of it
+
+    config = content.get("config")
+    if not isinstance(config, dict) or not (why := absent(config)):
+        return None
+    stands_in = with_stand_ins(path.parent, config, str(content.get("config_sha256")), why)
+    rest = Record.model_validate_json(json.dumps({**content, "config": RunConfig().model_dump(mode="json")}))
+    return rest.but(config=stands_in, absent=why)
 
 
 def read_1(path: Path, content: dict[str, Any]) -> dict[str, Any]:

@@ -247,7 +247,10 @@ class Run(Shown):
 
     def needs(self, field: str, what: str, remedy: str) -> None:
         """Raise DoesNotApply if a field of the configuration is not known, because files of others do not tell it."""
-        origin = self.record.origin
+        origin, absent = self.record.origin, self.record.absent
+        parts = {"model": ("model", "task"), "seeds": ("task",)}.get(field.split(".")[0], ())
+        if why := next((absent[part] for part in parts if part in absent), ""):
+            raise DoesNotApply(f"{self.path} cannot tell {what}: {why}; install that package, or add the class first")
         if field == "model.code" and origin is not None and not origin.tells(field):
             raise DoesNotApply(
                 f"{self.path} has the weights of a module and not {what}; give the module beside: model=Net() in Python, --model "

@@ -46,6 +46,8 @@ def summary(path: Path, record: Record, steps: Sequence[int], history: "Callable
     elif record.origin is not None and not record.origin.recorded:
         words |= {"converted": f"from {record.origin.layout}: {', '.join(record.origin.files)}"}
         words |= {"not known": ", ".join(record.origin.unknown) or "nothing"}
+    if record.absent:
+        words |= {"not known": f"{'; '.join(record.absent.values())}; the weights can be measured"}
     if record.origin is not None:
         words |= {f"note {number}": note for number, note in enumerate(record.origin.notes, start=1)}
     return words

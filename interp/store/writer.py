@@ -192,6 +192,8 @@ def refuse_another(path: Path, record: Record, config: RunConfig, origin: Origin
 
     `origin` is that of the run to go on with, if it is recorded.
     """
+    if record.absent:
+        raise UserError(f"{'; '.join(record.absent.values())}: {path} cannot go on; install it, or add the class first")
     if origin is not None and (record.origin is None or not record.origin.recorded):
         raise UserError(
             f"{path} holds a run that was not recorded; record into another directory, or take overwrite=True"

@@ -11,7 +11,7 @@ from interp.tasks.skip_trigram import SkipTrigramTask
 from interp.tasks.sparse import SparseFeaturesTask
 from interp.tasks.task import Task
 from interp.tasks.teacher import TeacherTask
-from interp.tasks.unknown import UnknownTask
+from interp.tasks.unknown import AbsentTask, UnknownTask
 
 
 def kind_of(task: type[Task]) -> str:
@@ -34,5 +34,7 @@ TASKS: Registry[type[Task]] = Registry(
         TeacherTask,
         ImagesTask,
         UnknownTask,
+        AbsentTask,
     ),
+    called="TASKS",
 )

@@ -1,4 +1,4 @@
-"""The task of a run that others trained, if their files do not tell it: only its shape is known."""
+"""Tasks that are not known: of a run that others trained, its shape is; of one from a package that is not installed, its name."""
 
 from typing import Literal, NoReturn
 
@@ -55,3 +55,22 @@ class UnknownTask(Task):
             f"the task of this run is not known, so neither is {what}; convert the run again and name the task, "
             "such as --task.operation add --task.p 113"
         )
+
+
+class AbsentTask(UnknownTask):
+    """A task from a package that is not installed: its name is known, and nothing else. Weights can be measured."""
+
+    kind: tyro.conf.Suppress[Literal["absent"]] = "absent"  # type: ignore[assignment]
+    named: str = ""
+    """The task in the run's run.json, in words: its kind and its fields."""
+    why: str = ""
+    """Why it is not here, in a sentence."""
+
+    @property
+    def about(self) -> str:
+        """The task in a few words: what run.json says of it."""
+        return f"{self.named}, of a package that is not installed"
+
+    def unknown(self, what: str) -> DoesNotApply:
+        """The error that says that `what` is not known."""
+        return DoesNotApply(f"{self.why}, which leaves open {what}; install that package, or add the class first")
