@@ -46,6 +46,10 @@ class Registry(Mapping[str, Thing], Generic[Thing]):
         self._known[name] = thing
         return thing
 
+    def put(self, thing: Thing) -> None:
+        """Add a thing in place of another of its name."""
+        self._known[self._named(thing)] = thing
+
     @once
     def _installed(self) -> dict[str, metadata.EntryPoint]:
         """Entry points of installed packages; none of them is imported."""

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from interp import analyze, store
@@ -24,14 +25,16 @@ class NoAnalysis(UserError, AttributeError):
 
 
 class Catalogue(Generic[Result]):
-    """An action by an analysis' name: `measure("fourier")`, or `measure.fourier()` with completion by tab."""
+    """An action by an analysis: `measure("fourier")`, `measure.fourier()` with completion by tab, or one of your own, by its
+    module or the path of its file: `measure(sparsity)`, `measure("./sparsity.py")`.
+    """
 
     def __init__(self, run: "Run", act: Callable[..., Result]):
         self._run, self._act = run, act
 
-    def __call__(self, name: str, **options: Any) -> Result:
-        """Result of the action with the analysis of that name."""
-        return self._act(name, **options)
+    def __call__(self, name: str | Path | ModuleType, **options: Any) -> Result:
+        """Result of the action with the analysis of that name, or of that file or module."""
+        return self._act(analyze.called(name), **options)
 
     def __getattr__(self, name: str) -> Callable[..., Result]:
         if name not in analyze.analyses():

@@ -38,6 +38,8 @@ def place(tiny, tmp_path_factory):
         "notes/thesis.tex": "x",
         "file.txt": "x",
         "empty.pt": "",
+        "no_analysis.py": "x = 1\n",
+        "no_python.py": "an analysis\n",
         "letters.csv": "a,b\nc,d\n",
         "table.csv": "step,setting,generalised\n0,a,3\n1,a,4\n2,b,5\n",
         "curves.csv": "step,train_loss\n0,3\n1,2\n",

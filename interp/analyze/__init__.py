@@ -21,6 +21,7 @@ it is written there only, so that standard output keeps a line for each run and 
 """
 
 import importlib
+import os
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from interp.analyze import own
 from interp.base import DoesNotApply, Frozen, UserError, once
 from interp.plugins import Registry
 
@@ -57,11 +59,15 @@ class Analysis:
     """The module."""
     about: str
     """The question that it asks."""
+    held: ModuleType | None = None
+    """The module of somebody's own analysis; None of those on the shelves."""
+    typed: str = ""
+    """What is typed for its name on the command line, if it is a file; empty: its name."""
 
     @once
     def module(self) -> ModuleType:
         """The module with `Options`, `measure`, `draw`, `summarise`."""
-        return importlib.import_module(self.home)
+        return importlib.import_module(self.home) if self.held is None else self.held
 
     @once
     def view(self) -> "type[View]":
@@ -77,9 +83,11 @@ def from_file(file: Path) -> Analysis:
     return Analysis(file.stem, f"interp.analyze.{file.parent.name}.{file.stem}", about)
 
 
-def from_module(module: ModuleType) -> Analysis:
-    """The analysis that a module of someone else holds."""
-    return Analysis(module.__name__.rpartition(".")[2], module.__name__, (module.__doc__ or "").split("\n")[0])
+def from_module(module: ModuleType, typed: str = "") -> Analysis:
+    """The analysis that a module of someone else holds; UserError if it lacks something."""
+    own.check(module, getattr(module, "__name__", ""))
+    name, about = module.__name__.rpartition(".")[2], (module.__doc__ or "").strip().split("\n")[0]
+    return Analysis(name, module.__name__, about, module, typed)
 
 
 FILES = [file for shelf in SHELVES for file in Path(__file__).parent.joinpath(shelf).glob("[!_]*.py")]
@@ -93,14 +101,64 @@ ANALYSES: "Registry[Analysis]" = Registry(
 """Every analysis by name: those on the shelves, and those of others, whose entry points name modules."""
 
 
-def add(module: ModuleType) -> None:
-    """Take an analysis of one's own: a module with a question, `Options`, `VARIABLES`, `measure`, `draw`, `summarise`."""
-    ANALYSES.add(from_module(module))
+def add(module: ModuleType, typed: str = "") -> str:
+    """Take an analysis of one's own, and return its name: a module with a question, `Options`, `VARIABLES`, `measure`, `draw`,
+    `summarise`. A newer version of one that was added takes its place; `typed` is what stands for its name on the command line.
+
+    Raises:
+        UserError: it lacks one of these, or another analysis has its name.
+    """
+    analysis = from_module(module, typed)
+    before = ANALYSES.get(analysis.name)
+    if before is not None and before.held is not None and file_of(before.held) == file_of(module) is not None:
+        ANALYSES.put(analysis)
+    else:
+        ANALYSES.add(analysis)
+    return analysis.name
+
+
+def file_of(module: ModuleType) -> str | None:
+    """Path of the file that a module was run from; None if there is none."""
+    file = getattr(module, "__file__", None)
+    return None if file is None else os.path.realpath(file)
+
+
+def called(analysis: "str | Path | ModuleType") -> str:
+    """Name of an analysis that is given by its name, by the path of a file, or as a module, which is added.
+
+    >>> called("./sparsity.py")
+    'sparsity'
+
+    Raises:
+        UserError: the file or module is no analysis, or another analysis has its name.
+    """
+    if isinstance(analysis, ModuleType):
+        file = getattr(analysis, "__file__", None) or ""
+        alone = "." not in analysis.__name__ and file.endswith(".py")  # of a package it would not run by itself
+        return add(analysis, os.path.relpath(file) if alone else "")
+    if not isinstance(analysis, str | Path):
+        own.check(analysis, "")
+    if is_file(analysis):
+        return add(own.loaded(Path(analysis)), str(analysis))
+    return str(analysis)
+
+
+def is_file(analysis: str | Path) -> bool:
+    """Whether a word is the path of a file, and no name."""
+    return isinstance(analysis, Path) or analysis.endswith(".py") or "/" in analysis or os.sep in analysis
 
 
 def analyses() -> dict[str, str]:
-    """Every analysis with the question that it asks."""
-    return {name: ANALYSES[name].about for name in ANALYSES}
+    """Every analysis with the question that it asks; of an installed one that cannot be loaded, why."""
+    return {name: question(name) for name in ANALYSES}
+
+
+def question(name: str) -> str:
+    """The question that an analysis asks; why it cannot be loaded, if that is so."""
+    try:
+        return ANALYSES[name].about
+    except UserError as error:
+        return str(error)
 
 
 def find(name: str) -> ModuleType:
@@ -139,11 +197,15 @@ def applies(run: "Run") -> Applies:
 
 
 def declines(run: "Run", name: str) -> str:
-    """Why an analysis does not fit the run; nothing where it does."""
+    """Why an analysis does not fit the run, or cannot be loaded; nothing where it does."""
     try:
         seen(run, name)
     except DoesNotApply as error:
         return str(error)
+    except UserError as error:
+        if name in ANALYSES and question(name) == str(error):
+            return str(error)
+        raise
     return ""
 
 
@@ -152,13 +214,16 @@ def seen(run: "Run", name: str) -> "View":
     return ANALYSES.find(name).view.of(run, f'analysis "{name}"')
 
 
-def measure(run: "Run", name: str, **options: Any) -> "xr.Dataset":
+def measure(run: "Run", name: "str | Path | ModuleType", **options: Any) -> "xr.Dataset":
     """The measurement of that name on the checkpoints in view, with the analysis' options by keyword.
+
+    An analysis of your own may stand for the name: a module, or the path of a file.
 
     Raises:
         UserError: there is no such analysis or option, or the analysis cannot read this run.
         CheckpointError: a checkpoint is damaged.
     """
+    name = called(name)
     chosen = find(name).Options(**options)
     return signed(bare(run, name, chosen), run, name, chosen)
 
@@ -177,7 +242,8 @@ def command(run: "Run", name: str, options: Frozen) -> str:
     """What to type for this measurement."""
     changed = options.model_dump(exclude_defaults=True)
     words = [f"--{option.replace('_', '-')} {as_words(value)}" for option, value in changed.items()]
-    return " ".join(["python -m interp.analyze", name, shlex.quote(str(run.path)), *run.view, *words])
+    typed = shlex.quote(ANALYSES.find(name).typed or name)
+    return " ".join(["python -m interp.analyze", typed, shlex.quote(str(run.path)), *run.view, *words])
 
 
 def as_words(value: Any) -> str:
@@ -264,6 +330,6 @@ def one_that(found: "list[xr.Dataset]", does: str) -> ModuleType:
 
 
 __all__ = [
-    "ANALYSES", "Applies", "add", "against", "analyses", "applies", "bare", "compare", "declines", "draw", "draw_runs", "find",
-    "measure", "seen", "signed", "summarise", "verdict",
+    "ANALYSES", "Applies", "add", "against", "analyses", "applies", "bare", "called", "compare", "declines", "draw", "draw_runs",
+    "find", "is_file", "measure", "seen", "signed", "summarise", "verdict",
 ]  # fmt: skip

@@ -87,8 +87,17 @@ def overview() -> str:
             *[f"  {name:<{width}}  {line}" for name, line in known.items()],
             "",
             "Options of one analysis: python -m interp.analyze fourier --help",
+            "One of your own, in a file: python -m interp.analyze ./sparsity.py DIR",
         ]
     )
+
+
+def named(word: str) -> str:
+    """Name of the analysis that a word stands for: itself, unless it is the path of a file."""
+    if Path(word).is_dir() or not analyze.is_file(word):
+        return word
+    loaded("torch")
+    return analyze.called(word)
 
 
 def parse(name: str, words: list[str]) -> Arguments:
@@ -285,10 +294,10 @@ def fitting(run: Any, left_out: dict[str, str]) -> list[str]:
     """Analyses that `all` measures of a run; why others are not measured is put into `left_out`."""
     names: list[str] = []
     for each in analyze.analyses():
-        if alone := getattr(analyze.find(each), "ALONE", ""):
-            left_out[each] = f"{alone}; ask for it by python -m interp.analyze {each} {shlex.quote(str(run.path))}"
-        elif why := analyze.declines(run, each):
+        if why := analyze.declines(run, each):
             left_out[each] = why
+        elif alone := getattr(analyze.find(each), "ALONE", ""):
+            left_out[each] = f"{alone}; ask for it by python -m interp.analyze {each} {shlex.quote(str(run.path))}"
         else:
             names.append(each)
     return names
@@ -383,9 +392,10 @@ def main(words: list[str]) -> int:
         print(overview())
         return 0 if words else 2
     with one_sentence(WITHOUT_RESUME):
-        arguments = parse(words[0], words[1:])
+        name = named(words[0])
+        arguments = parse(name, words[1:])
         try:
-            return run_analyses(words[0], arguments)
+            return run_analyses(name, arguments)
         except UserError as error:
             names = [f"--{name.replace('_', '-')}" for name in type(arguments.options).model_fields]
             raise UserError(as_typed(str(error), names)) from None
