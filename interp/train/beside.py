@@ -3,11 +3,15 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from torch import nn
 
 from interp.base import UserError
 from interp.train.recorder import Recorder, record
+
+OPEN: "WeakValueDictionary[Path, Beside]" = WeakValueDictionary()
+"""Recorders that hold a directory, by its absolute path."""
 
 
 class Beside:
@@ -21,13 +25,22 @@ class Beside:
         self._recorder: Recorder | None = None
         self._columns: dict[str, Any] = {}
         self._next = 0
+        self._taken = False
 
     def begin(self, model: nn.Module, optimizers: Iterable[Any], step: int) -> None:
         """Open the recorder of a model that has had so many updates.
 
+        A recorder of this process that still holds the directory gives it up. Some trainers do not tell a callback that training
+        raised, so it would be held until the process ends.
+
         Raises:
             UserError: as `record`; or a run is there whose last saved weights have had another number of updates.
         """
+        if (earlier := OPEN.get(self.path.absolute())) is not None:
+            earlier.close()
+            earlier._taken = True
+        self._taken = False
+        OPEN[self.path.absolute()] = self
         self._recorder = record(self.path, model, state=list(optimizers), **self._how).__enter__()
         self._next = self._recorder.resume()
         if self._next and self._next - 1 != step:
@@ -42,7 +55,9 @@ class Beside:
         self._columns |= {self._names.get(name, name): value for name, value in logged.items()}
 
     def reach(self, step: int) -> None:
-        """Record the step, once."""
+        """Record the step, once; UserError where another training of this process records into the directory since."""
+        if self._taken:
+            raise UserError(f"another training began to record into {self.path}; give each a directory of its own")
         if self._recorder is not None and step >= self._next:
             self._recorder.step(step, **self._columns)
             self._columns, self._next = {}, step + 1
@@ -52,3 +67,5 @@ class Beside:
         if self._recorder is not None:
             self._recorder.__exit__(None, None, None)
             self._recorder = None
+            self._columns = {}
+            OPEN.pop(self.path.absolute(), None)

@@ -35,6 +35,9 @@ class Recording(Callback):
         self._beside.tell(new)
         self._beside.reach(trainer.global_step)
 
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:  # noqa: D102  release the directory
+        self._beside.close()
+
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: D102  record the last step
         self._record(trainer)
         self._beside.close()

@@ -109,6 +109,34 @@ def test_a_run_of_hugging_faces_trainer_goes_on_where_the_trainer_does(tmp_path)
     assert interp.open_run(tmp_path / "run").steps == (0, 2, 5, 8)
 
 
+class FailsOnce(Net):
+    """A network whose seventh forward pass raises, once."""
+
+    passes = 0
+
+    def forward(self, x, y):
+        FailsOnce.passes += 1
+        if FailsOnce.passes == 7:
+            raise RuntimeError("no more memory")
+        return super().forward(x, y)
+
+
+def test_training_that_raised_is_recorded_again_in_the_same_process(tmp_path, monkeypatch):
+    from interp.train.hugging_face import Recording
+
+    monkeypatch.setattr(FailsOnce, "passes", 0)
+    saving: dict[str, Any] = {"save_strategy": "steps", "save_steps": 5}
+    first = Recording(tmp_path / "run", schedule=SOON)
+    with pytest.raises(RuntimeError, match="no more memory"):
+        hugging_face(tmp_path, FailsOnce(), first, **saving)
+    with pytest.raises(UserError, match="is writing to"):  # the Trainer does not tell a callback that training raised
+        interp.record(tmp_path / "run", Net())
+    hugging_face(tmp_path, FailsOnce(), Recording(tmp_path / "run", schedule=SOON), again=True, **saving)
+    is_as_by_hand(interp.open_run(tmp_path / "run"))
+    with pytest.raises(UserError, match=r"another training began to record into .*; give each a directory of its own"):
+        first._beside.reach(9)
+
+
 def lightning(tmp_path, callback, steps=8, every=4, **more):
     from pytorch_lightning import LightningModule, Trainer
 
@@ -151,6 +179,18 @@ def test_a_run_of_lightnings_trainer_is_recorded(tmp_path):
     assert list(run.history["test_loss"].dropna().index) == [4, 8]  # once each, not until the next validation
     with pytest.raises(UserError, match="are those of step 8, and the trainer begins at step 0"):
         lightning(tmp_path, Recording(tmp_path / "run", schedule=SOON))
+
+
+def test_lightning_gives_the_directory_back_when_training_raises(tmp_path, monkeypatch):
+    from interp.train.lightning import Recording
+
+    def fail(self, x, y):
+        raise RuntimeError("no more memory")
+
+    monkeypatch.setattr(Net, "forward", fail)
+    with pytest.raises(RuntimeError, match="no more memory"):
+        lightning(tmp_path, Recording(tmp_path / "run", schedule=SOON))
+    interp.record(tmp_path / "run", Net(), overwrite=True)._close()
 
 
 def test_accumulated_batches_are_one_step(tmp_path):
