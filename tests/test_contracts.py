@@ -1,7 +1,5 @@
 """What every task and every analysis keeps, found and tried without being listed."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -9,11 +7,10 @@ import pytest
 import xarray as xr
 from helpers import SHORT, tiny_config
 
-from interp import analyze
+from interp import analyze, testing
 from interp.base import DoesNotApply, UserError
 from interp.kept import file
 from interp.kept.source import source
-from interp.measurement import AnalysisOptions
 from interp.models import ToySpec, TransformerSpec
 from interp.recipe import TrainConfig
 from interp.report import files as _export
@@ -158,44 +155,23 @@ def drawn(measured) -> go.Figure:
 
 
 def test_an_analysis_has_a_question_options_and_three_functions(measured):
-    module = analyze.find(measured.attrs["analysis"])
-    assert analyze.analyses()[measured.attrs["analysis"]].endswith(("?", "."))
-    assert issubclass(module.Options, AnalysisOptions)
-    assert all(module.Options.model_fields[name].description for name in module.Options.model_fields)
-    assert module.measure.__doc__
-    assert module.draw.__doc__
-    assert module.summarise.__doc__
+    testing.has_words(measured.attrs["analysis"])
 
 
 def test_step_is_the_first_dimension_of_every_variable_that_has_it(measured, subject):
-    assert "step" in measured.dims
-    for name, variable in measured.data_vars.items():
-        assert "step" not in variable.dims[1:], name
-    assert measured["step"].attrs["units"] == ("optimiser updates" if subject.between is None else "points")
-    assert set(measured["step"].values) <= {*subject.steps, *subject.history.index}
+    testing.has_step_first(measured, subject)
 
 
 def test_values_are_finite_where_they_are_defined(measured):
-    undefined = UNDEFINED_IN_TOYS if measured.attrs["analysis"] in OF_TOYS else UNDEFINED
-    for name, variable in measured.data_vars.items():
-        if name not in undefined:
-            assert np.isfinite(variable.values.astype(float)).all(), name
+    testing.is_finite(measured, UNDEFINED_IN_TOYS if measured.attrs["analysis"] in OF_TOYS else UNDEFINED)
 
 
 def test_a_measurement_says_where_it_comes_from(measured, subject):
-    assert measured.attrs["run"] == subject.name
-    assert json.loads(measured.attrs["config"]) == json.loads(subject.config.model_dump_json())
-    assert measured.attrs["definition"]
-    assert measured.attrs["source"]
+    testing.says_where_it_comes_from(measured, subject)
 
 
 def test_a_saved_measurement_reopens_equal(measured, tmp_path):
-    _export.write_netcdf(measured, tmp_path / "found.nc")
-    with xr.open_dataset(tmp_path / "found.nc") as reopened:
-        xr.testing.assert_equal(reopened.load(), measured)
-        assert {name: value for name, value in reopened.attrs.items() if value == value} == {
-            name: value for name, value in measured.attrs.items() if value == value
-        }
+    testing.reopens_equal(measured, tmp_path / "found.nc")
 
 
 def test_the_table_has_every_number(measured):
@@ -208,8 +184,7 @@ def test_the_table_has_every_number(measured):
 
 
 def test_measuring_twice_gives_the_same(measured, subject):
-    again = measure(subject, measured.attrs["analysis"])
-    xr.testing.assert_identical(again, measured)
+    testing.is_found_again(measured, subject, **SHORT.get(measured.attrs["analysis"], {}))
 
 
 def test_a_measurement_is_kept_as_it_is(measured, subject, tmp_path):
@@ -248,12 +223,8 @@ def test_the_transition_is_marked_where_it_was_reached(measured, subject):
     assert not any(shape.x0 != shape.x0 for shape in figure.layout.shapes)
 
 
-def test_drawing_gives_a_figure_and_a_table_by_step(measured, drawn):
-    table = analyze.summarise(measured)
-    assert isinstance(drawn, go.Figure)
-    assert len(list(drawn.select_traces())) > 0
-    assert table.index.name == "step"
-    assert len(table) >= 1
+def test_drawing_gives_a_figure_and_a_table_by_step(measured):
+    testing.is_drawn(measured)
 
 
 def without_a_title(figure: go.Figure) -> list[str]:
@@ -304,7 +275,7 @@ def test_a_comparison_of_runs_counts_those_that_arrive_and_those_that_do_not(mea
 
 
 def test_json_has_no_value_that_json_does_not_know(measured):
-    json.dumps(_export.as_json(measured), allow_nan=False)
+    testing.is_json(measured)
 
 
 TOKENS = [{"operands": "separate"}, {"answers": "tokens"}, {"operands": "separate", "answers": "tokens"}]

@@ -23,7 +23,7 @@ ROWS = [
     {"train", "analyze"},
     {"kept", "report"},
     {"run"},
-    {"study", "app"},
+    {"study", "app", "testing"},
     {"cli"},
     {"probe", "convert", "connect", "table", "__main__", "__init__"},
 ]

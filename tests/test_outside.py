@@ -1,8 +1,13 @@
 """From outside the package: a family, a task and an analysis of one's own, each in a file or a folder of its own."""
 
 import importlib
+import json
+import os
+import re
+import shutil
+import subprocess
 import sys
-import textwrap
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,176 +25,13 @@ from interp.recipe import TrainConfig
 from interp.store.verify import verify
 from interp.tasks import TASKS
 
-TASK = '''
-"""Parity: how many of some bits are 1, modulo 2."""
-
-from typing import Literal
-
-import numpy as np
-
-from interp.shape import Shape
-from interp.tasks.split import Examples
-from interp.tasks.table import FiniteTask
-
-
-class ParityTask(FiniteTask):
-    """Learn the parity of a few bits from part of all prompts."""
-
-    kind: Literal["parity"] = "parity"
-    bits: int = 5
-    train_fraction: float = 0.6
-
-    @property
-    def about(self) -> str:
-        return f"parity of {self.bits} bits"
-
-    @property
-    def shape(self) -> Shape:
-        return Shape.of_tokens(self.bits, d_vocab=2, answers=2)
-
-    @property
-    def n_prompts(self) -> int:
-        return 2**self.bits
-
-    def table(self) -> Examples:
-        inputs = np.arange(self.n_prompts)[:, None] >> np.arange(self.bits) & 1
-        return Examples(inputs, inputs.sum(axis=1) % 2)
-'''
-
-SPEC = '''
-"""A linear readout of the tokens' embeddings, added up."""
-
-from typing import ClassVar, Literal
-
-from interp.models.family import Cost, Family, TensorSpec
-
-
-class BagSpec(Family):
-    """W_U·Σ W_E[token]."""
-
-    parts: ClassVar[tuple[str, ...]] = ("words", "answers")
-    kind: Literal["bag"] = "bag"
-    width: int = 8
-
-    @property
-    def about(self):
-        return f"bag of tokens, width {self.width}"
-
-    @property
-    def unstarted(self):
-        return self
-
-    def fits(self, shape, train):
-        self.needs_inputs("tokens", shape, "a bag is of tokens")
-
-    def tensors(self, shape):
-        return {
-            "words": TensorSpec((shape.tokens.d_vocab, self.width), "words", std=0.3),
-            "answers": TensorSpec((self.width, shape.outputs.n), "answers", std=0.3),
-            "offset": TensorSpec((shape.outputs.n,), "answers", "bias"),
-        }
-
-    def cost(self, shape):
-        return Cost(shape.tokens.n_ctx * self.width + 2 * shape.outputs.n, 0)
-'''
-
-FORWARD = '''
-"""The network of a bag."""
-
-from dataclasses import dataclass
-from typing import Any
-
-from interp.models.network import Forward, Matrix, Roles
-
-
-@dataclass(frozen=True)
-class BagForward(Forward):
-    tokens: Any
-
-    def __call__(self, weights, factors=None):
-        if self.tokens.ndim == 2:
-            return weights["words"][self.tokens].sum(dim=-2) @ weights["answers"] + weights["offset"]
-        runs = zip(weights["words"], self.tokens, strict=True)
-        summed = [words[tokens].sum(dim=-2) for words, tokens in runs]
-        outputs = [s @ W + b for s, W, b in zip(summed, weights["answers"], weights["offset"], strict=True)]
-        return __import__("torch").stack(outputs)
-
-
-def over(spec, shape, inputs, precision="float32", apart=False):
-    return BagForward(inputs)
-
-
-def roles(spec):
-    return Roles(embedding=Matrix(("words",), lambda weights: weights["words"], spec.width))
-'''
-
-HOOKED = '''
-"""The module of a bag."""
-
-import torch
-from interp.models.lens import HookedRootModule, HookPoint
-
-
-class HookedBag(HookedRootModule):
-    def __init__(self, weights):
-        super().__init__()
-        for name, tensor in weights.items():
-            self.register_parameter(name, torch.nn.Parameter(tensor.clone()))
-        self.hook_sum = HookPoint()
-        self.setup()
-
-    def forward(self, tokens):
-        return self.hook_sum(self.words[tokens].sum(dim=-2)) @ self.answers + self.offset
-
-
-def load(spec, shape, weights):
-    return HookedBag(weights)
-'''
-
-ANALYSIS = '''
-"""Offset: how far does the bias of the answers move?"""
-
-from interp import figures
-from interp.measurement import AnalysisOptions, Var, by_step, dataset
-from interp.views.view import Checkpoints
-from interp.views.walk import over_checkpoints
-
-
-class Options(AnalysisOptions):
-    """There is nothing to choose."""
-
-
-VARIABLES = {"distance": Var("step", "norm of the answers' bias")}
-
-
-def measure(seen: Checkpoints, options: Options):
-    """Norm of the bias."""
-    found = over_checkpoints(seen.run, lambda weights: {"distance": weights["offset"].norm(dim=1)}, each=64)
-    return dataset(seen.run, options, found, VARIABLES, definition="L2", source="here")
-
-
-def draw(found):
-    """The norm over steps."""
-    figure = figures.panels(["norm"], heights=[4], title="Offset")
-    figures.line(figure, found["distance"], "offset", figures.INK, row=1)
-    return figure
-
-
-def summarise(found):
-    """The norm at each step."""
-    return by_step(found).assign(distance=found["distance"].values)
-'''
+PACKAGE = Path(__file__).parent / "data/tiny_package"
 
 
 @pytest.fixture
 def outside(tmp_path, monkeypatch):
     """A package of somebody's: a task, an analysis, and a family in a folder. What it adds is taken out again."""
-    folder = tmp_path / "somebodys" / "bag"
-    folder.mkdir(parents=True)
-    files = {"../__init__": "", "__init__": "", "../parity": TASK, "../offset": ANALYSIS}
-    files |= {"spec": SPEC, "forward": FORWARD, "hooked": HOOKED}
-    for name, text in files.items():
-        (folder / f"{name}.py").write_text(textwrap.dedent(text).lstrip())
+    shutil.copytree(PACKAGE / "tiny_package", tmp_path / "somebodys")
     monkeypatch.syspath_prepend(tmp_path)
     for registry in (TASKS, FAMILIES, analyze.ANALYSES):
         monkeypatch.setattr(registry, "_known", dict(registry._known))
@@ -332,3 +174,47 @@ def test_an_installed_package_joins_by_its_entry_point(outside, tmp_path):
     assert "parity" in tasks and "parity" in list(tasks)
     assert "somebodys.parity" not in sys.modules  # it is imported when it is asked for
     assert tasks.read({"kind": "parity", "bits": 4}).n_prompts == 16
+
+
+SCRIPT = """
+import interp, interp.testing
+from interp import analyze
+task, model = {"kind": "parity"}, {"kind": "bag"}
+how = interp.TrainConfig(steps=20, checkpoint_every=5, log_every=5, lr=1e-2)
+run = interp.train_run(interp.RunConfig(name="parity", task=task, model=model, train=how), "run")
+interp.testing.check_task(run.task)
+interp.testing.check_family(run.config.model, run.task.shape)
+interp.testing.check_analysis(analyze.find("offset"), run)
+print(*run.applies.fitting)
+print(*run.measure.offset()["distance"].values)
+"""
+
+
+def test_a_package_that_is_installed_is_found_trained_measured_and_checked_and_its_run_opens_without_it(tmp_path):
+    """Nothing of it is added in Python: its entry points are all that names it."""
+    source = shutil.copytree(PACKAGE, tmp_path / "source")  # where setuptools leaves its files
+    options = ("--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--target")
+    pip = [sys.executable, "-m", "pip", "install", *options, str(tmp_path / "site"), str(source)]
+    subprocess.run(pip, check=True, capture_output=True, text=True)
+    root = str(Path(interp.__file__).parents[1])
+    with_it = {**os.environ, "PYTHONPATH": os.pathsep.join([root, str(tmp_path / "site")])}
+
+    def python(*words):
+        done = subprocess.run([sys.executable, *words], cwd=tmp_path, env=with_it, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    fitting, distances = python("-c", SCRIPT).splitlines()[-2:]
+    assert {"offset", "norms", "curves"} <= set(fitting.split())
+    listed = python("-m", "interp")
+    assert re.search("parity +Learn the parity of a few bits", listed) and re.search("offset +Offset: how far", listed)
+    told = json.loads(python("-m", "interp.analyze", "offset", "run", "--json"))
+    assert told["analyses"]["offset"]
+
+    run = interp.open_run(tmp_path / "run")  # in this process the package is not installed
+    assert 'task "parity" is of a package that is not installed' in run.summary()["not known"]
+    norms = [float(run.at(step).weights["offset"].norm()) for step in run.steps]
+    assert norms == pytest.approx(list(map(float, distances.split())), rel=1e-5)
+    assert "offset" not in run.applies and "norms" in run.applies.fitting
+    with pytest.raises(DoesNotApply, match='model "bag" is of a package that is not installed; install that package'):
+        _ = run.final.model

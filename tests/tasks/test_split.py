@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from interp.tasks import Examples, ModularTask
 from interp.tasks.split import split_examples
+from interp.testing import check_task
 
 examples = settings(max_examples=40, deadline=None, derandomize=True)
 tasks = st.builds(
@@ -31,19 +32,9 @@ def test_no_prompt_is_both_trained_on_and_tested_and_none_is_lost(task, seed):
 
 
 @examples
-@given(task=tasks, seed=st.integers(0, 99))
-def test_train_index_are_the_rows_of_the_full_table_that_are_trained_on(task, seed):
-    split = task.split(seed)
-    assert rows(task.table()[split.train_index]) == rows(split.train)
-    assert (np.diff(split.train_index) > 0).all()
-
-
-@examples
-@given(task=tasks, seed=st.integers(0, 99))
-def test_the_same_seed_gives_the_same_split(task, seed):
-    first, second = task.split(seed), task.split(seed)
-    assert (first.train_index == second.train_index).all()
-    assert rows(first.test) == rows(second.test)
+@given(task=tasks)
+def test_a_table_is_taken_apart_by_its_seed_alone(task):
+    check_task(task)
 
 
 def test_different_seeds_give_different_splits():

@@ -1,0 +1,1 @@
+"""A task, a family of models and an analysis for interp, from outside of it."""

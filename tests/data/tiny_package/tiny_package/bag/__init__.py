@@ -1,0 +1,1 @@
+"""A linear readout of the tokens' embeddings, added up."""
