@@ -251,11 +251,6 @@ class Run(Shown):
         parts = {"model": ("model", "task"), "seeds": ("task",)}.get(field.split(".")[0], ())
         if why := next((absent[part] for part in parts if part in absent), ""):
             raise DoesNotApply(f"{self.path} cannot tell {what}: {why}; install that package, or add the class first")
-        if field == "model.code" and origin is not None and not origin.tells(field):
-            raise DoesNotApply(
-                f"{self.path} has the weights of a module and not {what}; give the module beside: model=Net() in Python, --model "
-                "FILE.py:NAME in a command"
-            )
         if origin is not None and origin.recorded and not origin.tells(field):
             raise DoesNotApply(f"{self.path} was recorded beside a loop of its own, which does not tell {what}")
         if origin is not None and not origin.tells(field):

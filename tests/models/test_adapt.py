@@ -105,7 +105,7 @@ def test_roles_in_words_are_recorded_and_need_no_code(own, recorded):
     run = interp.open_run(recorded)
     np.testing.assert_allclose(run.measure.fourier().power, own.measure.fourier().power, atol=1e-6)
     assert run.config.loss_units == "squared error"
-    with pytest.raises(DoesNotApply, match=r"not its code; give the module beside: model=Net\(\)"):
+    with pytest.raises(DoesNotApply, match=r"the code is not; give the module beside: model=Net\(\)"):
         run.measure.progress()
 
 

@@ -114,7 +114,7 @@ def test_what_is_no_module_or_not_needed_is_refused_in_a_sentence(tmp_path, tiny
 
 def test_without_the_module_the_weights_are_there_and_the_model_is_not(tmp_path):
     recorded(tmp_path / "x", Net())
-    with pytest.raises(DoesNotApply, match="not its code"):
+    with pytest.raises(DoesNotApply, match="the code is not; give the module beside"):
         _ = interp.open_run(tmp_path / "x").at(4).model
     with pytest.raises(DoesNotApply, match="Net has no run_with_cache; put forward hooks of torch on"):
         interp.open_run(tmp_path / "x", model=Net()).at(4).cache()

@@ -113,7 +113,7 @@ def test_a_plain_loop_on_modular_addition_has_its_task_and_split(tmp_path):
     assert found.split.train_index.tolist() == sorted(split.train_index.tolist())
     assert found.history["train_loss"].iloc[-1] < found.history["train_loss"].iloc[0]
     assert found.tensors["2.weight"].rows == (0,)
-    with pytest.raises(UserError, match="has the weights of a module and not its code; give the module beside"):
+    with pytest.raises(UserError, match="the weights are known and the code is not; give the module beside"):
         _ = found.at(30).model
 
 

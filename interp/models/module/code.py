@@ -4,16 +4,14 @@ import copy
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
-from pydantic import PrivateAttr
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from interp.base import DoesNotApply, UserError, once
-from interp.models.family import Cost
 from interp.models.module.adapted import INPUT, Adapted
 from interp.models.module.seen import tensors_of
 from interp.models.module.spec import ModuleSpec
@@ -213,32 +211,11 @@ class Code:
         return found.shape == expected.shape and bool((found - expected).norm() <= ROUNDING * expected.norm())
 
 
-class Coded(ModuleSpec):
-    """Specification of someone's own module that was given too, so that it can be computed."""
-
-    computes: ClassVar[tuple[str, ...]] = ()
-
-    _code: Code = PrivateAttr()
-
-    @staticmethod
-    def of(spec: ModuleSpec, given: Adapted, shape: Shape) -> "Coded":
-        """A specification with its module, for examples of that shape."""
-        found = Coded(**{name: getattr(spec, name) for name in ModuleSpec.model_fields})
-        found._code = Code(given, spec, shape)
-        return found
-
-    @property
-    def code(self) -> Code:
-        """The module as a function of weights."""
-        return self._code
-
-    def check_code(self, shape: Shape) -> None:
-        """Nothing; DoesNotApply when the module cannot take the task's examples."""
-        _ = self.code.tried
-
-    def cost(self, shape: Shape) -> Cost:
-        """Numbers that the submodules take and give for one example, and as many beside."""
-        return Cost(work=2 * self.code.tried.numbers)
+def with_code(spec: ModuleSpec, given: Adapted, shape: Shape) -> ModuleSpec:
+    """A copy of a specification with its module, for examples of that shape."""
+    found = spec.but()
+    found._code = Code(given, spec, shape)
+    return found
 
 
 def copied(module: nn.Module) -> nn.Module:

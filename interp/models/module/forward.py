@@ -12,7 +12,7 @@ from torch import Tensor
 from interp.base import DoesNotApply, UserError
 from interp.models.family import Sizes
 from interp.models.module.adapted import MatrixOf
-from interp.models.module.code import Code, Coded, Seen
+from interp.models.module.code import Code, Seen
 from interp.models.module.spec import ModuleSpec, no_code
 from interp.models.module.words import Factor, factors, size
 from interp.models.network import Forward, Hook, Matrix, Roles, Weights
@@ -69,7 +69,7 @@ def over(
     spec: ModuleSpec, shape: Shape, inputs: Tensor, precision: Precision = "float32", apart: bool = False
 ) -> Forward:
     """The module over these examples; DoesNotApply where its code is not known."""
-    if not isinstance(spec, Coded):
+    if spec.code is None:
         raise no_code(spec)
     return ModuleForward(spec.code, inputs)
 
@@ -81,7 +81,7 @@ def roles(spec: ModuleSpec) -> Roles:
     points = spec.unembedding or spec.readout.rpartition("@")[2]
     unembedding = spoken(points, spec.sizes, "column") if points else None
     width, linear = 0 if readout is None else readout.width, False
-    if isinstance(spec, Coded):
+    if spec.code is not None:
         found = {role: computed(role, function, spec) for role, function in spec.code.given.functions.items()}
         tables = [found["embedding"]] if "embedding" in found else tables
         readout, unembedding = found.get("readout", readout), found.get("unembedding", unembedding)
@@ -139,7 +139,7 @@ def of_factor(factor: Factor, weights: Weights) -> Float[Tensor, "*steps row col
     return whole[..., factor.begin : factor.end, :]
 
 
-def computed(role: str, function: MatrixOf, spec: Coded) -> Matrix:
+def computed(role: str, function: MatrixOf, spec: ModuleSpec) -> Matrix:
     """The matrix that a function of the weights gives.
 
     Raises:

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from interp.base import UserError
 from interp.models.family import Family, misfit
 from interp.models.module.adapted import Adapted, adapted
-from interp.models.module.code import Coded, copied
+from interp.models.module.code import copied, with_code
 from interp.models.module.seen import sizes_of, tensors_of
 from interp.models.module.spec import ROLES, ModuleSpec
 from interp.shape import Shape
 
 
-def fitting(path: Path, spec: Family, shape: Shape, model: Any) -> tuple[nn.Module, Coded]:
+def fitting(path: Path, spec: Family, shape: Shape, model: Any) -> tuple[nn.Module, ModuleSpec]:
     """The module inside of its wrappers; and the run's specification with its code, and with the roles that it was given with.
 
     Raises:
@@ -29,7 +29,7 @@ def fitting(path: Path, spec: Family, shape: Shape, model: Any) -> tuple[nn.Modu
         raise UserError(
             f"{type(given.module).__name__} has {odd}, and {path} was recorded from {spec.about}; give the module as it was then"
         )
-    return given.module, Coded.of(with_roles(spec, given), given, shape)
+    return given.module, with_code(with_roles(spec, given), given, shape)
 
 
 def with_roles(spec: Family, given: Adapted) -> ModuleSpec:

@@ -1,9 +1,9 @@
 """Specification of someone's own module: the table of its tensors. Its code is never imported because a run.json names it."""
 
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import tyro
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from interp.base import DoesNotApply, UserError, shortened
 from interp.models.family import Cost, Family, Role, TensorSpec
@@ -28,7 +28,6 @@ class ModuleSpec(Family):
     """Someone's own torch module, which a recorder saw: names and sizes of its tensors. interp cannot compute it."""
 
     parts: ClassVar[tuple[str, ...]] = ()
-    computes: ClassVar[tuple[str, ...]] = ("code",)
     has_code: ClassVar[bool] = False
     remedy: ClassVar[str] = "; if the module has one, tell which it is by interp.adapt"
 
@@ -47,6 +46,13 @@ class ModuleSpec(Family):
     """Submodule whose output is the neurons' activations, or whose input is: `input of out`."""
     loss: Literal["", "cross_entropy", "squared_error"] = ""
     """Loss of its answers. Empty: not told."""
+
+    _code: Any = PrivateAttr(default=None)
+
+    @property
+    def code(self) -> Any:
+        """The module as a function of weights (code.py), where it was given beside the run; None where it was not."""
+        return self._code
 
     @model_validator(mode="after")
     def _are_matrices(self) -> "ModuleSpec":
@@ -99,8 +105,10 @@ class ModuleSpec(Family):
             raise UserError(f"{role} is {told} with {columns:,} columns; {ROWS[role]}, {answers:,}")
 
     def check_code(self, shape: Shape) -> None:
-        """Raise DoesNotApply: nobody knows what it computes."""
-        raise no_code(self)
+        """Nothing; DoesNotApply when the module was not given, or cannot take the task's examples."""
+        if self.code is None:
+            raise no_code(self)
+        _ = self.code.tried
 
     def tensors(self, shape: Shape) -> dict[str, TensorSpec]:
         """Every parameter and buffer by name. Rows of a matrix are the outputs, as torch has them."""
@@ -110,8 +118,10 @@ class ModuleSpec(Family):
         }
 
     def cost(self, shape: Shape) -> Cost:
-        """Raise DoesNotApply: nobody knows what it computes."""
-        raise no_code(self)
+        """Numbers that the submodules take and give for one example, and as many beside; DoesNotApply without the module."""
+        if self.code is None:
+            raise no_code(self)
+        return Cost(work=2 * self.code.tried.numbers)
 
 
 ROLES = ("embedding", "readout", "unembedding", "neurons", "loss")
@@ -127,4 +137,7 @@ ROWS = {
 
 def no_code(spec: ModuleSpec) -> DoesNotApply:
     """The error that says that a module's weights are known and its code is not."""
-    return DoesNotApply(f"the model is {spec.about}, of which the weights are known and the code is not")
+    return DoesNotApply(
+        f"the model is {spec.about}, of which the weights are known and the code is not; give the module beside: model=Net() in "
+        "Python, --model FILE.py:NAME in a command"
+    )
