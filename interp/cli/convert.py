@@ -63,6 +63,8 @@ class GivenTrain:
     """Learning rate after the warm-up."""
     weight_decay: float | None = None
     """Weight decay, toward 0."""
+    loss: Literal["cross_entropy", "squared_error"] | None = None
+    """Loss that was minimised."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +84,9 @@ class Arguments:
     number, such as model_STEP.pt."""
     skip_broken: bool = False
     """Leave broken files of a folder out, or with --to bridge broken checkpoints, and say which."""
+    as_module: bool = False
+    """Take weights as those of some module, by their own names, whatever network these tell. So they are anyway where nothing
+    else fits."""
     overwrite: bool = False
     """Replace runs that exist."""
     task: GivenTask = GivenTask()
@@ -102,6 +107,7 @@ SRC is one of
   a folder with cfg.json and model.pt of Chughtai et al. (2023), or a folder of such folders
   a state dict of nn.Linear layers, or of one nn.MultiheadAttention with an MLP
   W and b_final of toy models of superposition, of one or several instances; {epoch: state dict} of any of these
+  a state dict of any other module: its weights are measured, and what it computes by --model FILE.py:NAME of interp.analyze
   learning curves in CSV, JSON or JSONL: step, train_loss, test_loss, train_accuracy, test_accuracy
 
 Pickles are opened without running what is in them. What files do not tell stays unknown, or is given by options:
@@ -144,6 +150,7 @@ def refuse_for_bridge(arguments: Arguments) -> None:
     given = [f"--{part}.{name.replace('_', '-')}" for part in PARTS for name in told(getattr(arguments, part))]
     given += ["--step"] if arguments.step is not None else []
     given += ["--overwrite"] if arguments.overwrite else []
+    given += ["--as-module"] if arguments.as_module else []
     if given:
         raise UserError(f"{given[0]} cannot be used with --to bridge, which writes a run as it is; leave it out")
 
@@ -193,6 +200,6 @@ def main(words: list[str]) -> int:
         given = {part: told(getattr(arguments, part)) for part in PARTS}
         from interp.store.foreign.convert import convert  # here: --help costs no torch
 
-        overwrite, step, skip_broken = arguments.overwrite, arguments.step, arguments.skip_broken
-        report(convert(arguments.source, out, overwrite=overwrite, step=step, skip_broken=skip_broken, **given))
+        how = {name: getattr(arguments, name) for name in ("overwrite", "step", "skip_broken", "as_module")}
+        report(convert(arguments.source, out, **how, **given))
     return 0

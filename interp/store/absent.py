@@ -3,18 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from interp.base import UserError, shortened
 from interp.config import RunConfig, Start
 from interp.models import FAMILIES, ModuleSpec
-from interp.models.module.seen import role
-from interp.models.module.spec import Entry
+from interp.models.module.spec import Entry, role_of
 from interp.plugins import Registry
 from interp.recipe import Seeds, TrainConfig
 from interp.store.layout import checkpoint_file, checkpoint_header, checkpoint_steps
-from interp.store.tensors import map_tensors
 from interp.tasks import TASKS, AbsentTask, Corruption
 
 
@@ -69,11 +64,12 @@ def named(part: dict[str, Any]) -> str:
 
 def entries_of(path: Path, digest: str) -> tuple[Entry, ...]:
     """The tensors of a run's first checkpoint; none if it has no checkpoint."""
+    from interp.store.tensors import map_tensors  # here: a run of which all is known costs no torch
+
     steps = checkpoint_steps(path)[:1]
     found = [map_tensors(checkpoint_file(path, step), checkpoint_header(digest, step))[0] for step in steps]
-    with torch.no_grad():
-        return tuple(
-            Entry(name, tuple(tensor.shape), name.split(".")[0], role(name, nn.Parameter(tensor, requires_grad=False)))
-            for tensors in found
-            for name, tensor in tensors.items()
-        )
+    return tuple(
+        Entry(name, tuple(tensor.shape), name.split(".")[0], role_of(name, tensor.ndim, learns=True))
+        for tensors in found
+        for name, tensor in tensors.items()
+    )

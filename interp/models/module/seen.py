@@ -1,6 +1,5 @@
 """What a torch module is made of: its tensors by name, and the specification that they give."""
 
-import re
 from collections.abc import Mapping
 
 from torch import Tensor, nn
@@ -8,8 +7,8 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from interp.base import UserError
-from interp.models.family import Role, Sizes, misfit
-from interp.models.module.spec import Entry, ModuleSpec
+from interp.models.family import Sizes, misfit
+from interp.models.module.spec import Entry, ModuleSpec, role_of
 
 COMPILED = "_orig_mod"
 """Name under which torch.compile keeps the module that it wraps."""
@@ -53,22 +52,16 @@ def spec_of(module: nn.Module) -> ModuleSpec:
     if not tensors:
         raise UserError(f"{type(module).__name__} has no parameters; record the module that is trained")
     entries = (
-        Entry(name=name, size=tuple(t.shape), part=name.split(".")[0], role=role(name, t), learns=t.requires_grad)
+        Entry(
+            name,
+            tuple(t.shape),
+            name.split(".")[0],
+            role_of(name, t.ndim, isinstance(t, nn.Parameter)),
+            t.requires_grad,
+        )
         for name, t in tensors.items()
     )
     return ModuleSpec(module=type(module).__name__, entries=tuple(entries))
-
-
-def role(name: str, tensor: Tensor) -> Role:
-    """Role of a tensor, by its kind, its name and its number of axes."""
-    if not isinstance(tensor, nn.Parameter):
-        return "buffer"
-    last = name.rpartition(".")[2]
-    if re.search(r"(^|_)bias$|^b(_|$)", last):
-        return "bias"
-    if tensor.ndim > 1:
-        return "weight"
-    return "scale" if re.search(r"weight|scale|gain|gamma|^w$", last) else "bias"
 
 
 def sizes_of(tensors: Mapping[str, Tensor]) -> Sizes:

@@ -1,5 +1,6 @@
 """Specification of someone's own module: the table of its tensors. Its code is never imported because a run.json names it."""
 
+import re
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import tyro
@@ -133,6 +134,18 @@ ROWS = {
     "unembedding": "it should have a column for each answer",
 }
 """What a matrix of each role is, in words."""
+
+
+def role_of(name: str, ndim: int, learns: bool) -> Role:
+    """Role of a tensor, by whether it is a parameter, its name and its number of axes."""
+    if not learns:
+        return "buffer"
+    last = name.rpartition(".")[2]
+    if re.search(r"(^|_)bias$|^b(_|$)", last):
+        return "bias"
+    if ndim > 1:
+        return "weight"
+    return "scale" if re.search(r"weight|scale|gain|gamma|^w$", last) else "bias"
 
 
 def no_code(spec: ModuleSpec) -> DoesNotApply:

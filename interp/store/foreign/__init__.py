@@ -6,7 +6,17 @@ from typing import Any
 
 from interp.base import UserError
 from interp.store.files import CheckpointError
-from interp.store.foreign import families, folders, nanda, rep_theory, saved, series, transformer_lens, zhong
+from interp.store.foreign import (
+    families,
+    folders,
+    nanda,
+    own_modules,
+    rep_theory,
+    saved,
+    series,
+    transformer_lens,
+    zhong,
+)
 from interp.store.foreign.asked import Asked, with_step
 from interp.store.foreign.contents import Contents, listed
 from interp.store.foreign.curves import is_state
@@ -19,7 +29,7 @@ KNOWN = (
     "a HookedTransformer's state dict (.pth, .pt, .ckpt, .safetensors), the grokking demo's file, a folder of *_stepN.pt, files "
     "or a folder of Nanda et al., config_ID.json with model_ID.pt of Zhong et al., a folder with cfg.json and model.pt of "
     "Chughtai et al., a dictionary {epoch: state dict}, W and b_final of toy models, nn.Linear layers, an "
-    "nn.MultiheadAttention with an MLP, learning curves in CSV, JSON or JSONL"
+    "nn.MultiheadAttention with an MLP, any other state dict with a matrix, learning curves in CSV, JSON or JSONL"
 )
 
 
@@ -28,6 +38,7 @@ def read_foreign(
     given: Mapping[str, Mapping[str, Any]] | None = None,
     step: str | None = None,
     skip_broken: bool = False,
+    as_module: bool = False,
 ) -> list[Foreign]:
     """Descriptions of the runs in a file or folder of others; nothing is written.
 
@@ -36,6 +47,7 @@ def read_foreign(
         given: fields of "task", "model" and "train" that the files do not tell, or tell wrongly.
         step: number of updates of weights that do not say it, or a pattern of file names such as model_STEP.pt.
         skip_broken: leave a broken file of a folder out, with a note.
+        as_module: take weights as those of some module, whatever network their names tell.
 
     Raises:
         CheckpointError: a file is truncated, hostile, or of a model that interp does not describe.
@@ -47,8 +59,12 @@ def read_foreign(
         raise UserError(f"{path} does not exist; give a file or a folder that somebody's training wrote")
     if skip_broken and not path.is_dir():
         raise UserError(f"--skip-broken cannot be used: {path} is one file; leave it out")
+    recognise = recognise_folder if path.is_dir() else recognise_file
     with in_a_sentence(path):
-        found = recognise_folder(path, asked) if path.is_dir() else recognise_file(path, asked)
+        found = None if as_module else recognise(path, asked)
+        if not found and not asked.left_out:
+            with own_modules.allowed():
+                found = recognise(path, asked)
     if not found and asked.left_out:
         raise CheckpointError(f"{path} has no readable file: {asked.left_out[0]}")
     if not found:
@@ -56,10 +72,16 @@ def read_foreign(
         more = f" (give one of its folders: {listed(sorted(inside), 4)})" if inside else ""
         raise UserError(f"{path} holds nothing that interp recognises{more}; known are {KNOWN}")
     for contents in found:
+        contents.as_module = as_module
         if not contents.states and not contents.rows:
             raise CheckpointError(f"{path} has neither weights nor losses")
     with_step(found, asked, path)
-    return [describe(each, given or {}) for contents in found for each in families.apart(contents)]
+    return [describe(each, given or {}) for contents in found for each in parts_of(contents)]
+
+
+def parts_of(contents: Contents) -> list[Contents]:
+    """Contents of each run among those of some files."""
+    return [contents] if contents.as_module else families.apart(contents)
 
 
 def recognise_folder(path: Path, asked: Asked) -> list[Contents] | None:

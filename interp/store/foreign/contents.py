@@ -58,6 +58,8 @@ class Contents:
     """Number of updates at the end of the curves: one after the last value, where values are of weights before an update."""
     counted: bool = True
     """Whether the files state of which steps the values of their curves are; otherwise one for each update is taken."""
+    as_module: bool = False
+    """Whether the weights are taken as those of some module, whatever network their names tell."""
     left: dict[str, list[str]] = field(default_factory=dict)
     """Entries of files that nothing took in, each with the names of the files that have it."""
 

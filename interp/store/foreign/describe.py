@@ -13,10 +13,10 @@ from jaxtyping import Int
 
 from interp.base import UserError
 from interp.config import RunConfig, Seeds, TrainConfig
-from interp.models import Family, ToySpec, TransformerSpec
+from interp.models import Family, ModuleSpec, ToySpec, TransformerSpec
 from interp.recipe import LOGGED
 from interp.store.files import CheckpointError
-from interp.store.foreign import families, toys
+from interp.store.foreign import families, own_modules, toys
 from interp.store.foreign.contents import Contents, listed
 from interp.store.foreign.given import OURS, refuse_what_is_not_used
 from interp.store.foreign.numbering import OWN, Numbering, in_each_numbering, renumbered
@@ -77,10 +77,8 @@ def describe(contents: Contents, given: Mapping[str, Mapping[str, Any]]) -> Fore
         notes += reading.notes
         spec = spec.but(**{name: value for name, value in told["model"].items() if name in OPTIONS.get(type(spec), {})})
         checkpoints = {step: partial(reading.weights, spec, read) for step, read in checkpoints.items()}
-    elif "group" in told["task"]:
-        task = GroupTask(**told["task"])
-    elif {"p", "operation"} <= told["task"].keys():
-        task = ModularTask(**told["task"])
+    else:
+        task = told_task(told["task"])
     index = contents.train_index
     if index is not None and not (isinstance(task, TABLES) and index[-1] < task.n_prompts == task.n_values**2):
         index = None
@@ -105,6 +103,13 @@ def describe(contents: Contents, given: Mapping[str, Mapping[str, Any]]) -> Fore
     notes += contents.leftovers() if contents.knows_steps else [*contents.leftovers(), no_step(contents)]
     unknown = (*not_told(config, told, contents), *(() if contents.knows_steps else ("step",)))
     return Foreign(config, contents.layout, contents.files, checkpoints, rows, index, unknown, tuple(notes))
+
+
+def told_task(told: Mapping[str, Any]) -> Task:
+    """The task that was told, where weights tell nothing of it; unknown if too little was."""
+    if "group" in told:
+        return GroupTask(**told)
+    return ModularTask(**told) if {"p", "operation"} <= told.keys() else UnknownTask()
 
 
 def no_step(contents: Contents) -> str:
@@ -152,10 +157,12 @@ def all_checkpoints(
 ) -> tuple[dict[int, Callable[[], Tensors]], Family]:
     """All checkpoints that can be read, by step, and the one specification that they share."""
     spec, checkpoints, shapes = TransformerSpec(), {}, None
+    read = families.as_module if contents.as_module else families.read
     alike: dict[bytes, list[str]] = {}
     for step, (path, state) in sorted(contents.states.items()):
-        weights, spec = families.read(path, state, model)
-        notes += [note for note in families.notes(state) if note not in notes]
+        weights, spec = read(path, state, model)
+        told = [own_modules.NOTE] if isinstance(spec, ModuleSpec) else families.notes(state)
+        notes += [note for note in told if note not in notes]
         found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
         if shapes not in (None, found):
             raise CheckpointError(
@@ -163,7 +170,7 @@ def all_checkpoints(
             )
         shapes = found
         if all(bool(tensor.isfinite().all()) for tensor in weights.values()):
-            checkpoints[step] = lambda path=path, state=state: families.read(path, state, model)[0]
+            checkpoints[step] = lambda path=path, state=state: read(path, state, model)[0]
             alike.setdefault(digest(weights), []).append(f"{step:,}")
         else:
             notes.append(f"the checkpoint of step {step} is left out: its weights are not finite")
@@ -208,6 +215,8 @@ def read_weights(
 
     The task is the one that is told, if its shape fits. Otherwise it is the one whose answers the last weights give, if there
     is one. Otherwise it is unknown."""
+    if isinstance(spec, ModuleSpec):
+        return Reading(told_task(told["task"]), {}, [])
     last = checkpoints[max(checkpoints)]()
     if isinstance(spec, ToySpec):
         return Reading(toys.task(last, told["task"]), {}, [])

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from interp.base import UserError
-from interp.models import Family, MlpSpec, ToySpec, TransformerSpec
-from interp.store.foreign import plain_torch, rep_theory, toys
+from interp.models import Family, MlpSpec, ModuleSpec, ToySpec, TransformerSpec
+from interp.store.foreign import own_modules, plain_torch, rep_theory, toys
 from interp.store.foreign.contents import Contents
 from interp.store.foreign.states import State, hooked
 from interp.store.tensors import Tensors
@@ -57,6 +57,8 @@ def read(path: Path, state: State, model: dict[str, Any]) -> tuple[Tensors, Fami
     layout = layout_of(state)
     if layout is not None:
         return layout.read(path, state, model)
+    if not any(name.startswith(PARTS) for name in state):
+        return as_module(path, state, model)
     weights, spec = hooked(path, {name: state[name] for name in state.keys() - left_out(state)}, model)
     if model.get("n_heads", spec.n_heads) != spec.n_heads:
         raise UserError(f"{path} has {spec.n_heads} heads, and model.n_heads {model['n_heads']} is given; leave it out")
@@ -91,7 +93,12 @@ def is_known(found: Any) -> bool:
     if any(str(name).startswith(("blocks.", "embed.W")) for name in found):
         return True  # reading it refuses by its name what else there is
     tensors = bool(found) and all(isinstance(name, str) and isinstance(part, Tensor) for name, part in found.items())
-    return tensors and layout_of(found) is not None
+    return tensors and (layout_of(found) is not None or own_modules.is_module(found))
+
+
+def as_module(path: Path, state: State, model: dict[str, Any]) -> tuple[Tensors, Family]:
+    """Weights by their own names and the table of them, whatever network they are of; what is known of it is not asked for."""
+    return own_modules.module(path, state)
 
 
 def left_out(state: State) -> list[str]:
@@ -133,6 +140,7 @@ def shape_of(spec: Family, weights: dict[str, Tensor]) -> UnknownTask:
 TOLD_BY_SHAPES: dict[type[Family], set[str]] = {
     TransformerSpec: {"n_layers", "n_heads", "d_model", "d_head", "d_mlp", "attn_only"},
     ToySpec: {"d_hidden", "tied", "hidden", "bias"},
+    ModuleSpec: set(ModuleSpec.model_fields),
     MlpSpec: {"inputs", "d_model", "width", "n_hidden", "widths", "biases"},
 }
 """Fields of a specification that the names and shapes of tensors tell, by family."""

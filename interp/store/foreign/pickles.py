@@ -147,9 +147,14 @@ def state_dict(path: Path, found: Any, at_most: int) -> dict[str, Tensor]:
     weights = {name: tensor.detach() for name, tensor in found.items() if not name.endswith((".mask", ".IGNORE"))}
     for name, tensor in weights.items():
         dense(path, name, tensor, at_most)
-        if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        counts = tensor.dtype == torch.int64 and COUNTS.search(name)
+        if not counts and tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
             raise CheckpointError(f"{path} has {name!r:.60} as {tensor.dtype}; floats of 16 to 64 bits are expected")
     return weights
+
+
+COUNTS = re.compile(r"(^|\.)(num_batches_tracked|position_ids)$")
+"""Pattern of the names of torch's and Hugging Face's buffers of whole numbers."""
 
 
 def dense(path: Path, name: str, tensor: Tensor, at_most: int) -> Tensor:

@@ -168,7 +168,6 @@ def test_a_number_of_heads_that_shapes_contradict_is_refused(tmp_path, tiny):
             "13 inputs and 7 answers, and no embedding",
         ),
         (lambda: nn.Sequential(nn.Linear(14, 9), nn.ReLU(), nn.Linear(9, 1)), "14 inputs and 1 answers"),
-        (lambda: nn.Sequential(nn.Embedding(7, 4), nn.Linear(8, 7)), "holds nothing that interp recognises"),
         (lambda: nn.TransformerEncoderLayer(8, 2, 16), "not just one of: an embedding of tokens"),
     ],
 )
