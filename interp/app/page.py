@@ -10,7 +10,7 @@ from plotly.graph_objects import Figure
 from interp import analyze
 from interp.app.listing import Listing
 from interp.app.measuring import Measurements
-from interp.app.rows import rows_of, state
+from interp.app.rows import DRAW, HEADS, rows_of, state
 from interp.app.views import frame_at, height_of, labels, marked, numbers, plain
 from interp.base import UserError
 from interp.store import open_run
@@ -80,10 +80,9 @@ def route(app: Dash, listing: Listing) -> None:
 
 def listed(listing: Listing) -> Any:
     """The list of runs."""
-    rows = html.Tbody(rows_of(listing.all()), id="rows")
-    heads = ("run", "task and model", "step", "of", "train accuracy", "test accuracy", "state")
-    table = html.Table([html.Thead(html.Tr([html.Th(each) for each in heads])), rows])
-    return html.Div([html.H1(f"Runs in {listing.directory}"), html.Div(table, className="scrolls")])
+    table = html.Table([html.Thead(html.Tr([html.Th(each) for each in HEADS])), html.Tbody(id="rows")])
+    rows = dcc.Store(id="listed", data=rows_of(listing.all()))
+    return html.Div([html.H1(f"Runs in {listing.directory}"), html.Div(table, className="scrolls"), rows])
 
 
 def shown(listing: Listing, names: list[str], analysis: str) -> Any:
@@ -140,9 +139,15 @@ def pane(number: int, name: str, path: Path) -> Any:
 def follow(app: Dash, listing: Listing) -> None:
     """Look at the files again while the page is open, and go where its choices lead."""
 
-    @app.callback(Output("rows", "children"), Input("clock", "n_intervals"), prevent_initial_call=True)
-    def rows(_: int) -> Any:
-        return rows_of(listing.all())
+    # An output that never changes: without one, dash does not call it for what a callback put on the page.
+    app.clientside_callback(DRAW, Output("rows", "title"), Input("listed", "data"))
+
+    @app.callback(
+        Output("listed", "data"), Input("clock", "n_intervals"), State("listed", "data"), prevent_initial_call=True
+    )
+    def rows(_: int, before: list[list[str]]) -> Any:
+        now = rows_of(listing.all())
+        return no_update if now == before else now
 
     @app.callback(
         Output({"part": "progress", "pane": MATCH}, "children"),

@@ -82,6 +82,18 @@ def test_runs_are_listed_and_their_names_are_text(served, browser):
     until(browser, f"{TEXT}.includes('onerror')", "the name as it is")
     assert browser.execute_script("return document.querySelectorAll('img').length") == 0
     assert browser.execute_script("return document.querySelectorAll('#rows tr').length") == 2
+    browser.find_element("link text", "one").click()
+    until(browser, f"{TEXT}.includes('step 40 of 40, finished')", "the run that the row leads to")
+
+
+def test_a_run_that_comes_is_listed_without_loading_the_page_anew(served, browser):
+    home, address = served
+    browser.get(address)
+    until(browser, "document.querySelectorAll('#rows tr').length == 2", "two runs")
+    browser.execute_script("window.loaded = true")
+    interp.train_run(config(), home / "two")
+    until(browser, "document.querySelectorAll('#rows tr').length == 3", "three")
+    assert browser.execute_script("return window.loaded")
 
 
 def test_a_step_is_chosen_and_its_numbers_are_those_of_the_history(served, browser):
