@@ -57,7 +57,7 @@ def planes(
             col=col + 1,
         )
         x, y = axes[number]
-        how = {"showticklabels": False, "title_standoff": 4, "row": row + 1, "col": col + 1}
+        how: dict[str, Any] = {"showticklabels": False, "title_standoff": 4, "row": row + 1, "col": col + 1}
         figure.update_xaxes(title_text=x, **how).update_yaxes(title_text=y, **how)
     for kind, hue in of_kind.items():  # after the clouds, which frames find by their number
         count = int((colour == kind).sum())
