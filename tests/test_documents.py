@@ -14,6 +14,7 @@ from interp.cli.analyze import parse as parse_analyze
 from interp.cli.app import parse as parse_app
 from interp.cli.connect import parse as parse_connect
 from interp.cli.convert import parse as parse_convert
+from interp.cli.export import parse as parse_export
 from interp.cli.overview import COMMANDS
 from interp.cli.store import parse as parse_store
 from interp.cli.study import parse as parse_study
@@ -32,6 +33,7 @@ PARSERS = {
     "interp.analyze": lambda words: parse_analyze(words[0], words[1:]),
     "interp.connect": parse_connect,
     "interp.convert": parse_convert,
+    "interp.export": lambda words: parse_export(words[0], words[1:]),
     "interp.store": parse_store,
     "interp.study": parse_study,
     "interp.table": parse_table,

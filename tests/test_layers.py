@@ -23,7 +23,7 @@ ROWS = [
     {"train", "analyze"},
     {"kept", "report"},
     {"run"},
-    {"study", "app", "testing"},
+    {"study", "app", "testing", "export"},
     {"cli"},
     {"probe", "convert", "connect", "table", "__main__", "__init__"},
 ]
@@ -41,6 +41,9 @@ BORDERS = {
     "werkzeug": "interp/app/serving.py",
     "transformers": "interp/train/hugging_face.py",
     "pytorch_lightning": "interp/train/lightning.py",
+    "tensorboard": "interp/export/to_tensorboard.py",
+    "wandb": "interp/export/to_wandb.py",
+    "trackio": "interp/export/to_trackio.py",
     "lightning": "interp/train/lightning.py",
 }
 """Libraries that are slow to import or that may be absent, each with the one file that imports it, or one for each use."""

@@ -56,6 +56,7 @@ def chart() -> dict[str, dict[str, str]]:
             "python -m interp.probe DIR": "IPython with the run at hand.",
             "python -m interp.convert SRC --out DIR": "Runs of others, as ordinary ones; --to bridge: for TransformerLens 4.",
             "python -m interp.table DIR…": "A table of runs, a row for each: what they differ in, and when they learned.",
+            "python -m interp.export PROGRAM DIR…": "Curves of runs for TensorBoard, Weights & Biases or trackio.",
             "python -m interp.connect A B --out DIR": "The networks on a path from A to B, as a run.",
             "python -m interp.study compare TABLE.csv": "Whether settings differ, by exact permutation.",
             "python -m interp.store verify DIR": "Whether every file of a run is what was written there.",
@@ -63,7 +64,7 @@ def chart() -> dict[str, dict[str, str]]:
     }
 
 
-COMMANDS = ("train", "analyze", "app", "table", "probe", "convert", "connect", "study", "store")
+COMMANDS = ("train", "analyze", "app", "table", "export", "probe", "convert", "connect", "study", "store")
 """Commands: `python -m interp.train` and `python -m interp train` are one."""
 
 
