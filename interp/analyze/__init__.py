@@ -136,7 +136,7 @@ def called(analysis: "str | Path | ModuleType") -> str:
         file = getattr(analysis, "__file__", None) or ""
         alone = "." not in analysis.__name__ and file.endswith(".py")  # of a package it would not run by itself
         return add(analysis, os.path.relpath(file) if alone else "")
-    if not isinstance(analysis, str | Path):
+    if not isinstance(analysis, str | Path):  # type: ignore[reportUnnecessaryIsInstance]  whoever types it is not checked
         own.check(analysis, "")
     if is_file(analysis):
         return add(own.loaded(Path(analysis)), str(analysis))

@@ -21,7 +21,7 @@ class Beside:
     """
 
     def __init__(self, path: str | Path, names: Mapping[str, str], how: Mapping[str, Any]):
-        self.path, self._names, self._how = path, names, how
+        self.path, self._names, self._how = Path(path), names, how
         self._recorder: Recorder | None = None
         self._columns: dict[str, Any] = {}
         self._next = 0
