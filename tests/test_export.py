@@ -1,5 +1,6 @@
 """interp/export/: each program's own library reads back the numbers of the history and of measurements."""
 
+import importlib
 import json
 import math
 import os
@@ -69,7 +70,7 @@ def records_of(content: bytes) -> Iterator[bytes]:
 
 
 def test_weights_and_biases_reads_back_every_number_without_a_network(tiny, expected, tmp_path, capsys):
-    from wandb.proto import wandb_internal_pb2
+    messages: Any = importlib.import_module("wandb.proto.wandb_internal_pb2")
 
     assert main(["wandb", str(tiny.path), "--analyses", "norms", "fourier", "--out", str(tmp_path)]) == 0
     assert f"send it by: wandb sync {tmp_path}/wandb/offline-run-" in capsys.readouterr().out
@@ -79,7 +80,7 @@ def test_weights_and_biases_reads_back_every_number_without_a_network(tiny, expe
 
     wandb.teardown()  # its own process may still be writing the last row
     for data in records_of(file.read_bytes()):
-        record = wandb_internal_pb2.Record()
+        record = messages.Record()
         record.ParseFromString(data)
         config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
         values = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
@@ -96,10 +97,10 @@ def test_trackio_reads_back_every_number(tiny, expected, tmp_path, monkeypatch):
     monkeypatch.setenv("TRACKIO_DIR", os.environ.get("TRACKIO_DIR", ""))
     shown = export(tiny, "trackio", expected, tmp_path, "mine")
     assert shown == f"TRACKIO_DIR={tmp_path} trackio show --project mine"
-    from trackio.sqlite_storage import SQLiteStorage
+    storage: Any = importlib.import_module("trackio.sqlite_storage").SQLiteStorage
 
     found = dict[str, dict[int, float]]()
-    for row in SQLiteStorage.get_logs("mine", tiny.path.name):
+    for row in storage.get_logs("mine", tiny.path.name):
         for name, value in row.items():
             if name not in ("timestamp", "step"):
                 found.setdefault(name, {})[row["step"]] = value

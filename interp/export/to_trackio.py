@@ -1,12 +1,14 @@
 """Curves as a run of trackio, in its database on this machine (extra interp[trackio])."""
 
 import contextlib
+import importlib
 import io
 import json
 import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from interp.base import UserError
 from interp.store import Run
@@ -24,15 +26,13 @@ def write(run: Run, rows: Mapping[int, Mapping[str, float]], out: Path | None, p
         with told_in_a_sentence(out or Path()):
             Path(place).mkdir(parents=True, exist_ok=True)
         os.environ["TRACKIO_DIR"] = place  # which trackio reads when it is imported, and its server too
-    import trackio
-    from trackio.sqlite_storage import SQLiteStorage
-    from trackio.utils import TRACKIO_DIR
-
-    if place is not None and Path(TRACKIO_DIR) != Path(place):
-        raise UserError(
-            f"trackio was loaded with the directory {TRACKIO_DIR}; leave --out out, or export in a new process"
-        )
-    if name in SQLiteStorage.get_runs(project):
+    # By their names: it cannot be installed beside the versions that this project is tested with, and so not be checked.
+    trackio: Any = importlib.import_module("trackio")
+    storage: Any = importlib.import_module("trackio.sqlite_storage").SQLiteStorage
+    home: Any = importlib.import_module("trackio.utils").TRACKIO_DIR
+    if place is not None and Path(home) != Path(place):
+        raise UserError(f"trackio was loaded with the directory {home}; leave --out out, or export in a new process")
+    if name in storage.get_runs(project):
         raise UserError(f'project "{project}" of trackio has a run {name} already; choose another --project')
     with contextlib.redirect_stdout(io.StringIO()):  # it tells where its dashboard is, as we do below
         there = trackio.init(

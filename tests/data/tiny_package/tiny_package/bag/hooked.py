@@ -14,7 +14,7 @@ class HookedBag(HookedRootModule):
         self.setup()
 
     def forward(self, tokens):
-        return self.hook_sum(self.words[tokens].sum(dim=-2)) @ self.answers + self.offset
+        return self.hook_sum(self.get_parameter("words")[tokens].sum(dim=-2)) @ self.answers + self.offset
 
 
 def load(spec, shape, weights):
