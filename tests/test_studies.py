@@ -398,3 +398,13 @@ def test_weight_decay(tmp_path):
     assert steps.loc[0, "runs"] == 0  # without decay nobody generalises
     assert steps.loc[0, "missing"] == 2
     assert steps.loc[3, "highest"] < steps.loc[1, "lowest"]
+
+
+@pytest.mark.slow
+def test_a_module_and_a_loop_of_ones_own_lead_to_a_table_and_a_figure(tmp_path):
+    script = ROOT / "analyses" / "own_model" / "study.py"
+    run([sys.executable, script, "--small", "--work", tmp_path], check=True, cwd=tmp_path)
+    table = pd.read_csv(tmp_path / "small" / "runs.csv", index_col="kind")
+    assert (table["memorised"] <= 200).all()
+    assert table.loc["sum", "share_of_keys"] > 10 * table.loc["twin", "share_of_keys"]
+    assert (tmp_path / "small" / "own_model.png").stat().st_size > 10_000
