@@ -102,6 +102,7 @@ USAGE = """usage: python -m interp.convert SRC --out DIR [options]      a run th
 SRC is one of
   a HookedTransformer's state dict: .pth, .pt, .ckpt or .safetensors, alone or with curves beside it; several in one file;
   a folder of them, whose names have their step: model_step900.pt, epoch_3.pth, 900.pt; the grokking demo's file
+  a folder of folders with it in theirs: checkpoint-500/model.safetensors, step1000/model.safetensors
   a file of Nanda et al. (2023), or a folder with EPOCH.pth, init.pth, final.pth; loss curves without weights
   config_ID.json or model_ID.pt of Zhong et al. (2023), or a folder of such pairs
   a folder with cfg.json and model.pt of Chughtai et al. (2023), or a folder of such folders

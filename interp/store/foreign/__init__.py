@@ -14,6 +14,7 @@ from interp.store.foreign import (
     rep_theory,
     saved,
     series,
+    step_folders,
     transformer_lens,
     zhong,
 )
@@ -26,7 +27,8 @@ from interp.store.foreign.pickles import WRAPPERS, in_a_sentence, load
 from interp.store.foreign.write import write_foreign
 
 KNOWN = (
-    "a HookedTransformer's state dict (.pth, .pt, .ckpt, .safetensors), the grokking demo's file, a folder of *_stepN.pt, files "
+    "a HookedTransformer's state dict (.pth, .pt, .ckpt, .safetensors), the grokking demo's file, a folder of *_stepN.pt or of "
+    "stepN/model.safetensors, files "
     "or a folder of Nanda et al., config_ID.json with model_ID.pt of Zhong et al., a folder with cfg.json and model.pt of "
     "Chughtai et al., a dictionary {epoch: state dict}, W and b_final of toy models, nn.Linear layers, an "
     "nn.MultiheadAttention with an MLP, any other state dict with a matrix, learning curves in CSV, JSON or JSONL"
@@ -91,6 +93,7 @@ def recognise_folder(path: Path, asked: Asked) -> list[Contents] | None:
         or zhong.recognise(path, asked)
         or nanda.recognise_folder(path, asked)
         or folders.recognise(path, asked)
+        or step_folders.recognise(path, asked)
         or folders.tables_alone(path, asked)
     )
     folders.add_tables(path, found, asked)

@@ -31,10 +31,16 @@ def write_foreign(foreign: Foreign, path: Path, overwrite: bool = False) -> Run:
             foreign.rows,
             foreign.train_index,
             layout=foreign.layout,
-            files={file.name: sha256(file) for file in foreign.files},
+            files={name: sha256(file) for name, file in named(foreign.files).items()},
             unknown=foreign.unknown,
             notes=foreign.notes,
         )
     finally:
         release(lock, path)
     return open_run(path)
+
+
+def named(files: list[Path]) -> dict[str, Path]:
+    """Files by name; with that of its folder before it where several have one name."""
+    names = [file.name for file in files]
+    return {f"{file.parent.name}/{file.name}" if names.count(file.name) > 1 else file.name: file for file in files}
