@@ -106,6 +106,7 @@ def sources(named_in: str, folder: Path) -> Known | None:
     [
         ("docs/analyses.md", "What an ablation shows"),
         ("docs/studies.md", "Studies"),
+        ("docs/what-decides.md", "What decides when a network understands?"),
         ("docs/studies.md", "Does it always grok?"),
         ("docs/speed.md", "Speed"),
     ],
