@@ -42,7 +42,7 @@ CONTENTS = {
             "checkpoints/README",
             "docs/reliability",
         ],
-        "What was found": ["docs/studies", "docs/speed"],
+        "What was found": ["docs/what-decides", "docs/studies", "docs/speed"],
         "Project": ["CONTRIBUTING", "docs/decisions/README", "CHANGELOG"],
     },
     "docs/how-to/README": {"": ["docs/how-to/*"]},
