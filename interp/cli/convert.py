@@ -84,6 +84,11 @@ class Arguments:
     number, such as model_STEP.pt."""
     skip_broken: bool = False
     """Leave broken files of a folder out, or with --to bridge broken checkpoints, and say which."""
+    split: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """File with the prompts that were trained on: rows of the task's table from 0, in the order of x and then y, as a column, a
+    list in JSON or a tensor; or columns x and y."""
+    history: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """File with learning curves that lies elsewhere: CSV, JSON or JSONL with step, train_loss, test_loss, …"""
     as_module: bool = False
     """Take weights as those of some module, by their own names, whatever network these tell. So they are anyway where nothing
     else fits."""
@@ -152,6 +157,7 @@ def refuse_for_bridge(arguments: Arguments) -> None:
     given += ["--step"] if arguments.step is not None else []
     given += ["--overwrite"] if arguments.overwrite else []
     given += ["--as-module"] if arguments.as_module else []
+    given += [f"--{name}" for name in ("split", "history") if getattr(arguments, name) is not None]
     if given:
         raise UserError(f"{given[0]} cannot be used with --to bridge, which writes a run as it is; leave it out")
 
@@ -201,6 +207,9 @@ def main(words: list[str]) -> int:
         given = {part: told(getattr(arguments, part)) for part in PARTS}
         from interp.store.foreign.convert import convert  # here: --help costs no torch
 
-        how = {name: getattr(arguments, name) for name in ("overwrite", "step", "skip_broken", "as_module")}
+        how = {
+            name: getattr(arguments, name)
+            for name in ("overwrite", "step", "skip_broken", "as_module", "split", "history")
+        }
         report(convert(arguments.source, out, **how, **given))
     return 0

@@ -19,6 +19,7 @@ from interp.store.foreign import (
     zhong,
 )
 from interp.store.foreign.asked import Asked, with_step
+from interp.store.foreign.beside import add_beside
 from interp.store.foreign.contents import Contents, listed
 from interp.store.foreign.curves import is_state
 from interp.store.foreign.describe import Foreign, describe
@@ -41,6 +42,8 @@ def read_foreign(
     step: str | None = None,
     skip_broken: bool = False,
     as_module: bool = False,
+    split: Path | None = None,
+    history: Path | None = None,
 ) -> list[Foreign]:
     """Descriptions of the runs in a file or folder of others; nothing is written.
 
@@ -50,6 +53,8 @@ def read_foreign(
         step: number of updates of weights that do not say it, or a pattern of file names such as model_STEP.pt.
         skip_broken: leave a broken file of a folder out, with a note.
         as_module: take weights as those of some module, whatever network their names tell.
+        split: file with the prompts that were trained on, as `beside.FORM` has it.
+        history: file with learning curves.
 
     Raises:
         CheckpointError: a file is truncated, hostile, or of a model that interp does not describe.
@@ -73,6 +78,7 @@ def read_foreign(
         inside = [each.name for each in path.iterdir() if each.is_dir()] if path.is_dir() else []
         more = f" (give one of its folders: {listed(sorted(inside), 4)})" if inside else ""
         raise UserError(f"{path} holds nothing that interp recognises{more}; known are {KNOWN}")
+    add_beside(found, split, history, (given or {}).get("task", {}))
     for contents in found:
         contents.as_module = as_module
         if not contents.states and not contents.rows:

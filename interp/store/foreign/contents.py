@@ -47,6 +47,8 @@ class Contents:
     """Fields of the training that the files tell."""
     train_index: Int[np.ndarray, " n_train"] | None = None
     """Rows of the full table, in lexicographic order of (a, b), that were trained on."""
+    split_file: Path | None = None
+    """File of its own that they are from, if the user gave one."""
     notes: list[str] = field(default_factory=list)
     bytes: dict[Path, int] = field(default_factory=dict)
     """Bytes of all state dicts that each file gave."""

@@ -16,6 +16,8 @@ def convert(
     step: str | int | None = None,
     skip_broken: bool = False,
     as_module: bool = False,
+    split: str | Path | None = None,
+    history: str | Path | None = None,
     **given: dict[str, Any],
 ) -> list[Run]:
     """The runs that others wrote in `source`, written as ordinary ones: into `out`, or where there are several, one
@@ -28,13 +30,16 @@ def convert(
         step: number of updates of weights that do not say it; or names of files with STEP for it, such as "model_STEP.pt".
         skip_broken: leave a broken file of a folder out, with a note.
         as_module: take weights as those of some module, by their own names, whatever network these tell.
+        split: file with the prompts that were trained on: rows of the task's table, or columns x and y.
+        history: file with learning curves, in CSV, JSON or JSONL.
         **given: fields of `task`, `model` and `train` that the files leave open or have wrong: `model={"act_fn": "relu"}`.
 
     Raises:
         CheckpointError: a file is truncated, hostile, or of a model that interp does not describe; nothing is written.
         UserError: nothing is recognised, what is given does not fit, or `out` cannot be written.
     """
-    found = read_foreign(source, given, None if step is None else str(step), skip_broken, as_module)
+    beside = {name: None if file is None else Path(file) for name, file in (("split", split), ("history", history))}
+    found = read_foreign(source, given, None if step is None else str(step), skip_broken, as_module, **beside)
     out = Path(out)
     places = [out] if len(found) == 1 else [out / name for name in different([each.config.name for each in found])]
     for place in places:

@@ -81,6 +81,11 @@ def describe(contents: Contents, given: Mapping[str, Mapping[str, Any]]) -> Fore
         task = told_task(told["task"])
     index = contents.train_index
     if index is not None and not (isinstance(task, TABLES) and index[-1] < task.n_prompts == task.n_values**2):
+        if contents.split_file is not None:
+            raise UserError(
+                f"--split {contents.split_file} has rows up to {index[-1]:,}, and the task is {task.about}; give its rows, and "
+                "the task by --task options, or leave it out"
+            )
         index = None
         notes.append("the list of trained prompts in the files is left out: it does not fit the task")
     if index is not None and isinstance(task, TABLES):
