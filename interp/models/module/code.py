@@ -211,13 +211,6 @@ class Code:
         return found.shape == expected.shape and bool((found - expected).norm() <= ROUNDING * expected.norm())
 
 
-def with_code(spec: ModuleSpec, given: Adapted, shape: Shape) -> ModuleSpec:
-    """A copy of a specification with its module, for examples of that shape."""
-    found = spec.but()
-    found._code = Code(given, spec, shape)
-    return found
-
-
 def copied(module: nn.Module) -> nn.Module:
     """A copy of a module; UserError if it cannot be copied."""
     try:

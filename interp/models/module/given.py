@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from interp.base import UserError
 from interp.models.family import Family, misfit
 from interp.models.module.adapted import Adapted, adapted
-from interp.models.module.code import copied, with_code
+from interp.models.module.code import Code, copied
 from interp.models.module.seen import sizes_of, tensors_of
 from interp.models.module.spec import ROLES, ModuleSpec
 from interp.shape import Shape
@@ -29,7 +29,8 @@ def fitting(path: Path, spec: Family, shape: Shape, model: Any) -> tuple[nn.Modu
         raise UserError(
             f"{type(given.module).__name__} has {odd}, and {path} was recorded from {spec.about}; give the module as it was then"
         )
-    return given.module, with_code(with_roles(spec, given), given, shape)
+    known = with_roles(spec, given)
+    return given.module, known.with_code(Code(given, known, shape))
 
 
 def with_roles(spec: Family, given: Adapted) -> ModuleSpec:

@@ -55,6 +55,12 @@ class ModuleSpec(Family):
         """The module as a function of weights (code.py), where it was given beside the run; None where it was not."""
         return self._code
 
+    def with_code(self, code: Any) -> "ModuleSpec":
+        """A copy with the module as a function of weights (code.py)."""
+        found = self.but()
+        found._code = code
+        return found
+
     @model_validator(mode="after")
     def _are_matrices(self) -> "ModuleSpec":
         for role, said in self.spoken:
