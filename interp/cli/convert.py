@@ -204,7 +204,7 @@ def main(words: list[str]) -> int:
             raise UserError("--steps goes with --to bridge; a run is converted whole")
         source = arguments.source.absolute()
         out = arguments.out or Path("checkpoints") / (source.name if source.is_dir() else source.stem)
-        given = {part: told(getattr(arguments, part)) for part in PARTS}
+        given: dict[str, Any] = {part: told(getattr(arguments, part)) for part in PARTS}
         from interp.store.foreign.convert import convert  # here: --help costs no torch
 
         how = {
