@@ -62,11 +62,13 @@ class Catalogue(Generic[Result]):
 
 @in_python()
 def answer(run: store.Run, name: str, **options: Any) -> "xr.Dataset":
-    """The measurement of that name, from what is kept as far as that is still so; in a terminal with a bar."""
+    """The measurement of that name, from what is kept as far as that is still so; in a terminal with a bar, in a notebook with a
+    line every few seconds."""
     from interp import kept
+    from interp.bars import in_notebook
     from interp.views.watched import shown
 
-    bar = functools.partial(shown, name) if sys.stderr.isatty() else nullcontext
+    bar = functools.partial(shown, name) if sys.stderr.isatty() or in_notebook() else nullcontext
     return kept.measure(run, name, shown=bar, **options).found
 
 

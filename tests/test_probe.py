@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pexpect
@@ -241,3 +242,13 @@ def test_the_command_opens_ipython_with_the_run_and_a_banner_of_three_lines(run)
     child.expect(str(40_000 + len(run)))
     child.sendline("exit")
     child.expect(pexpect.EOF)
+
+
+def test_in_a_notebook_measuring_says_what_it_does(tiny_copy, monkeypatch, capsys):
+    run = interp.open_run(tiny_copy.path)
+    run.measure("norms")
+    assert "measuring" not in capsys.readouterr().err
+    notebook = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel="a kernel"))
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    run.measure("norms", anew=True)
+    assert "measuring norms" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from interp.bars import in_notebook
 from interp.base import UserError
 from interp.store.files import write_whole
 
@@ -55,12 +56,6 @@ class Picture(go.Figure):
                 continue
             return page.resolve()
         raise UserError(f"cannot write {self._page}; write the figure elsewhere by its write_html")
-
-
-def in_notebook() -> bool:
-    """Whether a notebook shows what cells return."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return getattr(shell, "kernel", None) is not None
 
 
 def has_display() -> bool:
