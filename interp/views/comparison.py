@@ -38,7 +38,11 @@ def over_runs(rows: Mapping[str, Steps], collapsed: Mapping[str, Sequence[bool]]
             "lowest": reached.min() if len(reached) else np.nan,
             "highest": reached.max() if len(reached) else np.nan,
         }
-    return pd.DataFrame.from_dict(table, orient="index").rename_axis("what")
+    return pd.DataFrame.from_dict(table, orient="index", columns=COLUMNS).rename_axis("what")
+
+
+COLUMNS = ["reached", "collapsed", "censored", "median", "lowest", "highest"]
+"""Columns of a comparison of steps."""
 
 
 def for_each_setting(compare: Comparison) -> Comparison:

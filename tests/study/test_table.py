@@ -57,6 +57,12 @@ def test_the_spread_counts_runs_that_did_not_arrive_as_later():
     assert "last_step" not in cells.index.get_level_values("what")
 
 
+def test_a_spread_of_other_facts_alone_needs_no_steps():
+    cells = spread(PLANTED, by=["train.lr"], steps=())
+    assert cells.loc[(2.0, "gini")].tolist() == [2, 0, 1, 0.6, 0.5, 0.7]
+    assert list(cells.columns) == ["runs", "collapsed", "missing", "median", "lowest", "highest"]
+
+
 def test_a_run_that_collapsed_is_a_category_of_its_own_and_is_censored_there():
     # The first arrived and lost it, the third fell before it arrived: it is known not to have arrived by 50, not by 1,000.
     table = PLANTED.assign(
