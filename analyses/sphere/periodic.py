@@ -63,9 +63,11 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     table = pd.DataFrame(
         [{"arm": arm_of(run.config), "seed": run.config.seeds.model, **told(run)} for run in runs.values()]
     )
+    arms = means(table.drop(columns="seed"), ["arm"])
     return script.Report(
         {
-            "periodic": means(table.drop(columns="seed"), ["arm"]),
+            "periodic": arms,
+            "periodic_told": arms[["jumps", "after ÷ peak", "climb", "best_test_accuracy"]],
             "periodic_comparisons": compare(table, "arm", ["jumps"], control=FREE, steps=()),
             "periodic_runs": table.set_index(["arm", "seed"]),
         },
