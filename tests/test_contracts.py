@@ -333,7 +333,10 @@ def applicable(run: Run) -> list[str]:
     return measured
 
 
-@pytest.mark.parametrize("operation", GROUP_OPERATIONS)
+@pytest.mark.parametrize(
+    "operation",
+    [pytest.param(each, marks=[] if each == "compose" else pytest.mark.slow) for each in GROUP_OPERATIONS],
+)
 def test_every_operation_on_a_group_trains_and_is_measured_as_far_as_it_can_be(operation, tmp_path):
     task = GroupTask(group="S3", operation=operation)
     run = train(tiny_config(task=task, train=TrainConfig(steps=2)), tmp_path / operation)
@@ -346,7 +349,7 @@ def test_every_operation_on_a_group_trains_and_is_measured_as_far_as_it_can_be(o
     "task",
     [
         JointTask(operations=("add", "multiply"), p=7, train_fraction=0.5),
-        JointTask(operations=("compose", "aba"), group="S3", train_fraction=0.5),
+        pytest.param(JointTask(operations=("compose", "aba"), group="S3", train_fraction=0.5), marks=pytest.mark.slow),
     ],
     ids=lambda task: task.about,
 )
@@ -355,7 +358,7 @@ def test_operations_learned_jointly_are_measured_as_far_as_they_can_be(task, tmp
     assert applicable(run) == sorted(ANYWHERE | {"breakdown", "examples", "numerics", "readout", "variance"})
 
 
-@pytest.mark.parametrize("operation", ["subtract", "multiply"])
+@pytest.mark.parametrize("operation", ["subtract", pytest.param("multiply", marks=pytest.mark.slow)])
 def test_labels_may_be_wrong_that_are_no_residue_of_the_order(operation, tmp_path):
     task = ModularTask(p=11, operation=operation, train_fraction=0.5)
     config = tiny_config(task=task, train=TrainConfig(steps=2), corruption=Corruption(share=0.9))
@@ -401,7 +404,9 @@ APPLIES = {
 """Analyses that need neither a table nor a sum; and those that need no MLP."""
 
 
-@pytest.mark.parametrize("attn_only", [False, True], ids=["with MLP", "attention alone"])
+@pytest.mark.parametrize(
+    "attn_only", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["with MLP", "attention alone"]
+)
 @pytest.mark.parametrize("task", SEQUENCES)
 def test_sequences_and_attention_alone_are_measured_as_far_as_they_can_be(task, attn_only, tmp_path):
     model = TransformerSpec(n_layers=2, n_heads=2, d_model=16, d_head=8, d_mlp=24, attn_only=attn_only)

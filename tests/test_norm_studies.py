@@ -317,6 +317,7 @@ def test_the_papers_size_has_every_cell_of_its_grids():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_papers_sizes_have_the_settings_of_their_sources(tmp_path, monkeypatch):
     forks = load("connectivity").paper()
     assert {(each.task.p, each.model.n_layers, each.train.batch_size, each.train.steps) for each in forks.values()} == {

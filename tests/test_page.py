@@ -110,7 +110,8 @@ def test_every_figure_fits_the_width_and_no_title_is_under_a_button(page, width,
 
 def test_the_page_of_quick_as_it_was_measured_is_within_its_limit():
     lines = csv.DictReader((Path(__file__).parents[1] / "benchmarks/results/page.csv").read_text().splitlines())
-    limited = {line["what"]: (float(line["measured"]), float(line["limit"])) for line in lines if line["limit"]}
+    sizes = [line for line in lines if line["limit"] and line["what"].endswith("MB")]  # seconds are of the machine
+    limited = {line["what"]: (float(line["measured"]), float(line["limit"])) for line in sizes}
     assert limited.keys() == {"index.html beside plotly, MB"}
     assert all(measured <= limit for measured, limit in limited.values())
 

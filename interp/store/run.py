@@ -208,6 +208,7 @@ class Run(Shown):
         """Specification of the model; DoesNotApply if files of others leave open what it computes, or it cannot be computed."""
         for name in self.config.model.computes:
             self.needs(f"model.{name}", f"its {name}", f"--model.{name.replace('_', '-')}")
+        self.refuse_absent("its code", "model", "task")
         self.config.model.check_code(self.task.shape)
         return self.config.model
 
@@ -247,16 +248,20 @@ class Run(Shown):
 
     def needs(self, field: str, what: str, remedy: str) -> None:
         """Raise DoesNotApply if a field of the configuration is not known, because files of others do not tell it."""
-        origin, absent = self.record.origin, self.record.absent
-        parts = {"model": ("model", "task"), "seeds": ("task",)}.get(field.split(".")[0], ())
-        if why := next((absent[part] for part in parts if part in absent), ""):
-            raise DoesNotApply(f"{self.path} cannot tell {what}: {why}; install that package, or add the class first")
+        origin = self.record.origin
+        self.refuse_absent(what, *{"model": ("model", "task"), "seeds": ("task",)}.get(field.split(".")[0], ()))
         if origin is not None and origin.recorded and not origin.tells(field):
             raise DoesNotApply(f"{self.path} was recorded beside a loop of its own, which does not tell {what}")
         if origin is not None and not origin.tells(field):
             raise DoesNotApply(
                 f"{self.path} was converted from files that do not tell {what}; convert it with {remedy}"
             )
+
+    def refuse_absent(self, what: str, *parts: str) -> None:
+        """Raise DoesNotApply if a part of the configuration is of a package that is not installed, so that `what` is not known."""
+        absent = self.record.absent
+        if why := next((absent[part] for part in parts if part in absent), ""):
+            raise DoesNotApply(f"{self.path} cannot tell {what}: {why}; install that package, or add the class first")
 
     @cached_property
     def tensors(self) -> dict[str, TensorSpec]:

@@ -136,14 +136,14 @@ print(1024 * (peak() - before))
     ("names", "checkpoints", "bound"),
     [
         ("fourier norms superposition", 40, 96_000_000),
-        ("groups", 4, 360_000_000),
+        pytest.param("groups", 4, 360_000_000, marks=pytest.mark.slow),
         ("attention logits neurons progress clock_pizza numerics", 2, 500_000_000),
-        ("gap complexity", 2, 500_000_000),
+        pytest.param("gap complexity", 2, 500_000_000, marks=pytest.mark.slow),
         pytest.param("readout", 2, 500_000_000, marks=pytest.mark.slow),
         pytest.param("ablate", 1, 850_000_000, marks=pytest.mark.slow),
         pytest.param("curvature sharpness", 1, 850_000_000, marks=pytest.mark.slow),
-        ("lazy", 2, 850_000_000),
-        ("plane", 2, 400_000_000),
+        pytest.param("lazy", 2, 850_000_000, marks=pytest.mark.slow),
+        pytest.param("plane", 2, 400_000_000, marks=pytest.mark.slow),
     ],
 )
 def test_the_bound_holds(tmp_path, names, checkpoints, bound):

@@ -177,7 +177,7 @@ def test_analyses_see_gromovs_network_as_what_it_is(tmp_path):
     np.testing.assert_allclose(spectrum["power"], 1 / 5, atol=1e-6)  # a hundred neurons at each frequency
 
 
-@pytest.mark.parametrize("inputs", ["one_hot", "embedded"])
+@pytest.mark.parametrize("inputs", ["one_hot", pytest.param("embedded", marks=pytest.mark.slow)])
 def test_on_its_first_day_analyses_apply_by_its_roles_alone(inputs, tmp_path):
     model = MlpSpec(inputs=inputs, width=24, d_model=16)
     how = TrainConfig(steps=30, lr=1e-2, weight_decay=1.0, loss="squared_error", checkpoint_every=5, log_every=5)

@@ -63,7 +63,11 @@ WAYS = {"chosen": (None, None), "mixed": (True, False), "mixed, folded": (True, 
 
 
 @pytest.mark.parametrize(  # in float32 three layers that add up what they see, without a norm, have lost a digit
-    "dtype, tolerance", [(torch.float64, 1e-10), (torch.float32, 5e-5)], ids=["float64", "float32"]
+    "dtype, tolerance",
+    [
+        pytest.param(torch.float64, 1e-10, id="float64"),
+        pytest.param(torch.float32, 5e-5, id="float32", marks=pytest.mark.slow),
+    ],
 )
 @examples
 @given(spec=specs, shape_and_tokens=prompts(), seed=st.integers(0, 99))

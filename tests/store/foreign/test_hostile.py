@@ -191,6 +191,7 @@ def test_a_file_that_asks_for_the_world_gets_a_sentence(learned, tmp_path, numbe
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 1 << 20  # KiB
 
 
+@pytest.mark.slow
 def test_a_large_modulus_is_tried_on_a_part_of_its_table(tmp_path):
     from interp.models import TransformerSpec
     from interp.tasks import ModularTask
