@@ -258,7 +258,7 @@ class Run(Shown):
             )
 
     def refuse_absent(self, what: str, *parts: str) -> None:
-        """Raise DoesNotApply if a part of the configuration is of a package that is not installed, so that `what` is not known."""
+        """Raise DoesNotApply if a part of the configuration is of a package that is not here, so that `what` is not known."""
         absent = self.record.absent
         if why := next((absent[part] for part in parts if part in absent), ""):
             raise DoesNotApply(f"{self.path} cannot tell {what}: {why}; install that package, or add the class first")
