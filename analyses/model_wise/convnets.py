@@ -52,7 +52,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     table = pd.DataFrame([{"images": run.config.task.model_dump()["images"], **told(run)} for run in runs.values()])
     by_width = means(table.drop(columns="seed"), [*CELL, "width"])
     found = peaks(table, "width", list(MEASURES), each=CELL, fits="train_error")
-    errors = found.xs("test_error", level="what", drop_level=False)
+    errors = pd.DataFrame(found.xs("test_error", level="what", drop_level=False))
     return script.Report(
         {
             "convnets": found,

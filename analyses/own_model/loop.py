@@ -12,6 +12,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import interp
+from interp.models.module.adapted import Adapted
+from interp.tasks import Examples
 
 P = 31
 TASK = interp.ModularTask(p=P, train_fraction=0.6)
@@ -30,7 +32,7 @@ class Net(nn.Module):
         return self.out(self.hidden(self.x(tokens[:, 0]) + self.y(tokens[:, 1])).relu())
 
 
-def mine():
+def mine() -> Adapted:
     """The module, and what of it is what."""
     return interp.adapt(Net(), embedding=["x.weight", "y.weight"], neurons="input of out", readout="out.weight.T")
 
@@ -56,7 +58,7 @@ def train(path: str | Path, seed: int = 0, steps: int = 5_000, null: bool = Fals
             optimizer.step()
 
 
-def tensors(half):
+def tensors(half: Examples) -> list[torch.Tensor]:
     """Inputs and targets."""
     return [torch.from_numpy(half.inputs), torch.from_numpy(half.targets)]
 

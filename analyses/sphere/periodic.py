@@ -67,7 +67,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     return script.Report(
         {
             "periodic": arms,
-            "periodic_told": arms[["jumps", "after ÷ peak", "climb", "best_test_accuracy"]],
+            "periodic_told": arms.filter(["jumps", "after ÷ peak", "climb", "best_test_accuracy"]),
             "periodic_comparisons": compare(table, "arm", ["jumps"], control=FREE, steps=()),
             "periodic_runs": table.set_index(["arm", "seed"]),
         },
