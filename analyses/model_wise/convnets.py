@@ -24,6 +24,8 @@ IMAGES = {
 }
 """Recipe, optimiser updates and shares of wrong labels by the images."""
 CELL = ["images", "noise"]
+TOLD = ["valley_mean", "peak", "peak_mean", "height", "last_mean", "p_value", "threshold", "holm"]
+"""Columns of `peaks` that the README tells."""
 
 
 def configs(small: bool) -> Mapping[str, RunConfig]:
@@ -56,9 +58,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     return script.Report(
         {
             "convnets": found,
-            "convnets_told": errors[
-                ["valley_mean", "peak", "peak_mean", "height", "last_mean", "p_value", "threshold", "holm"]
-            ],
+            "convnets_told": errors.filter(TOLD),
             "convnets_by_k": by_width,
             "convnets_runs": table.set_index([*CELL, "width", "seed"]),
         },
