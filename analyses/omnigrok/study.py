@@ -143,6 +143,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
             "teacher": beside,
             "shapes": pd.DataFrame(shapes).set_index(["task", "seed"]),
             "classes": spread(errors.drop(columns="seed"), CELL, steps=STEPS),
+            "sums": spread(sums.filter([*CELL, *STEPS, "last_step", "test_error"]), CELL, steps=STEPS),
             "comparisons": compare(as_long(sums), "setting", ["generalised"], control=f"{CLAMPED} {GOLDILOCKS:g}"),
             "teacher_runs": losses.set_index(["alpha", "seed"]),
             "classes_runs": errors.set_index([*CELL, "seed"]),
