@@ -3,7 +3,7 @@
 import math
 import operator
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,7 +14,7 @@ from torch import nn
 
 from interp.base import UserError
 from interp.config import RunConfig
-from interp.models.module.adapted import Adapted, adapted
+from interp.models.module.adapted import Adapted, adapt, adapted
 from interp.models.module.seen import refuse_change, tensors_of
 from interp.recipe import LOGGED, TrainConfig
 from interp.store import RunWriter, open_record
@@ -40,6 +40,7 @@ def record(
     split: Split | Iterable[int] | None = None,
     schedule: Schedule = USUAL,
     state: Sequence[Any] = (),
+    roles: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> "Recorder":
     """Recorder of a run in `path`, for a `with` around somebody's own loop.
@@ -58,12 +59,14 @@ def record(
         split: what was trained on: the task's own split, or rows of its table.
         schedule: steps at which weights are saved, as of `interp.schedule`.
         state: optimisers, schedules of rates and generators, whose states `run.resume()` gives back.
+        roles: arguments of `interp.adapt`, for a model that is made elsewhere, as by a trainer: `{"embedding": "embed.weight"}`.
         overwrite: replace the run in the directory.
 
     Raises:
         UserError: the module cannot be recorded, or the directory cannot be written, is in use, or holds something else.
     """
-    return Recorder(Path(path), model, task, split, schedule, state, overwrite)
+    given = adapted(model) if roles is None else adapt(adapted(model).module, **roles)
+    return Recorder(Path(path), given, task, split, schedule, state, overwrite)
 
 
 class Recorder:
@@ -72,7 +75,7 @@ class Recorder:
     def __init__(
         self,
         path: Path,
-        model: nn.Module | Adapted,
+        given: Adapted,
         task: Task | None,
         split: Split | Iterable[int] | None,
         schedule: Schedule,
@@ -81,7 +84,6 @@ class Recorder:
     ):
         """Check everything, and claim the directory."""
         self.path, self.schedule = path, schedule
-        given = adapted(model)
         self._module, self._state, self._spec = given.module, tuple(state), given.spec
         for thing in self._state:
             state_of(thing)

@@ -109,6 +109,14 @@ def test_roles_in_words_are_recorded_and_need_no_code(own, recorded):
         run.measure.progress()
 
 
+def test_roles_of_a_model_that_a_trainer_makes_are_given_to_the_recorder(tmp_path):
+    told = {"embedding": TABLES, "neurons": "input of norm", "readout": "out.weight.T"}
+    with interp.record(tmp_path / "x", Net(), task=TASK, split=TASK.split(0), roles=told) as recorder:
+        recorder.step(0, train_loss=1.0)
+    run = interp.open_run(tmp_path / "x")
+    assert run.config.model == interp.adapt(Net(), **told).spec and "fourier" in run.applies.fitting
+
+
 def test_roles_that_are_given_with_the_module_replace_those_that_were_recorded(own, recorded):
     plain = interp.open_run(recorded, model=Net())
     assert plain.applies.fitting == interp.open_run(recorded, model=adapted()).applies.fitting
