@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -56,3 +57,12 @@ def test_the_table_names_the_fields_in_which_runs_differ(folder, capsys):
         table([str(folder), "--by", "train.lr"])
     assert stopped.value.code == 2
     assert capsys.readouterr().err == 'error: the runs do not differ in "train.lr"; leave --by out\n'
+
+
+def test_the_table_of_runs_is_parquet_if_its_name_says_so(folder, tmp_path, capsys):
+    for name in ("runs.csv", "runs.parquet"):
+        assert table([str(folder), "--out", str(tmp_path / name)]) == 0
+    text, binary = pd.read_csv(tmp_path / "runs.csv", index_col=0), pd.read_parquet(tmp_path / "runs.parquet")
+    assert list(text) == list(binary) and list(text.index) == list(binary.index)
+    for name in text.select_dtypes("number"):
+        np.testing.assert_allclose(binary[name].astype(float), text[name], rtol=1e-5)

@@ -1,6 +1,7 @@
 """`python -m interp.table DIR…`: a table of runs, a row for each."""
 
 import dataclasses
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,7 @@ USAGE = """usage: python -m interp.table DIR… [--by FIELD…] [--out FILE.csv]
 
 Print a table with a row for each run: the fields in which the runs differ, the steps at which they memorised and generalised,
 their test accuracy, and their last step. DIR is a run, or holds runs. --by puts runs together that agree in these fields, such
-as seeds of one setting, and prints medians and ranges. --out keeps the whole table as CSV, for python -m interp.study compare.
+as seeds of one setting, and prints medians and ranges. --out keeps the whole table as CSV, for python -m interp.study compare, or as FILE.parquet.
 
   python -m interp.table checkpoints/decay --by train.weight-decay"""
 
@@ -30,7 +31,7 @@ class Arguments:
     by: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FIELD…", help_behavior_hint="")] = ()
     """Put runs together that agree in these fields; print medians and ranges over the others."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv", help_behavior_hint="")] = None
-    """File for the table, as CSV. It has a row for each run, also with --by."""
+    """File for the table, as CSV, or as Parquet if its name ends with .parquet. It has a row for each run, also with --by."""
 
 
 def parse(words: list[str]) -> Arguments:
@@ -60,8 +61,25 @@ def run_table(arguments: Arguments) -> int:
     print(fitted((spread(table, by=fields) if fields else brief(table)).map(cell), terminal_width()))
     if arguments.out is not None:
         with told_in_a_sentence(arguments.out):
-            table.to_csv(arguments.out, float_format="%.6g")
+            write(table, arguments.out)
     return 0
+
+
+def write(table: "pd.DataFrame", path: Path) -> None:
+    """Write a table as CSV, or as Parquet by the end of the file's name: numbers as they are, and all else as text.
+
+    Raises:
+        UserError: Parquet is asked for, and pyarrow is not installed.
+    """
+    if path.suffix != ".parquet":
+        table.to_csv(path, float_format="%.6g")
+        return
+    if find_spec("pyarrow") is None:
+        raise UserError(
+            f"--out is {path}, and Parquet needs pyarrow; pip install pyarrow, or take a name that ends with .csv"
+        )
+    texts = {name: table[name].map(str, na_action="ignore") for name in table.select_dtypes("object")}
+    table.assign(**texts).to_parquet(path)
 
 
 def brief(table: "pd.DataFrame") -> "pd.DataFrame":
