@@ -17,7 +17,8 @@ USAGE = """usage: python -m interp.table DIR… [--by FIELD…] [--out FILE.csv]
 
 Print a table with a row for each run: the fields in which the runs differ, the steps at which they memorised and generalised,
 their test accuracy, and their last step. DIR is a run, or holds runs. --by puts runs together that agree in these fields, such
-as seeds of one setting, and prints medians and ranges. --out keeps the whole table as CSV, for python -m interp.study compare, or as FILE.parquet.
+as seeds of one setting, and prints medians and ranges. --out keeps the whole table as CSV, for python -m interp.study compare,
+or as Parquet if the name ends with .parquet.
 
   python -m interp.table checkpoints/decay --by train.weight-decay"""
 
