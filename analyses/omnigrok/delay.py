@@ -33,6 +33,8 @@ ROWS = 400
 LEVEL = 0.85
 """Test accuracy that counts as generalised: from 200 images little more is learned."""
 CLAMPED = "clamped at 1"
+TOLD = ["generalised", "delay", "decay × step", "of_decay_alone", "test_accuracy"]
+"""What the README tells of each arm: medians of the runs that have it."""
 
 
 class Arm(NamedTuple):
@@ -91,6 +93,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
         {
             "delay_slopes": slopes(varied, ["generalised", "delay"]),
             "delay_arms": spread(table.drop(columns=["seed", "by_chance"]), ["arm"], steps=STEPS),
+            "delay_told": pd.DataFrame(table.groupby("arm")[TOLD].median()),
             "delay_comparisons": compared,
             "delay_runs": table.set_index(["arm", "seed"]),
         },

@@ -2,6 +2,8 @@
 
 import importlib.util
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,7 +33,8 @@ def made(given: str) -> Any:
     if not callable(thing):
         raise UserError(f"{name} of {file} is a {type(thing).__name__}; take {FORM}")
     try:
-        return thing()
+        with neighbours(Path(file)):
+            return thing()
     except UserError:
         raise
     except Exception as error:  # whatever their code raises
@@ -42,18 +45,28 @@ def ran(file: Path) -> ModuleType:
     """The module of a file, which may import its neighbours; UserError if it is not there or raises."""
     if not file.is_file():
         raise UserError(f"--model names {file}, and there is no such file; take {FORM}")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+    spec = importlib.util.spec_from_file_location(f"_interp_model_{file.stem}", file)
     assert spec is not None and spec.loader is not None  # for a file that ends with .py
     found = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(file.resolve().parent))
+    sys.modules[spec.name] = found  # where dataclasses look for it
     try:
-        spec.loader.exec_module(found)
+        with neighbours(file):
+            spec.loader.exec_module(found)
     except UserError:
         raise
     except Exception as error:  # whatever their code raises
         raise UserError(
             f"{file} raised {type(error).__name__} ({error!s:.200}); mend it, or take another file"
         ) from error
-    finally:
-        sys.path.remove(str(file.resolve().parent))
     return found
+
+
+@contextmanager
+def neighbours(file: Path) -> Generator[None]:
+    """Within, the files beside a file can be imported."""
+    folder = str(file.resolve().parent)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)

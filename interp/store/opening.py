@@ -32,7 +32,9 @@ def open_run(path: str | Path, model: Any = None) -> Run:
         return Run(path, record, tuple(steps))
     from interp.models.module.given import fitting  # here: a run of interp's own models needs none of it
 
-    module, spec = fitting(path, record.config.model, record.config.task.shape, model)
+    known = record.origin is not None and record.origin.tells("train.loss")
+    loss = record.config.train.loss if known else "cross_entropy"
+    module, spec = fitting(path, record.config.model, record.config.task.shape, model, loss)
     return Run(path, record.with_code(spec, spec.loss), tuple(steps), module=module)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from interp.base import UserError
+from interp.base import UserError, near_miss
 from interp.config import RunConfig
 from interp.models.module.adapted import Adapted, adapt, adapted
 from interp.models.module.seen import refuse_change, tensors_of
@@ -28,6 +28,9 @@ from interp.train.schedule import Schedule, schedule
 
 OPEN_END: int = 100_000_000
 """Steps of a run of which nobody has said how long it will be: the most that a configuration may have."""
+
+ADAPT = ("embedding", "neurons", "readout", "unembedding", "inputs", "outputs", "loss")
+"""Names of the roles that `interp.adapt` takes."""
 
 USUAL = schedule(log=10, every=100)
 
@@ -65,6 +68,8 @@ def record(
     Raises:
         UserError: the module cannot be recorded, or the directory cannot be written, is in use, or holds something else.
     """
+    if roles and (odd := next((name for name in roles if name not in ADAPT), None)):
+        raise UserError(f"roles has {odd!r:.60}{near_miss(odd, ADAPT)}")
     given = adapted(model) if roles is None else adapt(adapted(model).module, **roles)
     return Recorder(Path(path), given, task, split, schedule, state, overwrite)
 

@@ -142,6 +142,24 @@ def test_columns_of_an_embedding_are_neurons_where_each_moves_one(own, recorded)
     assert np.isnan(mixed.measure.fourier().ipr_neuron.sel(matrix="W_E")).all()
 
 
+def test_the_loss_that_was_recorded_stays_unless_another_is_told(recorded):
+    assert interp.open_run(recorded, model=interp.adapt(Net(), neurons="norm")).config.loss_units == "squared error"
+    assert interp.open_run(recorded, model=adapted(loss="cross_entropy")).config.loss_units == "nats"
+
+
+def test_neurons_are_those_before_what_works_in_place(tmp_path):
+    class InPlace(Net):
+        def forward(self, tokens):
+            one_hot = nn.functional.one_hot(tokens, VOCAB).flatten(1).to(self.fc1.weight)
+            return self.out(self.norm(self.fc1(one_hot)).relu_())
+
+    with interp.record(tmp_path / "x", InPlace(), task=TASK, split=TASK.split(0)) as recorder:
+        recorder.step(0, train_loss=1.0)
+    told = interp.adapt(InPlace(), neurons="norm", readout="out.weight.T")
+    code = interp.open_run(tmp_path / "x", model=told).config.model.code
+    assert float(code.run(code.own, code.some).neurons.min()) < 0
+
+
 @pytest.mark.parametrize("start", [None, 0.0])
 def test_answers_are_linear_in_neurons_where_a_change_of_these_says_so(tmp_path, start):
     """Also of a module whose readout begins with zeros, of which any would seem linear."""
@@ -259,6 +277,8 @@ def test_words_have_the_size_of_the_matrix_that_they_mean(said, found):
         ),
         ({"neurons": lambda net: nn.ReLU()}, "neurons gave ReLU, which is no submodule"),
         ({"loss": "mse"}, "loss is 'mse'; known are"),
+        ({"readout": nn.Linear(2, 2)}, "readout is a Linear; give words"),
+        ({"neurons": lambda net: net.nothing}, "neurons raised AttributeError"),
     ],
 )
 def test_roles_that_cannot_be_are_refused_in_a_sentence(told, sentence):
@@ -290,12 +310,19 @@ def test_matrices_of_another_task_are_refused(recorded, tmp_path, told, sentence
         assert sentence in str(refused.value)
 
 
+def test_a_readout_of_other_neurons_and_rows_that_are_no_examples_are_told(recorded):
+    with pytest.raises(UserError, match="readout has 42 rows, and input of norm has 24 neurons"):
+        interp.open_run(recorded, model=adapted(readout="fc1.weight.T @ fc1.weight @ fc1.weight.T @ out.weight.T"))
+    with pytest.raises(UserError, match=r"roles has 'embeding'; did you mean \"embedding\"\?"):
+        interp.record(recorded, Net(), roles={"embeding": "fc1.weight"})
+
+
 @pytest.mark.parametrize(
     ("told", "sentence"),
     [
-        ({"inputs": lambda x: x.float()}, "Net raised RuntimeError over examples [2, 3] of torch.int64"),
-        ({"outputs": lambda x: x[:, :5]}, "Net gives [2, 5] for 2 examples, and the task has 13 answers"),
-        ({"outputs": lambda x: "no"}, "Net gives a str for 2 examples"),
+        ({"inputs": lambda x: x.float()}, "Net raised RuntimeError over examples [4, 3] of torch.int64"),
+        ({"outputs": lambda x: x[:, :5]}, "Net gives [4, 5] for 4 examples, and the task has 13 answers"),
+        ({"outputs": lambda x: "no"}, "Net gives a str for 4 examples"),
     ],
 )
 def test_a_module_that_does_not_take_the_examples_is_told_before_any_work(recorded, told, sentence):

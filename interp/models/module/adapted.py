@@ -29,7 +29,7 @@ class Adapted:
     """Roles that were told as functions of the weights. They are not recorded."""
     inputs: Callable[[Tensor], Any] | None = None
     outputs: Callable[[Any], Tensor] | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    lock: Any = field(default_factory=threading.RLock, repr=False, compare=False)
     """Held while the module computes: its weights are put into it meanwhile."""
 
 
@@ -42,7 +42,7 @@ def adapt(
     unembedding: str | MatrixOf | None = None,
     inputs: Callable[[Tensor], Any] | None = None,
     outputs: Callable[[Any], Tensor] | None = None,
-    loss: Literal["cross_entropy", "squared_error"] = "cross_entropy",
+    loss: Literal["cross_entropy", "squared_error"] | None = None,
 ) -> Adapted:
     """A module with the roles of its parts, for `interp.record` and `interp.open_run`.
 
@@ -66,7 +66,7 @@ def adapt(
         outputs: outputs [n, answer] from what the module returns; without it, its result, its `logits`, or the first of several;
             over several positions, those at the last.
         loss: the loss that your loop logs, in which analyses measure too: in nats, or the squared distance to the right answer's
-            one-hot vector, summed over answers.
+            one-hot vector, summed over answers. Without it the loss that was recorded, or else cross-entropy.
 
     Raises:
         UserError: no such tensor or submodule, matrices that do not go together, or something that is no module.
@@ -75,10 +75,12 @@ def adapt(
     embeddings = [embedding] if isinstance(embedding, str) else embedding
     told = {"embedding": embeddings, "readout": readout, "unembedding": unembedding}
     functions = {role: each for role, each in told.items() if callable(each)}
+    if odd := next((role for role, each in told.items() if isinstance(each, nn.Module)), None):
+        raise UserError(f"{odd} is a {type(told[odd]).__name__}; give words, such as the name of its weight")
     said = {role: each for role, each in told.items() if each is not None and role not in functions}
     if neurons is not None:
         said["neurons"] = submodule(module, neurons)
-    return Adapted(module, spec_of(module).but(**said, loss=loss), functions, inputs, outputs)
+    return Adapted(module, spec_of(module).but(**said, loss=loss or ""), functions, inputs, outputs)
 
 
 def adapted(model: Any) -> Adapted:
@@ -100,7 +102,12 @@ def submodule(module: nn.Module, neurons: Any) -> str:
     """Name of the submodule at which neurons are seen, in words; UserError if there is none."""
     names = [name for name, _ in module.named_modules() if name]
     if callable(neurons):
-        found = neurons(module)
+        try:
+            found = neurons if isinstance(neurons, nn.Module) else neurons(module)
+        except Exception as error:  # whatever the function raises
+            raise UserError(
+                f"neurons raised {type(error).__name__} ({error!s:.200}); give a submodule's name"
+            ) from error
         name = next((name for name, each in module.named_modules() if each is found and name), None)
         if name is None:
             raise UserError(

@@ -13,7 +13,7 @@ from torch.func import functional_call
 
 from interp.base import DoesNotApply, UserError, once
 from interp.models.module.adapted import INPUT, Adapted
-from interp.models.module.seen import tensors_of
+from interp.models.module.seen import tensors_of, unwrapped
 from interp.models.module.spec import ModuleSpec
 from interp.models.network import Matrix, Weights
 from interp.shape import Shape
@@ -34,7 +34,7 @@ class Seen(NamedTuple):
 
 
 class Tried(NamedTuple):
-    """What one pass over two examples tells of a module."""
+    """What one pass over some examples tells of a module."""
 
     neurons: int
     """Number of neurons; 0 if none were told."""
@@ -52,8 +52,12 @@ class Code:
 
     @once
     def module(self) -> nn.Module:
-        """Copy of the module, which stays as it was given."""
-        return copied(self.given.module).eval().requires_grad_(False)
+        """Copy of the module on the CPU, without compiled parts; what was given stays as it was."""
+        found = copied(self.given.module).cpu().eval().requires_grad_(False)
+        for parent in list(found.modules()):
+            for name, child in list(parent.named_children()):
+                setattr(parent, name, unwrapped(child))
+        return found
 
     @once
     def kinds(self) -> dict[str, torch.dtype]:
@@ -62,9 +66,9 @@ class Code:
 
     @once
     def unsaved(self) -> dict[str, Tensor]:
-        """Buffers with fractions that no checkpoint has."""
+        """Buffers that no checkpoint has."""
         saved = tensors_of(self.module)
-        return {n: t for n, t in self.module.named_buffers() if n not in saved and t.is_floating_point()}
+        return {n: t for n, t in self.module.named_buffers() if n not in saved}
 
     def run(self, weights: Weights, inputs: Tensor, turn: Turn = lambda neurons: None) -> Seen:
         """Outputs and neurons with these weights over examples [n, …], after neurons were turned into others.
@@ -72,26 +76,33 @@ class Code:
         Raises:
             DoesNotApply: the module cannot take them, or gives something else than answers.
         """
-        kind = next(t.dtype for name, t in weights.items() if name not in self.kinds)
-        tensors = {name: t.to(self.kinds.get(name, kind)) for name, t in weights.items()}
-        tensors |= {name: t.to(kind) for name, t in self.unsaved.items()}
-        given = inputs.to(kind) if inputs.is_floating_point() else inputs
-        found: list[Tensor] = []
-        with self.given.lock, self.caught(found, turn):
-            try:
-                taken = given if self.given.inputs is None else self.given.inputs(given)
-                result = functional_call(self.module, tensors, *arguments(taken))
-                outputs = plain(result) if self.given.outputs is None else self.given.outputs(result)
-            except DoesNotApply:
-                raise
-            except Exception as error:  # whatever the module's code raises
-                raise DoesNotApply(
-                    f"{self.name} raised {type(error).__name__} over examples {list(inputs.shape)} of {inputs.dtype} "
-                    f"({' '.join(str(error).split())!s:.200}); give interp.adapt inputs=, a function of them to what it takes"
-                ) from error
+        with self.given.lock:
+            kind = next(t.dtype for name, t in weights.items() if name not in self.kinds)
+            tensors = {name: t.to(self.kinds.get(name, kind)) for name, t in weights.items()}
+            for name, t in self.unsaved.items():
+                tensors[name] = t.to(inputs.device, kind if t.is_floating_point() else t.dtype)
+            given = inputs.to(kind) if inputs.is_floating_point() else inputs
+            found: list[Tensor] = []
+            with self.caught(found, turn):
+                try:
+                    taken = given if self.given.inputs is None else self.given.inputs(given)
+                    result = functional_call(self.module, tensors, *arguments(taken))
+                    outputs = plain(result) if self.given.outputs is None else self.given.outputs(result)
+                except DoesNotApply:
+                    raise
+                except Exception as error:  # whatever the module's code raises
+                    raise DoesNotApply(
+                        f"{self.name} raised {type(error).__name__} over examples {list(inputs.shape)} of {inputs.dtype} "
+                        f"({' '.join(str(error).split())!s:.200}); give interp.adapt inputs=, a function of them to what it takes"
+                    ) from error
         if len(found) > 1:
             raise DoesNotApply(
                 f"{self.spec.neurons} is computed {len(found)} times a pass; name a submodule that is once"
+            )
+        if found and len(found[0]) != len(inputs):
+            raise DoesNotApply(
+                f"{self.spec.neurons} has {len(found[0])} rows for {len(inputs)} examples; neurons are [n, neuron], or [n, "
+                "position, neuron]"
             )
         return Seen(self.answers(outputs, len(inputs)), found[0] if found else None)
 
@@ -103,13 +114,14 @@ class Code:
     def answers(self, outputs: Any, n: int) -> Float[Tensor, "n ... answer"]:
         """Outputs where answers are read; DoesNotApply if they are none of the task."""
         wanted, positions = self.shape.outputs.n, getattr(self.shape.outputs, "positions", (-1,))
-        if isinstance(outputs, Tensor) and outputs.ndim == 3:
+        if isinstance(outputs, Tensor) and outputs.ndim == 3 and outputs.shape[1] > max(positions):
             outputs = outputs[:, positions[0]] if len(positions) == 1 else outputs[:, list(positions)]
-        if not isinstance(outputs, Tensor) or (outputs.shape[0], outputs.shape[-1]) != (n, wanted):
+        size = (n, wanted) if len(positions) == 1 else (n, len(positions), wanted)
+        if not isinstance(outputs, Tensor) or tuple(outputs.shape) != size:
             what = list(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
             raise DoesNotApply(
                 f"{self.name} gives {what} for {n} examples, and the task has {wanted:,} answers; give interp.adapt outputs=, a "
-                f"function of it that gives [{n}, {wanted}]"
+                f"function of it that gives {list(size)}"
             )
         return outputs
 
@@ -128,13 +140,13 @@ class Code:
                 raise DoesNotApply(f"{self.spec.neurons} is {what}; neurons are [n, neuron] or [n, position, neuron]")
             last = value if value.ndim == 2 else value[:, -1]
             if (other := turn(last)) is None:
-                found.append(last)
+                found.append(last.clone())  # what follows may work in place
                 return value
-            found.append(other)
+            found.append(other.clone())
             return other if value.ndim == 2 else torch.cat([value[:, :-1], other[:, None]], dim=1)
 
         if self.spec.neurons.startswith(INPUT):
-            handle = place.register_forward_pre_hook(lambda _, given: (turned(given[0]), *given[1:]))
+            handle = place.register_forward_pre_hook(lambda _, given: (turned(given[0] if given else None), *given[1:]))
         else:
             handle = place.register_forward_hook(lambda _, given, value: turned(value))
         try:
@@ -143,12 +155,12 @@ class Code:
             handle.remove()
 
     @once
-    def two(self) -> Tensor:
-        """Two examples of the task's shape."""
+    def some(self) -> Tensor:
+        """Some examples of the task's shape: of prompts one more than positions, so that the two axes are told apart."""
         if self.shape.inputs.kind == "tokens":
             tokens = self.shape.tokens
-            return (torch.arange(2 * tokens.n_ctx) % max(1, tokens.d_vocab)).view(2, -1)
-        return torch.randn(2, self.shape.vectors.width, generator=torch.Generator().manual_seed(0))
+            return (torch.arange((tokens.n_ctx + 1) * tokens.n_ctx) % max(1, tokens.d_vocab)).view(-1, tokens.n_ctx)
+        return torch.randn(3, self.shape.vectors.width, generator=torch.Generator().manual_seed(0))
 
     @once
     def own(self) -> dict[str, Tensor]:
@@ -157,22 +169,22 @@ class Code:
 
     @once
     def tried(self) -> Tried:
-        """What one pass over two examples tells; DoesNotApply as `run`."""
+        """What one pass over some examples tells; DoesNotApply as `run`."""
         numbers: list[int] = []
 
         def count(_: nn.Module, given: Any, value: Any) -> None:
             numbers.extend(each.numel() for each in (value, *given) if isinstance(each, Tensor))
 
-        handles = [each.register_forward_hook(count) for each in self.module.modules()]
-        try:
-            with torch.no_grad():
-                seen = self.run(self.own, self.two)
-        finally:
-            for handle in handles:
-                handle.remove()
+        with self.given.lock, torch.no_grad():
+            handles = [each.register_forward_hook(count) for each in self.module.modules()]
+            try:
+                seen = self.run(self.own, self.some)
+            finally:
+                for handle in handles:
+                    handle.remove()
         if self.spec.neurons and seen.neurons is None:
             raise DoesNotApply(f"{self.spec.neurons} is not computed by {self.name}; name a submodule that is")
-        return Tried(0 if seen.neurons is None else seen.neurons.shape[1], sum(numbers) // 2)
+        return Tried(0 if seen.neurons is None else seen.neurons.shape[1], sum(numbers) // len(self.some))
 
     @once
     def fits(self) -> bool:
@@ -195,7 +207,7 @@ class Code:
         weights, moved = self.at_random, table.of(self.at_random).clone()
         moved[:, 0] += 1
         with torch.no_grad():
-            before, after = (self.run(each, self.two).neurons for each in (weights, table.put(weights, moved)))
+            before, after = (self.run(each, self.some).neurons for each in (weights, table.put(weights, moved)))
         assert before is not None and after is not None
         return bool((before != after).any(dim=0).nonzero().flatten().tolist() == [0])
 
@@ -203,10 +215,10 @@ class Code:
         """Whether a change of the neurons changes the answers by what the readout writes of it, and by nothing else."""
         draw, weights = torch.Generator().manual_seed(1), self.at_random
         with torch.no_grad():
-            before = self.run(weights, self.two)
+            before = self.run(weights, self.some)
             assert before.neurons is not None
             moved = torch.randn(before.neurons.shape, generator=draw)
-            after = self.run(weights, self.two, lambda neurons: neurons + moved)
+            after = self.run(weights, self.some, lambda neurons: neurons + moved)
             found, expected = after.outputs - before.outputs, moved @ readout(weights)
         return found.shape == expected.shape and bool((found - expected).norm() <= ROUNDING * expected.norm())
 

@@ -87,7 +87,7 @@ def roles(spec: ModuleSpec) -> Roles:
         readout, unembedding = found.get("readout", readout), found.get("unembedding", unembedding)
         if spec.neurons and spec.code.fits:
             width = spec.code.tried.neurons
-            linear = readout is not None and spec.code.is_linear(readout.of)
+            linear = readout is not None and readout.width == width and spec.code.is_linear(readout.of)
             tables = [replace(each, of_neurons=spec.code.is_of_neurons(each)) for each in tables]
     return Roles(
         logits=OUTPUTS,
@@ -95,7 +95,7 @@ def roles(spec: ModuleSpec) -> Roles:
         embedding_at=partial(at, spec, tables) if len(tables) > 1 else None,
         unembedding=unembedding,
         neurons=Hook(NEURONS, width) if spec.neurons and width else None,
-        readout=readout if readout is not None and readout.width == width else None,
+        readout=readout,
         linear=linear,
     )
 

@@ -11,13 +11,17 @@ from interp.base import UserError
 from interp.models.family import Family, misfit
 from interp.models.module.adapted import Adapted, adapted
 from interp.models.module.code import Code, copied
+from interp.models.module.forward import roles
 from interp.models.module.seen import sizes_of, tensors_of
 from interp.models.module.spec import ROLES, ModuleSpec
+from interp.recipe import TrainConfig
 from interp.shape import Shape
 
 
-def fitting(path: Path, spec: Family, shape: Shape, model: Any) -> tuple[nn.Module, ModuleSpec]:
+def fitting(path: Path, spec: Family, shape: Shape, model: Any, loss: str) -> tuple[nn.Module, ModuleSpec]:
     """The module inside of its wrappers; and the run's specification with its code, and with the roles that it was given with.
+
+    `loss` is that of the run, where neither the roles nor the recorder tell one.
 
     Raises:
         UserError: it is no module, the run has a model of interp's own, or names and sizes of its tensors are not the run's.
@@ -29,15 +33,25 @@ def fitting(path: Path, spec: Family, shape: Shape, model: Any) -> tuple[nn.Modu
         raise UserError(
             f"{type(given.module).__name__} has {odd}, and {path} was recorded from {spec.about}; give the module as it was then"
         )
-    known = with_roles(spec, given)
-    return given.module, known.with_code(Code(given, known, shape))
+    known = with_roles(spec, given, loss)
+    try:
+        known.fits(shape, TrainConfig())
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    code = Code(given, known, shape)
+    found = known.with_code(code)
+    readout = roles(found).readout if known.neurons and code.fits else None
+    if readout is not None and readout.width != code.tried.neurons:
+        rows, neurons = f"{readout.width:,} rows", f"{known.neurons} has {code.tried.neurons:,} neurons"
+        raise UserError(f"readout has {rows}, and {neurons}; it should have a row for each")
+    return given.module, found
 
 
-def with_roles(spec: Family, given: Adapted) -> ModuleSpec:
+def with_roles(spec: Family, given: Adapted, loss: str) -> ModuleSpec:
     """The run's specification with the roles that were given, each in place of the recorded one."""
     recorded = cast(ModuleSpec, spec)  # the only family without code
     found = recorded.but(**{name: said for name in ROLES if (said := getattr(given.spec, name))})
-    return found if found.loss else found.but(loss="cross_entropy")
+    return found if found.loss else found.but(loss=loss)
 
 
 def with_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:

@@ -43,13 +43,17 @@ def is_module(found: Mapping[Any, Any]) -> bool:
 
 
 def module(path: Path, state: State) -> tuple[Tensors, ModuleSpec]:
-    """Weights by their own names, float32, and the table of them.
+    """Weights by their own names, float32, and the table of them. Tied ones that share memory are there once, as first named.
 
     Raises:
         CheckpointError: a tensor is complex.
     """
     if odd := next((name for name, tensor in state.items() if tensor.is_complex()), None):
         raise CheckpointError(f"{path} has {odd[:100]}, a tensor of complex numbers; interp measures real ones")
+    once: dict[Any, str] = {}
+    for name, tensor in state.items():
+        once.setdefault((tensor.data_ptr(), tensor.shape, tensor.stride()) if tensor.numel() else name, name)
+    state = {name: state[name] for name in once.values()}
     entries = tuple(
         Entry(name, tuple(tensor.shape), name.split(".")[0], role_of(name, tensor.ndim, learns), learns)
         for name, tensor in state.items()
