@@ -8,7 +8,7 @@ from torch import nn
 import interp
 from interp.base import DoesNotApply, UserError
 from interp.models.module.words import size
-from interp.models.network import roles
+from interp.models.network import over, roles
 from interp.tasks import ModularTask
 
 P, WIDTH = 13, 24
@@ -156,8 +156,8 @@ def test_neurons_are_those_before_what_works_in_place(tmp_path):
     with interp.record(tmp_path / "x", InPlace(), task=TASK, split=TASK.split(0)) as recorder:
         recorder.step(0, train_loss=1.0)
     told = interp.adapt(InPlace(), neurons="norm", readout="out.weight.T")
-    code = interp.open_run(tmp_path / "x", model=told).config.model.code
-    assert float(code.run(code.own, code.some).neurons.min()) < 0
+    forward = over(interp.open_run(tmp_path / "x", model=told).known_model, TASK.shape, torch.tensor([[0, 1, P]]))
+    assert float(forward.cache(dict(InPlace().state_dict()))["neurons"].min()) < 0
 
 
 @pytest.mark.parametrize("start", [None, 0.0])
