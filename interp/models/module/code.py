@@ -159,7 +159,8 @@ class Code:
         """Some examples of the task's shape: of prompts one more than positions, so that the two axes are told apart."""
         if self.shape.inputs.kind == "tokens":
             tokens = self.shape.tokens
-            return (torch.arange((tokens.n_ctx + 1) * tokens.n_ctx) % max(1, tokens.d_vocab)).view(-1, tokens.n_ctx)
+            every = torch.arange((tokens.n_ctx + 1) * tokens.n_ctx) % max(1, tokens.d_vocab)
+            return every.view(tokens.n_ctx + 1, tokens.n_ctx)
         return torch.randn(3, self.shape.vectors.width, generator=torch.Generator().manual_seed(0))
 
     @once
@@ -169,7 +170,11 @@ class Code:
 
     @once
     def tried(self) -> Tried:
-        """What one pass over some examples tells; DoesNotApply as `run`."""
+        """What one pass over some examples tells; DoesNotApply as `run`, or when the task is not known."""
+        if not self.shape.outputs.n:
+            raise DoesNotApply(
+                f"the task of this run is not known, so neither is what {self.name} takes; record or convert it with its task"
+            )
         numbers: list[int] = []
 
         def count(_: nn.Module, given: Any, value: Any) -> None:
