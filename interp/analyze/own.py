@@ -62,7 +62,7 @@ class Loaded:
         """Why the file could not be run, in a sentence."""
         if isinstance(error, SyntaxError):
             line = f" in line {error.lineno}" if error.lineno else ""
-            return f"{self.path} is no Python ({error.msg:.200}{line}); give the file of an analysis"
+            return f"{self.path} is no Python ({error.msg:.200}{line}); mend it, or give another file"
         return f"{self.path} cannot be run ({type(error).__name__}: {error!s:.200}); mend it"
 
     @property

@@ -54,5 +54,5 @@ def by_step(variable: xr.DataArray) -> dict[int, float]:
 
 
 def finite(values: Iterable[tuple[Any, Any]]) -> dict[int, float]:
-    """Those of some steps and values that are finite."""
+    """Finite values by step, from pairs of a step and a value."""
     return {int(step): float(value) for step, value in values if math.isfinite(value)}

@@ -129,7 +129,7 @@ def test_a_digest_of_own_code_has_every_file_and_library_that_it_imports(spread,
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("x = (", "bad.py is no Python ('(' was never closed in line 1); give the file of an analysis"),
+        ("x = (", "bad.py is no Python ('(' was never closed in line 1); mend it, or give another file"),
         ("x = 1 / 0", "bad.py cannot be run (ZeroDivisionError: division by zero); mend it"),
         ("import sys; sys.exit()", "bad.py cannot be run (SystemExit: ); mend it"),
         (

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -49,6 +49,8 @@ class Code:
     given: Adapted
     spec: ModuleSpec
     shape: Shape
+    kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """What was found of it once."""
 
     @once
     def module(self) -> nn.Module:

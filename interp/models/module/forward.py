@@ -76,6 +76,15 @@ def over(
 
 def roles(spec: ModuleSpec) -> Roles:
     """Parts by role, as they were told. What needs the module itself is there if it was given and takes the task's examples."""
+    if spec.code is None:
+        return found_roles(spec)
+    if "roles" not in spec.code.kept:  # passes are tried for them, and tails ask for them at every checkpoint
+        spec.code.kept["roles"] = found_roles(spec)
+    return spec.code.kept["roles"]
+
+
+def found_roles(spec: ModuleSpec) -> Roles:
+    """Roles from what was told, and from passes of the module if there is one."""
     tables = [spoken(said, spec.sizes, "row") for said in spec.embedding]
     readout = spoken(spec.readout, spec.sizes, "column") if spec.readout else None
     points = spec.unembedding or spec.readout.rpartition("@")[2]

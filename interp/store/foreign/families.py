@@ -98,7 +98,7 @@ def is_known(found: Any) -> bool:
 
 def as_module(path: Path, state: State, model: dict[str, Any]) -> tuple[Tensors, Family]:
     """Weights by their own names and the table of them, whatever network they are of; what is known of it is not asked for."""
-    return own_modules.module(path, state)
+    return own_modules.module(state)
 
 
 def left_out(state: State) -> list[str]:

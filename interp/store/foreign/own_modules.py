@@ -4,13 +4,11 @@ import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from interp.models.module.spec import Entry, ModuleSpec, role_of
-from interp.store.files import CheckpointError
 from interp.store.foreign.states import State
 from interp.store.tensors import Tensors
 
@@ -42,14 +40,8 @@ def is_module(found: Mapping[Any, Any]) -> bool:
     )
 
 
-def module(path: Path, state: State) -> tuple[Tensors, ModuleSpec]:
-    """Weights by their own names, float32, and the table of them. Tied ones that share memory are there once, as first named.
-
-    Raises:
-        CheckpointError: a tensor is complex.
-    """
-    if odd := next((name for name, tensor in state.items() if tensor.is_complex()), None):
-        raise CheckpointError(f"{path} has {odd[:100]}, a tensor of complex numbers; interp measures real ones")
+def module(state: State) -> tuple[Tensors, ModuleSpec]:
+    """Weights by their own names, float32, and the table of them. Tied ones that share memory are there once, as first named."""
     once: dict[Any, str] = {}
     for name, tensor in state.items():
         once.setdefault((tensor.data_ptr(), tensor.shape, tensor.stride()) if tensor.numel() else name, name)
