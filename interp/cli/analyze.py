@@ -235,7 +235,12 @@ def opened(path: Path, arguments: Arguments) -> Any:
     from interp.cli.own_model import made
     from interp.store import open_run
 
-    return open_run(path, model=None if arguments.model is None else made(arguments.model))
+    if arguments.model is None:
+        return open_run(path)
+    run = open_run(path, model=made(arguments.model))
+    return dataclasses.replace(
+        run, view=(*run.view, f"--model {shlex.quote(arguments.model)}")
+    )  # for the command under figures
 
 
 def measurements(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import nn
 
 import interp
@@ -374,6 +375,8 @@ def test_a_command_takes_a_module_from_a_file(recorded, tmp_path, capsys, given,
     if not sentence:
         assert main(words) == 0
         assert (tmp_path / "found" / "progress.csv").exists()
+        with xr.open_dataset(tmp_path / "found" / "progress.nc") as found:
+            assert found.attrs["command"].endswith(f"--model {model}")
         return
     with pytest.raises(SystemExit) as stopped:
         main(words)
