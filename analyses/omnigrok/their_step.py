@@ -29,6 +29,8 @@ from interp.study import script
 
 SEEDS = 3
 FIRST = "layers.0.W"
+SMALL = (0.251, 0.398)
+"""Norms at which updates differ."""
 Stack = dict[str, Tensor]
 """Parameters of all runs by name, [runs, …]."""
 
@@ -67,8 +69,13 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     for arm in ARMS:
         rows += losses(arm, [run.config for run in runs.values()])
     table: Any = pd.DataFrame(rows)[["arm", "alpha", "seed", "train_loss", "test_loss"]]
+    beside = ratios(table)
     return script.Report(
-        {"their_step": ratios(table), "their_step_runs": table.set_index(["arm", "alpha", "seed"])},
+        {
+            "their_step": beside,
+            "their_step_told": told(beside),
+            "their_step_runs": table.set_index(["arm", "alpha", "seed"]),
+        },
         {"their_step": draw(table)},
     )
 
@@ -168,7 +175,9 @@ def along(values: Tensor, stack: Tensor) -> Tensor:
 
 
 def ratios(table: pd.DataFrame) -> pd.DataFrame:
-    """A row for each arm and norm: median losses, and the median over seeds of each ÷ that of the clamp on the same seed."""
+    """A row for each arm and norm: median losses, the median over seeds of each ÷ that of the clamp on the same seed, and ÷ the
+    published one.
+    """
     names, key = ["train_loss", "test_loss"], ["alpha", "seed"]
     clamped = table[table["arm"] == "clamp"].set_index(key)[names]
     keys: Any = table[key]
@@ -176,7 +185,15 @@ def ratios(table: pd.DataFrame) -> pd.DataFrame:
     whole = table.assign(**{f"{name} ÷ clamp": beside[:, place] for place, name in enumerate(names)})
     found: Any = whole.drop(columns="seed").groupby(["arm", "alpha"], sort=False).median()
     theirs = pd.read_csv(PUBLISHED, index_col="alpha")
-    return found.join(theirs.add_prefix("published "), on="alpha")
+    told = found.join(theirs.add_prefix("published "), on="alpha")
+    return told.assign(**{"test_loss ÷ published": (told["test_loss"] / told["published test_loss"]).round(4)})
+
+
+def told(beside: pd.DataFrame) -> pd.DataFrame:
+    """What the README tells: test losses of the published step at every norm, and of all arms at the norms SMALL."""
+    names = ["test_loss", "test_loss ÷ clamp", "test_loss ÷ published"]
+    rows: Any = [arm == ARMS[0].label or alpha in SMALL for arm, alpha in beside.index]
+    return beside[rows][names]
 
 
 def draw(table: pd.DataFrame) -> go.Figure:
