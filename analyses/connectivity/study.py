@@ -173,11 +173,13 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     ).set_index(["kind", "seed"])
     forks, others = (table[(table["pair"] == FORK) == is_fork] for is_fork in (True, False))
     found = connections(forks, parents)
+    by_fork, by_pair = spread(forks, ["kind", "at", "path"]), spread(others, ["kind", "pair", "path"])
     return script.Report(
         {
             "when": summarised(found),
-            "by_fork": spread(forks, ["kind", "at", "path"]),
-            "by_pair": spread(others, ["kind", "pair", "path"]),
+            "told": told(by_fork, by_pair, networks),
+            "by_fork": by_fork,
+            "by_pair": by_pair,
             "seeds": found,
             "networks": networks.set_index(key),
             "paths": table.set_index([*key, "path"]),
@@ -194,6 +196,23 @@ def spread(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     found.columns = [" ".join(each) for each in found.columns]
     stable = cells["train_error"].apply(lambda each: int((each < STABLE).sum()))
     return found.assign(connected=stable, pairs=cells.size())
+
+
+def told(by_fork: pd.DataFrame, by_pair: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
+    """What the README tells: barriers of train error at the first two forks and of other pairs, and frequencies shared."""
+    names = {f"train_error {each}": each for each in ("median", "min", "max")}
+    forks: Any = by_fork.reset_index()
+    early = forks[forks["at"].isin(sorted(set(forks["at"]))[:2])]
+    rows: Any = pd.concat([early.assign(pair=[f"forked at {at}" for at in early["at"]]), by_pair.reset_index()])
+    barriers = rows.rename(columns=names).assign(what="barrier of train error")
+    pairs = [
+        pair if pair != FORK else f"forked at {at}" for pair, at in zip(networks["pair"], networks["at"], strict=True)
+    ]
+    cells: Any = networks.assign(pair=pairs).groupby(["kind", "pair"], sort=False)["frequencies_shared"]
+    shared: Any = cells.agg(["median", "min", "max"]).reset_index().assign(what="frequencies shared", path="")
+    shared = shared[shared["pair"].isin(set(barriers["pair"]))]
+    key = ["what", "kind", "pair", "path"]
+    return pd.concat([barriers, shared])[[*key, "median", "min", "max"]].set_index(key)
 
 
 def rows_of(pair: Pair) -> list[dict[str, Any]]:
