@@ -84,6 +84,7 @@ def report(runs: Mapping[str, Run]) -> script.Report:
     return script.Report(
         {
             "ordering": ordered,
+            "ordering_told": ordering_told(ordered),
             "at_level": table.set_index(["loss", "decay", "seed"]),
             "not_down_to_level": pd.DataFrame(missing, columns=["loss", "decay", "seed", "last_train_loss"]),
         },
@@ -169,6 +170,18 @@ def side(row: Mapping[str, float], what: str) -> int:
     return 0
 
 
+def ordering_told(ordered: pd.DataFrame) -> pd.DataFrame:
+    """What the README tells: a row for each measure with its ρ in each set of runs; of φ over seeds with its interval."""
+    cells: Any = ordered["rho"].unstack(["loss", "runs"])
+    cells.columns = [f"{LOSSES[loss]}, {runs}" for loss, runs in cells.columns]
+    told = cells.reindex(ordered.index.get_level_values("measure").unique())
+    for (loss, runs), cell in ordered.groupby(level=["loss", "runs"], sort=False):
+        if runs == BY_SEED:
+            name, phi = f"{LOSSES[loss]}, {runs}", cell.xs("φ, %", level="measure")
+            told.loc["φ, %", [f"{name}, low", f"{name}, high"]] = phi[["rho low", "rho high"]].to_numpy()[0]
+    return told
+
+
 def draw(ordered: pd.DataFrame) -> go.Figure:
     """Rank correlations with their intervals: a panel for each loss and set of runs, a row for each measure."""
     cells: Sequence[Any] = list(ordered.groupby(level=["loss", "runs"], sort=False))
@@ -189,7 +202,7 @@ def draw(ordered: pd.DataFrame) -> go.Figure:
         ticks = {"tickvals": list(range(len(names)))[::-1], "ticktext": names if column == 0 else [""] * len(names)}
         figure.update_yaxes(**ticks, row=row + 1, col=column + 1)
         figure.add_vline(x=0, line={"color": figures.INK, "width": 1}, row=row + 1, col=column + 1)  # pyright: ignore
-    figure.update_xaxes(range=[-1.05, 1.05], title_text="Spearman's ρ, 95 % interval")
+    figure.update_xaxes(range=[-1.05, 1.05]).update_xaxes(title_text="Spearman's ρ, 95 % interval", row=len(cells) // 2)
     return figure.update_layout(margin={"l": 170, "r": 160}, width=1_100)
 
 

@@ -161,9 +161,11 @@ def report(runs: Mapping[str, Run]) -> script.Report:
         ]
     ).set_index(["loss", "way", "seed"])
     changes = changed(table, landmarks["memorised"])
+    summary = summarised(changes)
     return script.Report(
         {
-            "changes": summarised(changes),
+            "changes": summary,
+            "changes_told": changes_told(summary),
             "runs": changes.set_index(["loss", "way", "seed", "measure"]),
             "landmarks": landmarks,
             "steps": table,
@@ -171,6 +173,14 @@ def report(runs: Mapping[str, Run]) -> script.Report:
         },
         {"flatness": draw(table)},
     )
+
+
+def changes_told(summary: pd.DataFrame) -> pd.DataFrame:
+    """What the README tells: a row for each loss and measure, with the ratio late ÷ early of each way, and beyond the twin."""
+    ratios: Any = summary["ratio"].unstack("way").reindex(columns=list(WAYS))
+    beyond = summary.xs("decay", level="way")[["beyond", "beyond below 1"]]
+    order = summary.index.droplevel("way").unique()
+    return ratios.join(beyond).reindex(order)
 
 
 def step_sizes(runs: Mapping[str, Run]) -> pd.DataFrame:
