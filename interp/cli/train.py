@@ -41,7 +41,13 @@ class Machine:
     at_once: int | Literal["auto"] = "auto"
     """Runs that train side by side as one batched computation. auto: as many as are fastest, but every process gets some."""
     processes: int | Literal["auto"] = "auto"
-    """Processes, if several runs are trained. auto: one for each core, and one on a GPU."""
+    """Processes, if several runs are trained. auto: one for each core, and one on a GPU; in a cluster as many as its workers
+    have threads for."""
+    on: Annotated[str | None, tyro.conf.arg(metavar="CLUSTER", help_behavior_hint="(default: this machine)")] = None
+    """Train several runs in a cluster, all of whose machines see --out: the address of a dask scheduler (tcp://…), a file of
+    dask-jobqueue's configuration (slurm.yaml), or local:4."""
+    leave: bool = False
+    """With --on tcp://…: when this process is stopped, the cluster goes on. Otherwise everything there saves and ends."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,7 +235,7 @@ def run(arguments: Arguments) -> int:
     device = machine.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if arguments.n_seeds == 1 and not arguments.vary:
+    if arguments.n_seeds == 1 and not arguments.vary and machine.on is None:
         if not arguments.resume:  # what is there goes on, or says itself why it cannot
             refuse_to_train_nothing(arguments.config)
         return run_one(arguments, device)
@@ -312,7 +318,8 @@ def carried_out(arguments: Arguments, configs: "Mapping[str, RunConfig]", out: P
     """Train configurations, named by their directories in `out`, as a study; returns the exit code."""
     from interp.study import run_all
 
-    numbers = {name: getattr(arguments.machine, name) for name in ("threads", "at_once", "processes")}
+    machine = arguments.machine
+    numbers = {name: getattr(machine, name) for name in ("threads", "at_once", "processes")}
     if len(configs) == 1:
         numbers["processes"] = 1
     found = run_all(
@@ -321,6 +328,8 @@ def carried_out(arguments: Arguments, configs: "Mapping[str, RunConfig]", out: P
         dry_run=arguments.dry_run,
         overwrite=arguments.overwrite,
         device=device,
+        on=machine.on,
+        leave=machine.leave,
         **{name: None if number == "auto" else number for name, number in numbers.items()},
     )
     if not arguments.dry_run:

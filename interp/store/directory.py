@@ -38,6 +38,10 @@ RESULTS = (".html", ".csv", ".nc", ".png", ".js")
 """Suffixes of the files that analyses write into their folder. Other files there are the user's own."""
 
 
+class InUse(UserError):
+    """Raised when another process writes to a run."""
+
+
 def claim(path: Path, *, resume: bool = False, overwrite: bool = False) -> FileLock:
     """The lock on a directory that may be written as a run. Deletes what killed writers left in it, and nothing else.
 
@@ -130,14 +134,15 @@ def locked(path: Path) -> FileLock:
     """The lock on a run; its file says who holds it. The system frees it when the holder dies, however it dies.
 
     Raises:
-        UserError: another process holds it, which is named; or it cannot be written.
+        InUse: another process holds it, which is named.
+        UserError: it cannot be written.
     """
     lock = FileLock(path / LOCK)
     with told_in_a_sentence(path / LOCK):
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise UserError(f"{holder(path)} is writing to {path}; wait for it, or choose another --out") from None
+            raise InUse(f"{holder(path)} is writing to {path}; wait for it, or choose another --out") from None
         began = datetime.now(UTC).isoformat(timespec="seconds")
         try:
             (path / LOCK).write_text(json.dumps({"process": os.getpid(), "host": platform.node(), "since": began}))

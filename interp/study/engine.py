@@ -1,28 +1,26 @@
-"""Trains many runs on this machine: a process for each batch, a limited number at a time. Why so: docs/decisions/0008."""
+"""Trains many runs, on this machine or a cluster: a process for each batch, a limited number at a time.
+
+Why so: docs/decisions/0008 and 0018.
+"""
 
 import json
-import os
-import signal
-import subprocess
 import sys
-import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from interp.base import UserError
 from interp.config import RunConfig
 from interp.store import Run, open_run
 from interp.store.directory import claim, clear, release
-from interp.study.display import Display, display
+from interp.store.writer import saved_step
+from interp.study.display import display
+from interp.study.here import Here, Place
+from interp.study.ongoing import Stopped, do_all
 from interp.study.plan import Job, Plan, plan
-from interp.study.worker import STOPPED, Order, event
-from interp.train.loop import interruptible
-
-
-class Stopped(KeyboardInterrupt):
-    """Raised when a study was stopped on request; the state of every run is saved. Its text says how to go on."""
+from interp.study.process import Ended, Errand, event
+from interp.study.worker import Order
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,8 @@ def run_all(
     device: str = "cpu",
     at_once: int | None = None,
     threads: int | None = None,
+    on: str | None = None,
+    leave: bool = False,
 ) -> Outcome:
     """Train each configuration into `out`/NAME, in several processes; returns the finished runs, and why others failed.
 
@@ -57,34 +57,52 @@ def run_all(
     Args:
         configs: configurations by name, such as `interp.grid` makes.
         out: directory of the runs' directories.
-        processes: number of processes at a time; by default one for each core, and one on a GPU.
+        processes: number of processes at a time; by default one for each core, and one on a GPU. In a cluster: at most so
+            many, by default as many as its workers have threads for.
         dry_run: say what would be done, and how long it would take; write nothing.
         overwrite: begin all runs anew.
         device: a torch device, such as "cpu" or "cuda".
         at_once: runs in a batch; by default as many as are fast and give every process work.
-        threads: threads of each process; by default cores ÷ processes.
+        threads: threads of each process; by default cores ÷ processes, and 1 in a cluster.
+        on: a cluster in place of this machine, which needs the extra `cluster`: the address of a dask scheduler
+            ("tcp://…"), a YAML file of dask-jobqueue's configuration, or "local:4". All its machines see `out`.
+        leave: what runs in the cluster goes on when this process is stopped or dies; by default it saves and ends.
 
     Raises:
         UserError: an argument makes no sense, a directory holds something else, or the disk has too little room;
-            nothing is trained then.
+            nothing is trained then. Or the cluster was lost.
         Stopped: SIGINT or SIGTERM came.
     """
 
     def say(words: object) -> None:
         print(words, file=sys.stdout if dry_run else sys.stderr, flush=True)
 
-    todo = plan(configs, out, processes, device, at_once=at_once, threads=threads, overwrite=overwrite, told=say)
-    say(todo)
-    if dry_run:
-        return Outcome(todo, {name: open_run(todo.out / name) for name in todo.finished}, {})
-    for name in configs if overwrite else ():
-        begin_anew(todo.out / name)
-    failures = carry_out(todo) if todo.jobs else {}
+    with opened(on, Path(out), processes, threads, device, leave=leave, dry_run=dry_run) as place:
+        todo = plan(configs, out, device=device, at_once=at_once, overwrite=overwrite, told=say, place=place)
+        say(todo)
+        if dry_run:
+            return Outcome(todo, {name: open_run(todo.out / name) for name in todo.finished}, {})
+        for name in configs if overwrite else ():
+            begin_anew(todo.out / name)
+        failures = carry_out(todo, place) if todo.jobs else {}
     if failures:
         print(f"{len(failures)} of {len(configs)} runs failed; the same again tries them once more:", file=sys.stderr)
         for name, reason in failures.items():
             print(f"  {name}: {reason}", file=sys.stderr)
     return Outcome(todo, {name: open_run(todo.out / name) for name in configs if name not in failures}, failures)
+
+
+def opened(
+    on: str | None, out: Path, processes: int | None, threads: int | None, device: str, *, leave: bool, dry_run: bool
+) -> Place:
+    """The place that `on` names, for a study in `out`."""
+    if on is not None:
+        from interp.study.cluster import Cluster
+
+        return Cluster(on, out, processes, threads or 1, leave=leave, writes=not dry_run)
+    if leave:
+        raise UserError("--leave is for a cluster, and --on is not given; processes on this machine end with this one")
+    return Here(processes, threads, device)
 
 
 def begin_anew(path: Path) -> None:
@@ -96,123 +114,45 @@ def begin_anew(path: Path) -> None:
         release(lock, path)
 
 
-def carry_out(todo: Plan) -> dict[str, str]:
-    """Train all runs of a plan; returns why runs failed, by name, in the order of the plan's configurations."""
-    with interruptible() as stopping, display(todo) as shown, ThreadPoolExecutor(todo.processes) as pool:
-        workers = [Worker(todo, job, shown, stopping) for job in todo.jobs]
-        pending = {pool.submit(worker.work) for worker in workers}
-        try:
-            while pending:
-                done, pending = wait(pending, timeout=0.1)
-                for future in done:
-                    future.result()  # what a thread raises is a fault of ours
-                if stopping.is_set():
-                    for worker in workers:
-                        worker.stop()
-        except BaseException:  # such as a second Ctrl-C
-            stopping.set()
-            for worker in workers:
-                worker.kill()
-            raise
-        if stopping.is_set() and any(worker.stopped for worker in workers):
-            left = len(todo.configs) - shown.whole.finished
+PATIENCE = 90.0
+"""Seconds that a process in a cluster waits for a run that another one writes, whose end nobody there has noticed yet."""
+
+
+def carry_out(todo: Plan, place: Place) -> dict[str, str]:
+    """Train all runs of a plan in a place; returns why runs failed, by name, in the order of the plan's configurations."""
+    jobs = {errand(todo, job): job for job in todo.jobs}
+    failures = dict[str, str]()
+    with display(todo) as shown:
+
+        def told(about: Errand, line: str) -> None:
+            step = event(line)
+            if step is None:
+                shown.say(line)
+            elif "step" in step:
+                shown.reached(jobs[about], step["step"])
+
+        def over(about: Errand, ended: Ended) -> None:
+            failed = dict.fromkeys(jobs[about].names if ended.code else (), ended.word) | ended.failed
+            failures.update(failed)
+            shown.ended(jobs[about], len(failed))
+
+        def furthest(about: Errand) -> object:
+            with suppress(UserError):  # which whoever goes on is told
+                return [saved_step(todo.out / name, todo.configs[name]) for name in jobs[about].names]
+            return None
+
+        left = do_all([*jobs], place, told, over, furthest, shown.say)
+        if left is not None:
+            unfinished = len(todo.configs) - shown.whole.finished
             raise Stopped(
-                f"stopped, everything is saved; {left} of {len(todo.configs)} runs are left: go on with the same again, "
-                "without --overwrite"
+                f"{left}; {unfinished} of {len(todo.configs)} runs are left: go on with the same again, without --overwrite"
             )
-    failures = {name: reason for worker in workers for name, reason in worker.failures.items()}
     return {name: failures[name] for name in todo.configs if name in failures}
 
 
-@dataclass
-class Worker:
-    """A job in a process of its own. `work` is called by a thread of its own, all else by the main thread."""
-
-    plan: Plan
-    job: Job
-    shown: Display
-    stopping: threading.Event
-    failures: dict[str, str] = field(default_factory=dict)
-    """Why runs failed: a sentence by the name of each run."""
-    stopped: bool = False
-    """Whether the job was left unfinished on request."""
-    process: "subprocess.Popen[str] | None" = None
-    asked: bool = False
-    """Whether the process was asked to stop. It is asked once: a second signal would not let it save."""
-
-    def work(self) -> None:
-        """Train the job's runs until each is finished or has failed, or until the job is to stop."""
-        code, last = self.attempt()
-        if died(code) and not self.stopping.is_set():
-            self.shown.say(f"{death(code)}; {' '.join(self.job.names)}: going on from what was saved")
-            code, last = self.attempt()
-        if self.stopping.is_set() and code != 0:
-            self.stopped = True
-            return
-        if died(code):
-            last = f"{death(code)}, twice; if memory ran out, take fewer --processes or a smaller --at-once"
-        if code != 0:
-            self.failures = dict.fromkeys(self.job.names, last) | self.failures
-        self.shown.ended(self.job, len(self.failures))
-
-    def attempt(self) -> tuple[int, str]:
-        """Start the process and read it to its end; returns its exit code, and the last line that it wrote for a person."""
-        if self.stopping.is_set():
-            return STOPPED, ""
-        last, self.failures = "its process ended without a word", {}
-        with self.started() as self.process:
-            assert self.process.stdin is not None
-            assert self.process.stdout is not None
-            with suppress(BrokenPipeError):  # of a process that is dead already: its exit code tells more
-                self.process.stdin.write(self.order)
-                self.process.stdin.close()
-            for line in self.process.stdout:
-                told = event(line)
-                if told is None:
-                    last = line.strip() or last
-                    if not self.stopping.is_set():  # from then on it may but complain of the signal
-                        self.shown.say(line.rstrip())
-                    continue
-                self.failures |= told.get("failed", {})
-                if "step" in told:
-                    self.shown.reached(self.job, told["step"])
-        return self.process.returncode, last
-
-    @property
-    def order(self) -> str:
-        """The order that the process reads on its stdin, one line of JSON."""
-        configs = {name: self.plan.configs[name].model_dump(mode="json") for name in self.job.names}
-        return json.dumps(vars(Order(str(self.plan.out), configs, self.plan.device, sys.argv))) + "\n"
-
-    def started(self) -> "subprocess.Popen[str]":
-        """The process, started in a group of its own: Ctrl-C in a terminal reaches only the engine, which passes it on once."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "interp.study.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            env=os.environ | {"OMP_NUM_THREADS": str(self.plan.threads)},
-        )
-
-    def stop(self) -> None:
-        """Ask the process to save and end."""
-        if self.process is not None and not self.asked:
-            self.asked = True
-            self.process.send_signal(signal.SIGINT)
-
-    def kill(self) -> None:
-        """End the process."""
-        if self.process is not None:
-            self.process.kill()
-
-
-def died(code: int) -> bool:
-    """Whether an exit code says that the process was ended by somebody else."""
-    return code < 0 or code == STOPPED
-
-
-def death(code: int) -> str:
-    """How a process was ended, in words, from its exit code."""
-    return f"its process was killed by {signal.Signals(-code).name}" if code < 0 else "its process was told to stop"
+def errand(todo: Plan, job: Job) -> Errand:
+    """What the process of a job is to do: its order is one line of JSON."""
+    configs = {name: todo.configs[name].model_dump(mode="json") for name in job.names}
+    patience = 0 if todo.place == Here.about else PATIENCE
+    order = Order(str(todo.out.absolute()), configs, todo.device, sys.argv, patience)
+    return Errand(" ".join(job.names), ("-m", "interp.study.worker"), json.dumps(vars(order)) + "\n")

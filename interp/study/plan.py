@@ -18,14 +18,11 @@ from interp.store.size import held_bytes, run_bytes
 from interp.store.start import starting_weights
 from interp.store.tensors import Tensors
 from interp.store.writer import saved_step
-from interp.study.timing import Cost, one_process_has, timings
+from interp.study.here import Here, Place
+from interp.study.timing import Cost
 from interp.train.learner import Learner, beside, together
 from interp.train.loop import refuse_nonsense, runs_at_once
-from interp.train.memory import refuse_too_much, training_bytes
 from interp.train.schedule import checkpoint_steps, is_logged
-
-MUCH_MEMORY = 2 << 30
-"""Bytes from which the memory is told before steps are timed."""
 
 SECONDS_TO_START = 2.0
 """Seconds until a new process takes its first step, about; it loads torch."""
@@ -65,6 +62,8 @@ class Plan:
     threads: int
     """Threads of each process."""
     device: str
+    place: str
+    """Where the processes run: "this machine"."""
     bytes: int
     """Bytes that all runs will take on the disk when they are finished, in whole blocks."""
     seconds: float
@@ -88,7 +87,7 @@ class Plan:
         if not left:
             return f"{runs}; nothing is left to train"
         where = counted(self.processes, "process", "es") + (f" of {self.threads} threads" if self.threads > 1 else "")
-        measured = "by steps timed on this machine now"
+        measured = f"by steps timed on {self.place} now"
         if self.timed < self.kinds:
             measured += f" ({self.timed} of {self.kinds} kinds of runs; the others by their work)"
         return f"{runs}, about {lasting(self.seconds)} in {where} on {self.device}, {measured}"
@@ -118,39 +117,33 @@ def plan(
     threads: int | None = None,
     overwrite: bool = False,
     told: Callable[[str], None] = lambda words: None,
+    place: Place | None = None,
 ) -> Plan:
     """The plan of what `run_all` would do with the same arguments. Writes nothing; takes a few seconds of timing.
 
-    `told` is told before the timing how much memory is needed, if that is much: steps of large runs take minutes.
+    `told` is told before the timing how much memory is needed, if that is much: steps of large runs take minutes. `place` is
+    where processes run; by default this machine with `processes` of so many `threads`.
 
     Raises:
         UserError: an argument makes no sense, a directory holds something else, or memory or disk have too little room.
     """
-    out, cores = Path(out), len(os.sched_getaffinity(0))
-    for name, number in {"processes": processes, "threads": threads}.items():
-        if number is not None and number < 1:
-            raise UserError(f"{name} is {number}; it should be at least 1")
+    out, place = Path(out), place or Here(processes, threads, device)
     if not configs:
         raise UserError("there are no runs to train; give at least one configuration")
     outs = [out / name for name in configs]
     refuse_nonsense(list(configs.values()), outs, device, at_once, resume=not overwrite, overwrite=overwrite)
     for path, config in zip(outs, configs.values(), strict=True):
         starting_weights(path, config)  # which says itself what is wrong
-    if processes is None:
-        processes = 1 if device != "cpu" else max(1, cores // (threads or 1))
-    threads = threads or max(1, cores // processes)
+    slots = max(1, place.expected)
     left: Left = {name: None if overwrite else saved_step(out / name, config) for name, config in configs.items()}
     finished = tuple(name for name, step in left.items() if is_finished(out / name, step, configs[name]))
     left = {name: step for name, step in left.items() if name not in finished}
-    cut = share_out(configs, left, processes, device, at_once)
-    if device == "cpu":
-        look_at_memory([[configs[name] for name in names] for names in cut], processes, told)
-    size = refuse_a_full_disk(configs, out, finished, Session.begin(0, device, threads))
-    with one_process_has(threads):
-        costs, timed, kinds = timings([[configs[name] for name in names] for names in cut], device)
+    cut = share_out(configs, left, slots, device, at_once)
+    size = refuse_a_full_disk(configs, out, finished, Session.begin(0, device, place.threads))
+    costs, timed, kinds = place.timings([[configs[name] for name in names] for names in cut], device, told)
     jobs = [job(names, configs, left, cost) for names, cost in zip(cut, costs, strict=True)]
     jobs.sort(key=lambda each: -each.seconds)
-    processes = min(processes, max(1, len(jobs)))
+    processes = min(slots, max(1, len(jobs)))
     return Plan(
         configs=configs,
         out=out,
@@ -158,22 +151,14 @@ def plan(
         stopped=tuple(name for name, step in left.items() if step is not None),
         jobs=tuple(jobs),
         processes=processes,
-        threads=threads,
+        threads=place.threads,
         device=device,
+        place=place.about,
         bytes=size,
         seconds=makespan([each.seconds for each in jobs], processes),
         timed=timed,
         kinds=kinds,
     )
-
-
-def look_at_memory(batches: Sequence[Sequence[RunConfig]], processes: int, told: Callable[[str], None]) -> None:
-    """Tell the memory of the largest batches that train at a time, if it is much; UserError if the machine has less."""
-    largest = heapq.nlargest(processes, map(training_bytes, batches))
-    needed, what = sum(largest), counted(len(largest), "process", "es")
-    refuse_too_much(needed, f"training in {what}", "take fewer --processes, a smaller --at-once, or mini-batches")
-    if needed > MUCH_MEMORY:
-        told(f"about {readable_size(needed)} of memory in {what}; timing a few steps")
 
 
 def is_finished(path: Path, step: int | None, config: RunConfig) -> bool:

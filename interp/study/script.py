@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -37,7 +37,12 @@ class Arguments:
     small: bool = False
     """Short for --size small."""
     processes: int | Literal["auto"] = "auto"
-    """Processes at a time, each with a run or a batch of runs; auto is one for each core."""
+    """Processes at a time, each with a run or a batch of runs; auto is one for each core, and all that --on has."""
+    on: str | None = None
+    """Train in a cluster, all of whose machines see --work: the address of a dask scheduler (tcp://…), a file of
+    dask-jobqueue's configuration (slurm.yaml), or local:4."""
+    leave: bool = False
+    """With --on tcp://…: when this process is stopped, the cluster goes on. Otherwise everything there saves and ends."""
     dry_run: bool = False
     """Only print the number of runs, the disk space and the time they take."""
 
@@ -91,7 +96,8 @@ def main(
         processes = None if arguments.processes == "auto" else arguments.processes
 
         def train(wanted: Configs) -> Outcome:
-            return run_all(wanted, work, processes, dry_run=arguments.dry_run)
+            where: dict[str, Any] = {"on": arguments.on, "leave": arguments.leave}
+            return run_all(wanted, work, processes, dry_run=arguments.dry_run, **where)
 
         wanted = paper() if size == "paper" and paper is not None else configs(size == "small")
         outcome = train(wanted)

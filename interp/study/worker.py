@@ -15,15 +15,10 @@ from typing import Any
 from interp.base import UserError
 from interp.config import RunConfig
 from interp.store.history import Row
-
-MARK = "\x1e"
-"""First character of a line that is an event: ASCII's record separator."""
+from interp.study.process import MARK, STOPPED
 
 SECONDS_BETWEEN = 0.2
 """Least seconds between two events that say how far a batch is."""
-
-STOPPED = 130
-"""Exit code after SIGINT or SIGTERM, as in a shell."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,14 +31,8 @@ class Order:
     device: str
     command: list[str]
     """Command that a person gave, for the record of the run."""
-
-
-def event(line: str) -> dict[str, Any] | None:
-    """The event that a line of a worker's output holds; None if the line is for a person.
-
-    `step` says how far its batch is. `failed` has a sentence for each run that failed, by name.
-    """
-    return json.loads(line[1:]) if line.startswith(MARK) else None
+    patience: float = 0
+    """Seconds to wait for another process that still writes to a run, as one may whose node is cut off."""
 
 
 class Teller:
@@ -80,16 +69,23 @@ class Teller:
 def work(order: Order, teller: Teller) -> int:
     """Train the runs that can be trained, side by side, and tell why others cannot; returns the exit code."""
     from interp.store import RunWriter
+    from interp.store.directory import InUse
     from interp.train.loop import Diverged, Interrupted, train_many
 
     configs: dict[str, RunConfig] = {}
+    until = time.monotonic() + order.patience
     for name, fields in order.configs.items():
         config = RunConfig(**fields)
-        try:
-            with RunWriter(Path(order.out) / name, config, resume=True):
-                configs[name] = config
-        except UserError as error:  # a run that is damaged or in use: the others need not wait for it
-            teller.tell(failed={name: str(error)})
+        while name not in configs:
+            try:
+                with RunWriter(Path(order.out) / name, config, resume=True):
+                    configs[name] = config
+            except UserError as error:  # a run that is damaged or in use: the others need not wait for it
+                if isinstance(error, InUse) and time.monotonic() < until:
+                    time.sleep(1)
+                    continue
+                teller.tell(failed={name: str(error)})
+                break
     paths = {Path(order.out) / name: name for name in configs}
     try:
         if paths:

@@ -13,8 +13,9 @@ from interp.models import TransformerSpec
 from interp.recipe import Seeds, TrainConfig
 from interp.store import open_run
 from interp.store.layout import checkpoint_steps
-from interp.study.engine import Stopped, Worker, run_all
+from interp.study.engine import Stopped, run_all
 from interp.study.grid import grid
+from interp.study.process import Process
 from interp.tasks import ModularTask
 from interp.train.loop import train
 
@@ -91,21 +92,24 @@ def undisturbed(tmp_path_factory):
 
 
 def test_a_killed_worker_goes_on_once_and_is_named_when_it_is_killed_again(undisturbed, tmp_path, monkeypatch, capfd):
-    started, kills, killed = Worker.started, {"seed=0": 1, "seed=2": 2}, {"seed=0": 0, "seed=2": 0}
+    kills, killed = {"seed=0": 1, "seed=2": 2}, {"seed=0": 0, "seed=2": 0}
 
-    def deadly(worker):
-        name, process = worker.job.names[0], started(worker)
-        if killed[name] < kills[name]:
-            killed[name] += 1
-            begun = lambda: checkpoint_steps(tmp_path / name)[2:]  # noqa: E731
-            when(lambda: begun() or process.poll() is not None, process.kill)
-        return process
+    class Deadly(Process):
+        def __init__(self, errand, threads):
+            super().__init__(errand, threads)
+            name = errand.name.split()[0]
+            if killed[name] < kills[name]:
+                killed[name] += 1
+                begun = lambda: killed[name] == 2 or checkpoint_steps(tmp_path / name)[2:]  # noqa: E731
+                when(lambda: begun() or self.over, self.kill)
 
-    monkeypatch.setattr(Worker, "started", deadly)
+    monkeypatch.setattr("interp.study.here.Process", Deadly)
     outcome = run_all(grid(LONG, seeds=4), tmp_path, processes=2)
     assert killed == kills
     assert list(outcome.runs) == ["seed=0", "seed=1"]
-    assert outcome.failures["seed=3"].startswith("its process was killed by SIGKILL, twice; if memory ran out")
+    assert outcome.failures["seed=3"].startswith(
+        "its process was killed by SIGKILL, twice, and got no further; if memory"
+    )
     assert "its process was killed by SIGKILL; seed=0 seed=1: going on from what was saved" in capfd.readouterr().err
     monkeypatch.undo()
     whole = run_all(grid(LONG, seeds=4), tmp_path, processes=2)

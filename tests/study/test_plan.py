@@ -199,9 +199,9 @@ def test_a_directory_that_holds_another_run_is_refused(tmp_path):
 
 def test_the_memory_of_large_runs_is_told_before_their_steps_are_timed(tmp_path, monkeypatch):
     told = []
-    monkeypatch.setattr("interp.study.plan.MUCH_MEMORY", 0)
+    monkeypatch.setattr("interp.study.here.MUCH_MEMORY", 0)
     monkeypatch.setattr(
-        "interp.study.plan.timings", lambda batches, device: told.append("timed") or ([Cost(1, 1, 1)], 1, 1)
+        "interp.study.here.timings", lambda batches, device: told.append("timed") or ([Cost(1, 1, 1)], 1, 1)
     )
     plan(numbered(1), tmp_path, processes=1, told=told.append)
     assert told[0].startswith("about 51") and told[0].endswith("MiB of memory in 1 process; timing a few steps")
