@@ -5,7 +5,7 @@ import functools
 import json
 import shlex
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,15 +15,13 @@ import tyro
 from interp import analyze
 from interp.base import Frozen, UserError, near_miss, one_sentence
 from interp.cli.over_runs import Together
+from interp.cli.written import as_json, demanded, draw_one, report
 from interp.command_line import as_typed, loaded, parsed, refuse_empty
 from interp.machine import memory_size
 from interp.store.files import WITHOUT_RESUME
 
 if TYPE_CHECKING:
     from interp.kept import Answer
-
-Measured = dict[str, tuple[Any, Any]]
-"""Measurement (xarray.Dataset) and its figure (plotly), by analysis."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +61,11 @@ class Arguments:
     """With `all`: write NAME.nc too, every number for xarray. An analysis alone always writes it; `all` of what is not kept."""
     png: bool = False
     """With `all`: write NAME.png too. An analysis alone always writes it."""
+    on: Annotated[str | None, tyro.conf.arg(metavar="CLUSTER", help_behavior_hint="(default: this machine)")] = None
+    """Measure every run in a cluster, all of whose machines see the runs: the address of a dask scheduler (tcp://…), a file of
+    dask-jobqueue's configuration (slurm.yaml), or local:4. Give DIR first."""
+    processes: int | Literal["auto"] = "auto"
+    """With --on: runs that are measured at a time. auto: as many as its workers have threads for."""
     skip_broken: bool = False
     """Leave out damaged checkpoints; print their names."""
     json: bool = False
@@ -126,8 +129,11 @@ def about(name: str) -> str:
     return analyze.analyses().get(name, analyze.ALL)
 
 
-def run_analyses(name: str, arguments: Arguments) -> int:
-    """Measure every run; returns the exit code, 2 if one of them could not be measured."""
+def run_analyses(name: str, arguments: Arguments, words: Sequence[str]) -> int:
+    """Measure every run; returns the exit code, 2 if one of them could not be measured.
+
+    `words` are those of the command line, for machines of a cluster.
+    """
     if not arguments.dirs:
         raise UserError(f"no run given; write python -m interp.analyze {name} DIR")
     if arguments.memory is not None:
@@ -138,9 +144,13 @@ def run_analyses(name: str, arguments: Arguments) -> int:
         open_record(path)
     targets = places(arguments)
     failed, beside, together = False, dict[str, list[Any]](), Together(len(targets) > 1)
+    there = {} if arguments.on is None else elsewhere(name, arguments, words, targets)
     for path, out in targets.items():
         try:
-            together.add(path.name, out, run_one(name, path, out, arguments, beside))
+            if path in there:
+                raise UserError(f"{path}: {there[path]}")
+            one = run_one if arguments.on is None else run_one_again
+            together.add(path.name, out, one(name, path, out, arguments, beside))
         except UserError as error:
             if len(targets) == 1:
                 raise
@@ -148,6 +158,27 @@ def run_analyses(name: str, arguments: Arguments) -> int:
             failed = True
     together.report(shared_place(arguments), arguments.json, page=name == "all")
     return 2 if failed else 0
+
+
+def elsewhere(name: str, arguments: Arguments, words: Sequence[str], targets: dict[Path, Path]) -> dict[Path, str]:
+    """Have every run measured in a cluster; returns why others failed, by run."""
+    from interp.cli.elsewhere import measured_there
+
+    if arguments.json:
+        raise UserError("--on has files written, and --json prints; leave one of them out")
+    processes = None if arguments.processes == "auto" else arguments.processes
+    shared = shared_place(arguments) or next(iter(targets.values()))
+    return measured_there(arguments.on or "", processes, words, targets, shared)
+
+
+def run_one_again(
+    name: str, path: Path, out: Path, arguments: Arguments, beside: dict[str, list[Any]]
+) -> dict[str, Any]:
+    """The measurements of a run that was measured elsewhere, from what is kept; its pages are written already."""
+    left_out, answers = dict[str, str](), dict[str, "Answer"]()
+    found = dict(measurements(selected(path, arguments), name, arguments, left_out, beside, answers))
+    print(f"{path}: {', '.join(found) or 'nothing fits'} in {out}")
+    return found
 
 
 def shared_place(arguments: Arguments) -> Path | None:
@@ -192,13 +223,7 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments, beside: dict
     from interp.report import files
     from interp.report.page import write_page
 
-    run = opened(path, arguments).select(every=arguments.every, last=arguments.last, steps=arguments.steps)
-    run = run.with_newest() if arguments.with_newest else run
-    run = run if arguments.memory is None else run.within(arguments.memory)
-    if arguments.skip_broken:
-        run, faults = run.without_broken()
-        for fault in faults:
-            print(f"left out: {fault}", file=sys.stderr)
+    run = selected(path, arguments)
     writes = not arguments.json or arguments.out is not None
     if writes:
         files.prepared(out)  # before the measuring, which may take minutes
@@ -228,6 +253,18 @@ def run_one(name: str, path: Path, out: Path, arguments: Arguments, beside: dict
     elif (out / "index.html").exists():
         print(f"{out / 'index.html'} is from before; renew it with: python -m interp.analyze all", file=sys.stderr)
     return alone
+
+
+def selected(path: Path, arguments: Arguments) -> Any:
+    """The run in a directory, of those checkpoints that the options take."""
+    run = opened(path, arguments).select(every=arguments.every, last=arguments.last, steps=arguments.steps)
+    run = run.with_newest() if arguments.with_newest else run
+    run = run if arguments.memory is None else run.within(arguments.memory)
+    if arguments.skip_broken:
+        run, faults = run.without_broken()
+        for fault in faults:
+            print(f"left out: {fault}", file=sys.stderr)
+    return run
 
 
 def opened(path: Path, arguments: Arguments) -> Any:
@@ -327,70 +364,6 @@ def measured_beside(name: str, arguments: Arguments, options: dict[str, Any]) ->
     return found
 
 
-def draw_one(found: Any, beside: list[Any], stem: Path | None, on_demand: set[str], pictures: Any) -> Any:
-    """A measurement with its figure; what was measured is written, if there is a `stem` for the names of the files.
-
-    Of files that are written `on_demand` only, older ones are deleted: they would pass for this measurement's.
-    """
-    from interp.report import files
-    from interp.report.page import write_html
-
-    figure = analyze.draw(found, beside)
-    if stem is None:
-        return found, figure
-    writers: dict[str, Callable[[Path], object]] = {
-        ".nc": lambda path: files.write_netcdf(found, path),
-        ".csv": lambda path: files.write_csv(analyze.summarise(found), path),
-        "-beside.csv": lambda path: files.write_beside(beside, path),
-        "-long.csv": lambda path: files.write_long_csv(found, path),
-        ".html": lambda path: write_html(figure, path),
-        ".png": lambda path: pictures.add(path, figure),
-    }
-    for end, write in writers.items():
-        path = stem.with_name(stem.name + end)
-        if end in on_demand or end not in ON_DEMAND:
-            write(path)
-        else:
-            path.unlink(missing_ok=True)
-    return found, figure
-
-
-ON_DEMAND = ("-long.csv", ".html", ".png", ".nc")
-"""Ends of files that are not always written."""
-
-
-def demanded(name: str, arguments: Arguments) -> set[str]:
-    """Ends of the files on demand that are written: of an analysis alone, every number, page and picture too."""
-    alone = name != "all"
-    wanted = {
-        "-long.csv": arguments.long_csv, ".html": alone, ".png": alone or arguments.png, ".nc": alone or arguments.nc
-    }  # fmt: skip
-    return {end for end, is_wanted in wanted.items() if is_wanted}
-
-
-def as_json(run: Any, measured: Measured, left_out: dict[str, str]) -> dict[str, Any]:
-    """One run's measurements as plain JSON values."""
-    from interp.report import files
-
-    found = {each: files.as_json(measurement) for each, (measurement, _) in measured.items()}
-    return {"run": str(run.path), "analyses": found, "left_out": left_out}
-
-
-def report(run: Any, name: str, out: Path, measured: Measured, left_out: dict[str, str]) -> None:
-    """Print what was found, as tables."""
-    from interp.report import files
-
-    for each, (found, _) in measured.items():
-        print(f"{each} of {run.path}: {about(each)}")
-        print(files.table_text(analyze.summarise(found), 5 if name == "all" else 9, files.terminal_width()))
-        print()
-    for each, why in left_out.items():
-        print(f"{each}: left out, {why}")
-    if name != "all":
-        kinds = [kind for kind in (".html", ".csv", ".nc", ".png") if (out / f"{name}{kind}").exists()]
-        print(f"files: {shlex.quote(str(out / name))}{' '.join(kinds)}")
-
-
 def main(words: list[str]) -> int:
     """Run `python -m interp.analyze` with these words; returns the exit code."""
     if not words or words[0] in ("-h", "--help"):
@@ -400,7 +373,7 @@ def main(words: list[str]) -> int:
         name = named(words[0])
         arguments = parse(name, words[1:])
         try:
-            return run_analyses(name, arguments)
+            return run_analyses(name, arguments, words)
         except UserError as error:
             names = [f"--{name.replace('_', '-')}" for name in type(arguments.options).model_fields]
             raise UserError(as_typed(str(error), names)) from None

@@ -150,7 +150,7 @@ class Cluster:
         what = hashlib.sha256(repr((errand.name, errand.words)).encode()).hexdigest()[:16]
         key = f"interp-{self._study}-{what}-{attempt}"
         patience = float("inf") if self._leave else SECONDS_UNHEARD
-        whole = (errand.name, errand.words, errand.order)
+        whole = (errand.name, errand.words, errand.order, errand.place)
         future = self._client.submit(
             relay, self._study, key, whole, self.threads, patience, key=key, workers=where, pure=False
         )

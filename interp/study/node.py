@@ -51,7 +51,9 @@ def halt(study: str, kill: bool) -> None:
         process.kill() if kill else process.stop()
 
 
-def relay(study: str, key: str, errand: tuple[str, tuple[str, ...], str], threads: int, patience: float) -> Ended:
+def relay(
+    study: str, key: str, errand: tuple[str, tuple[str, ...], str, str | None], threads: int, patience: float
+) -> Ended:
     """Do an errand in a process on this machine, with its lines as events for the client; returns how it ended.
 
     If the client is not heard of for `patience` seconds the process saves and ends.

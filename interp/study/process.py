@@ -30,6 +30,8 @@ class Errand:
     """Words of its command line after the interpreter, such as ("-m", "interp.study.worker")."""
     order: str = ""
     """What it reads on its stdin."""
+    place: str | None = None
+    """Directory in which it works, if that matters."""
 
 
 class Ended(NamedTuple):
@@ -77,6 +79,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            cwd=errand.place,
             start_new_session=True,
             env=os.environ | {"OMP_NUM_THREADS": str(threads)},
         )

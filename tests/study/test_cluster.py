@@ -257,3 +257,29 @@ def test_leaving_needs_a_cluster_that_stays(tmp_path):
         run_all(grid(TINY, seeds=2), tmp_path, leave=True)
     with pytest.raises(UserError, match="--leave needs the address of a scheduler that stays, and --on is local:2"):
         run_all(grid(TINY, seeds=2), tmp_path, on="local:2", leave=True)
+
+
+def test_runs_are_measured_in_a_cluster_as_they_are_here(tiny, tmp_path, capsys):
+    from interp.cli.analyze import main
+
+    for where in ("here", "there"):
+        for name in ("a", "b"):
+            shutil.copytree(tiny.path, tmp_path / where / name, ignore=shutil.ignore_patterns("analysis"))
+    assert main(["norms", str(tmp_path / "here"), "--every", "2"]) == 0
+    assert main(["norms", str(tmp_path / "there"), "--every", "2", "--on", "local:2"]) == 0
+    said = capsys.readouterr()
+    assert "2 runs are measured in 2 processes of local:2" in said.err
+    assert "measured  2 of 2 runs" in said.err
+    found = [{file.relative_to(home): file.read_bytes() for file in home.rglob("*.csv")} for home in places(tmp_path)]
+    assert found[0] == found[1]
+    assert len(found[0]) > 2
+    (tmp_path / "there/a/run.json").write_text("{}")
+    assert main(["norms", str(tmp_path / "there"), "--on", "local:2"]) == 2
+    assert f"error: {tmp_path / 'there/a'}: " in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["norms", str(tmp_path / "there"), "--on", "local:2", "--json"])
+    assert "--on has files written, and --json prints" in capsys.readouterr().err
+
+
+def places(home):
+    return home / "here", home / "there"
