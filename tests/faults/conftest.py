@@ -8,6 +8,8 @@ from pathlib import Path
 
 DOCUMENT = Path(__file__).parents[2] / "docs/reliability.md"
 BEGUN = time.time()
+PARTS = {file.stem.removeprefix("test_") for file in Path(__file__).parent.glob("test_*.py")}
+"""Parts that the table has rows of, each by its file."""
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -17,7 +19,10 @@ def pytest_terminal_summary(terminalreporter):
         return
     text = table(merged(rows))
     terminalreporter.write_line(f"\n{text}")
-    if os.environ.get("INTERP_FAULTS") == "full":
+    missing = PARTS - {row[0] for row in rows}
+    if os.environ.get("INTERP_FAULTS") == "full" and missing:
+        terminalreporter.write_line(f"{DOCUMENT.name} stays: {', '.join(sorted(missing))} did not run")
+    elif os.environ.get("INTERP_FAULTS") == "full":
         begin, end = "<!-- written by make torture -->\n", "<!-- to here -->"
         before, after = DOCUMENT.read_text().split(begin)[0], DOCUMENT.read_text().split(end)[1]
         DOCUMENT.write_text(f"{before}{begin}\n{text}\n{end}{after}")
