@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 
 class Started:
@@ -26,9 +27,10 @@ class Started:
     def run(self, words, prefix=(), env=None):
         """A process of dask's command line, which is killed at the end with all that it started."""
         log = self.stack.enter_context((self.home / f"{len(self.workers)}.log").open("ab"))
+        mark = {"INTERP_TEST": str(self.home)}
         process = subprocess.Popen(
             [*prefix, sys.executable, "-m", f"distributed.cli.dask_{words[0]}", *words[1:]],
-            stdout=log, stderr=log, start_new_session=True, cwd=self.home, env=os.environ | (env or {}),
+            stdout=log, stderr=log, start_new_session=True, cwd=self.home, env=os.environ | mark | (env or {}),
         )  # fmt: skip
         self.stack.callback(process.wait)
         self.stack.callback(kill, process)
@@ -40,6 +42,17 @@ class Started:
         process = self.run([*words, "--local-directory", str(self.home / "scratch")], prefix, env)
         self.workers.append(process)
         return process
+
+
+def training(home):
+    """Processes that train for the workers of a cluster whose home this is."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command, words = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes().split(b"\0")
+            if b"interp.study.worker" in command and f"INTERP_TEST={home}".encode() in words:
+                found.append(int(entry.name))
+    return found
 
 
 def kill(process):

@@ -142,6 +142,12 @@ def run_analyses(name: str, arguments: Arguments, words: Sequence[str]) -> int:
 
     for path in runs_in(arguments.beside):  # before the measuring, which may take minutes
         open_record(path)
+    if arguments.on is None and arguments.processes != "auto":
+        raise UserError("--processes is for a cluster, and --on is not given; without it runs are measured one by one")
+    if arguments.on is not None and words[1].startswith("-"):
+        raise UserError(
+            f"with --on the directories come first: python -m interp.analyze {name} DIR --on {arguments.on}"
+        )
     targets = places(arguments)
     failed, beside, together = False, dict[str, list[Any]](), Together(len(targets) > 1)
     there = {} if arguments.on is None else elsewhere(name, arguments, words, targets)
@@ -176,7 +182,8 @@ def run_one_again(
 ) -> dict[str, Any]:
     """The measurements of a run that was measured elsewhere, from what is kept; its pages are written already."""
     left_out, answers = dict[str, str](), dict[str, "Answer"]()
-    found = dict(measurements(selected(path, arguments), name, arguments, left_out, beside, answers))
+    kept = dataclasses.replace(arguments, anew=False)
+    found = dict(measurements(selected(path, kept), name, kept, left_out, beside, answers))
     print(f"{path}: {', '.join(found) or 'nothing fits'} in {out}")
     return found
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def measured_there(
             failed[errands[errand]] = ended.word.removeprefix("error: ")
         say(f"{errand.name}: {'failed' if ended.code else 'measured'}  {done} of {len(errands)} runs")
 
-    with Cluster(on, shared, processes, 1) as place:
+    with Cluster(on, shared, processes, 1, about=words[0]) as place:
         say(f"{len(errands)} runs are measured in {place.expected} processes of {on}")
         left = do_all([*errands], place, lambda errand, line: None, over, lambda errand: kept_in(errands[errand]), say)
     if left is not None:
@@ -62,7 +63,9 @@ def kept_in(path: Path) -> list[tuple[str, int]]:
     from interp.store.layout import ANALYSIS, KEPT
 
     folder = path / ANALYSIS / KEPT
-    return sorted((entry.name, entry.stat().st_mtime_ns) for entry in os.scandir(folder)) if folder.is_dir() else []
+    with suppress(OSError):  # files come and go beside
+        return sorted((entry.name, entry.stat().st_mtime_ns) for entry in os.scandir(folder))
+    return []
 
 
 def left_over(words: Sequence[str]) -> list[str]:

@@ -233,9 +233,11 @@ def run(arguments: Arguments) -> int:
     if machine.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device is cuda, and torch finds no GPU here; take --device cpu")
     device = machine.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if arguments.n_seeds == 1 and not arguments.vary and machine.on is None:
+    if device == "auto":  # a cluster's machines have no GPU so far
+        device = "cuda" if torch.cuda.is_available() and machine.on is None else "cpu"
+    if arguments.n_seeds == 1 and not arguments.vary:
+        if machine.on is not None or machine.leave:
+            raise UserError("--on and --leave are for several runs; give --n-seeds or --vary, or leave them out")
         if not arguments.resume:  # what is there goes on, or says itself why it cannot
             refuse_to_train_nothing(arguments.config)
         return run_one(arguments, device)

@@ -5,10 +5,13 @@ that one that dies takes nothing with it but what it was doing, and what becomes
 docs/decisions/0018.
 """
 
+import asyncio
 import hashlib
+import json
 import logging
 import math
 import re
+import sys
 import threading
 import time
 import uuid
@@ -23,7 +26,7 @@ from typing import Any
 from interp.base import UserError
 from interp.study.fingerprint import fingerprint
 from interp.study.here import Batches, Tell, refuse_less_than_one
-from interp.study.process import LOST, STOPPED, Ended, Errand
+from interp.study.process import LOST, STOPPED, Ended, Errand, event
 from interp.study.timing import Cost, together, work
 
 SECONDS_BETWEEN = 2.0
@@ -35,8 +38,11 @@ SECONDS_UNHEARD = 60.0
 SECONDS_TO_ANSWER = 30.0
 """Seconds that a scheduler has to answer, and an address to have its first worker."""
 
-SECONDS_TO_TIME = 600.0
-"""Seconds that a worker has to time steps, which takes a few if it is idle."""
+SECONDS_TO_SHOW = 10.0
+"""Seconds that a shared file system has to show a new file on another machine."""
+
+SECONDS_A_CALL = 10.0
+"""Seconds that a scheduler has to answer a look."""
 
 TOKEN = ".study-"
 """Beginning of the name of a file in the directory of the runs by which a worker sees that it has that directory too."""
@@ -58,33 +64,59 @@ class Task:
 class Cluster:
     """A cluster of dask workers: a scheduler's address, a file of dask-jobqueue's configuration, or `local:N`."""
 
+    patience = 1e9
+
     def __init__(
-        self, on: str, out: Path, processes: int | None, threads: int, *, leave: bool = False, writes: bool = True
+        self,
+        on: str,
+        out: Path,
+        processes: int | None,
+        threads: int,
+        *,
+        about: str = "",
+        leave: bool = False,
+        dry_run: bool = False,
     ):
-        """`processes` is the most at a time. With `writes` workers are asked whether they see `out`."""
+        """The cluster that `on` names, for what is done in `out`.
+
+        Args:
+            on: the cluster.
+            out: directory that all machines see.
+            processes: the most at a time; by default as many as the workers have room for.
+            threads: threads of each process.
+            about: what is done there, if it is not training: studies with the same words share tasks, and a stop.
+            leave: what runs goes on without us.
+            dry_run: nothing will be begun: `out` is not written, and a queue is asked for one job.
+        """
         refuse_less_than_one(processes=processes, threads=threads)
-        self.on, self.threads, self.about = on, threads, on
-        self._out, self._most, self._leave, self._writes = out.absolute(), processes, leave, writes
-        self._study = hashlib.sha256(str(self._out).encode()).hexdigest()[:12]
-        self._tasks: dict[str, Task] = {}
-        self._attempts: dict[Errand, int] = {}
-        self._room: dict[str, int] = {}
-        self._refused: set[str] = set()
-        self._news: list[str] = []
-        self._gone = ""
-        self._stopping = False
-        self._kept = ExitStack()
         if leave and not is_address(on):
             raise UserError(
                 f"--leave needs the address of a scheduler that stays, and --on is {on}, which ends with us"
             )
+        self.on, self.threads, self.about = on, threads, on
+        self._out, self._most, self._leave, self._dry_run = out.absolute(), processes, leave, dry_run
+        self._study = hashlib.sha256(f"{self._out} {about}".encode()).hexdigest()[:12]
+        self._tasks: dict[str, Task] = {}
+        self._room: dict[str, int] = {}
+        self._refused: dict[str, str] = {}
+        self._asked: set[str] = set()
+        self._news: list[str] = []
+        self._answered = time.monotonic()
+        self._stopping = self._alone = False
+        self._overheard: list[str] = []
+        self._lock = threading.Lock()
+        self._kept = ExitStack()
 
     def __enter__(self) -> "Cluster":
+        refuse_without_dask()  # which sets up logging as it is loaded
         with ExitStack() as opening:
-            opening.enter_context(quiet("distributed"))
-            self._client = opening.enter_context(connected(self.on, self._most, self.threads))
-            token = opening.enter_context(shown_in(self._out)) if self._writes else None
-            self._attend = (attending(), self._study, fingerprint(), token, self.threads)
+            opening.enter_context(quiet("distributed", "distributed.client"))
+            self._overheard = opening.enter_context(overheard("tornado.application", "asyncio"))
+            jobs = 1 if self._dry_run else self._most
+            self._client = opening.enter_context(connected(self.on, self._most, jobs, self.threads))
+            token = None if self._dry_run else opening.enter_context(shown_in(self._out))
+            self._attend = (attending(), self._study, fingerprint(), token, self.threads, SECONDS_TO_SHOW)
+            self._answered = time.monotonic()
             self._client.subscribe_topic(f"interp-{self._study}", self._hear)
             self._muster()
             opening.enter_context(repeating(self._look_around, SECONDS_BETWEEN))
@@ -93,8 +125,10 @@ class Cluster:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if not self._leave:
+            if self._tasks:
+                self._tell_all(kill=False)
             with suppress(Exception):  # of a scheduler that is gone
-                self._client.cancel([task.future for task in self._tasks.values()])
+                self._client.cancel([task.future for task in [*self._tasks.values()]])
         self._kept.close()
 
     @property
@@ -106,39 +140,50 @@ class Cluster:
     @property
     def expected(self) -> int:
         """Number of processes at a time once all workers have come: those that a queue was asked for, or that are there."""
-        return self.slots if self._most is None or is_address(self.on) else self._most
+        return self.slots if self._most is None or begins_at_once(self.on) else self._most
 
     def timings(self, batches: Batches, device: str, told: Callable[[str], None]) -> tuple[list[Cost], int, int]:
-        """Cost of each batch, measured by a worker with the threads that a process has."""
-        from interp.study.node import timed_here
+        """Cost of each batch, measured on a worker's machine with the threads that a process has."""
+        from interp.study.node import timed
 
         if not batches:
             return [], 0, 0
         places = [(together(batch[0]), work(batch)) for batch in batches]
         alike = dict(zip(places, batches, strict=True))  # equal work is timed once, and sent once
+        where, room = max(self._present().items(), key=lambda each: each[1])
         words = [[config.model_dump(mode="json") for config in batch] for batch in alike.values()]
-        where = max(self._room, key=self._room.__getitem__)
-        try:
-            future = self._client.submit(
-                timed_here, words, device, self.threads, self._room[where], workers=[where], pure=False
-            )
-            found = future.result(timeout=SECONDS_TO_TIME)
-        except Exception as error:
-            raise UserError(f"{self.on} could not time a step: {type(error).__name__}: {error}") from error
-        if isinstance(found, str):
-            raise UserError(found)
-        costs, timed, kinds, memory, machine = found
-        for each in memory:
+        order = {
+            "batches": words, "at_once": [min(room, places.count(each)) for each in alike], "device": device,
+            "threads": self.threads,
+        }  # fmt: skip
+        answer: Any = self._client.run(
+            timed, json.dumps(order) + "\n", self.threads, workers=[where], on_error="return"
+        ).get(where)
+        if not isinstance(answer, tuple):
+            raise UserError(f"{self.on} could not time a step: {type(answer).__name__}: {answer}")
+        ended, lines, machine = answer
+        found = next(filter(None, map(event, lines)), None)
+        if found is None:
+            raise UserError(f"on {machine}: {ended[1]}")
+        for each in found["told"]:
             told(each)
         self.about = f"{machine} in {self.on}"
-        known = dict(zip(alike, costs, strict=True))
-        return [known[each] for each in places], timed, kinds
+        known = dict(zip(alike, [Cost(*cost) for cost in found["costs"]], strict=True))
+        return [known[each] for each in places], found["timed"], found["kinds"]
 
     def begin(self, errand: Errand, tell: Tell) -> None:
         """Hand an errand to the worker that has most room."""
-        busy = Counter(task.where[0] for task in self._tasks.values())
-        where = max(self._room, key=lambda address: self._room[address] - busy[address])
-        self._submit(errand, tell, [where])
+        with self._lock:
+            busy = Counter(task.where[0] for task in self._tasks.values())
+        room = self._present()
+        self._submit(errand, tell, [max(room, key=lambda address: room[address] - busy[address])])
+
+    def _present(self) -> dict[str, int]:
+        """Workers that are there with the processes that they have room for; waits for one if there is none."""
+        while not (room := {address: number for address, number in self._room.items() if number}):
+            self.look()
+            time.sleep(0.2)
+        return room
 
     def _submit(self, errand: Errand, tell: Tell, where: list[str]) -> None:
         """Hand an errand to one of some workers. The same errand of a study is the same task: who asks again shares it."""
@@ -146,23 +191,32 @@ class Cluster:
 
         from interp.study.node import relay
 
-        attempt = self._attempts[errand] = self._attempts.get(errand, -1) + 1
         what = hashlib.sha256(repr((errand.name, errand.words)).encode()).hexdigest()[:16]
-        key = f"interp-{self._study}-{what}-{attempt}"
+        key = f"interp-{self._study}-{what}"
         patience = float("inf") if self._leave else SECONDS_UNHEARD
         whole = (errand.name, errand.words, errand.order, errand.place)
         future = self._client.submit(
             relay, self._study, key, whole, self.threads, patience, key=key, workers=where, pure=False
         )
-        self._tasks[key] = Task(errand, tell, where, future)
+        with self._lock:
+            self._tasks[key] = Task(errand, tell, where, future)
         if self._leave:
             fire_and_forget(future)
         future.add_done_callback(lambda future: self._over(key, future))
 
     def look(self) -> list[str]:
         """What is new of the workers, in sentences; UserError if the scheduler is gone."""
-        if self._gone:
-            raise UserError(self._gone)
+        silent = time.monotonic() - self._answered
+        if silent > SECONDS_TO_ANSWER:
+            raise UserError(
+                f"the scheduler of {self.on} is gone, it has not answered for {silent:.0f} seconds; what is saved stays, and "
+                "processes there save and end: start it again, and give the same command"
+            )
+        if not self.slots and not self._alone and not self._dry_run:
+            self._news.append(f"no worker of {self.on} is there now; waiting for one")
+        self._alone = not self.slots
+        while self._overheard:
+            self._news.append(f"{self.on} answers: {self._overheard.pop()}")
         news, self._news = self._news, []
         return news
 
@@ -172,20 +226,38 @@ class Cluster:
 
     def kill(self) -> None:
         """End every process."""
-        from interp.study.node import halt
-
-        with suppress(Exception):  # of a scheduler that is gone: its workers end by themselves
-            self._client.run(halt, self._study, True, on_error="return")
+        self._tell_all(kill=True)
 
     def leave(self, rest: Sequence[Errand]) -> bool:
         """Hand over all that is left, and leave it to the cluster, if that was asked for; returns whether it was."""
         if not self._leave:
             return False
+        with self._lock:
+            known = {task.errand.name for task in self._tasks.values()}
         for errand in rest:
-            self._submit(errand, lambda errand, what: None, [*self._room])
+            if errand.name not in known:
+                self._submit(errand, lambda errand, what: None, [*self._present()])
         self._client.ncores()  # an answer to this says that what was sent before has arrived
         time.sleep(0.5)
         return True
+
+    def _tell_all(self, kill: bool) -> None:
+        """Stop or kill what the workers run of the study, as far as they answer soon."""
+        from interp.study.heard import halt
+
+        with suppress(Exception):  # of a scheduler that is gone: its workers end by themselves
+            self._soon(self._client.run, halt, self._study, kill, workers=[*self._room], on_error="return")
+
+    def _soon(self, act: Callable[..., Any], *words: Any, **how: Any) -> Any:
+        """What a method of the client gives, called in its event loop; TimeoutError where it takes long."""
+
+        async def acted() -> Any:
+            return await act(*words, **how)
+
+        doing = asyncio.run_coroutine_threadsafe(
+            asyncio.wait_for(acted(), SECONDS_A_CALL), self._client.loop.asyncio_loop
+        )
+        return doing.result(SECONDS_A_CALL + 1)
 
     def _over(self, key: str, future: Any) -> None:
         """Tell how a task ended. Called by a thread of dask's."""
@@ -199,64 +271,81 @@ class Cluster:
 
     def _end(self, key: str, ended: Ended) -> None:
         """Tell how a task ended, once."""
-        task = self._tasks.pop(key, None)
-        if task is not None:
-            task.future.release()
-            task.tell(task.errand, ended)
+        with self._lock:
+            task = self._tasks.pop(key, None)
+        if task is None:
+            return
+        if ended.code == LOST:  # or dask would hand it over once more should its worker come back
+            with suppress(Exception):
+                self._client.cancel([task.future], force=True)
+        task.future.release()
+        task.tell(task.errand, ended)
 
     def _hear(self, said: tuple[float, Any]) -> None:
         """Pass on a line of a process. Called by a thread of dask's."""
         key, line = said[1]
-        if key in self._tasks:
-            task = self._tasks[key]
+        if (task := self._tasks.get(key)) is not None:
             task.tell(task.errand, line)
 
-    def _look_for_the_lost(self) -> None:
+    def _muster(self) -> None:
+        """Wait for the first worker that fits; UserError if none of those that are there does."""
+        began, told = time.monotonic(), False
+        while not self.slots:
+            self._look_around()
+            if self._overheard and not self.slots:
+                raise UserError(f"{self.on}: the queue answers: {self._overheard[-1]}")
+            if self._refused and not self._asked and not self.slots:
+                raise UserError("; ".join(sorted(self._refused.values())))
+            waited = time.monotonic() - began
+            if is_address(self.on) and waited > SECONDS_TO_ANSWER and not self._asked:
+                raise UserError(f"{self.on} has no workers; start some: dask worker {self.on} --nthreads 1")
+            if waited > 5 and not told:
+                print(f"waiting for the first worker of {self.on}", file=sys.stderr, flush=True)
+                told = True
+            time.sleep(0 if self.slots else 0.2)
+
+    def _look_around(self) -> None:
+        """Look at the workers and what they do; tell them that we are there, or that all is to stop."""
+        if self._stopping:
+            self._tell_all(kill=False)
+        try:
+            at_work: dict[str, Any] = self._soon(self._client.processing)
+            self._answered = time.monotonic()
+        except Exception:  # of dask's, of many kinds; `look` says so once it has lasted
+            return
+        self._look_for_the_lost({key for keys in at_work.values() for key in keys})
+        self._room = {address: room for address, room in self._room.items() if address in at_work}
+        self._refused = {address: why for address, why in self._refused.items() if address in at_work}
+        for address in at_work:  # each by itself: one that is slow keeps no other from hearing of us
+            if address not in self._asked and address not in self._refused and not self._stopping:
+                self._asked.add(address)
+                asyncio.run_coroutine_threadsafe(self._ask(address), self._client.loop.asyncio_loop)
+
+    async def _ask(self, address: str) -> None:
+        """Tell a worker that we are there, and take note of what it has room for. Runs in the client's event loop."""
+        from interp.study.heard import hear
+
+        function, *words = self._attend
+        if address in self._room:
+            function, words = hear, [self._study, self.threads]
+        try:
+            found = await self._client.run(function, *words, workers=[address], on_error="return")
+            answer = found.get(address)
+        except Exception as error:
+            answer = error
+        self._asked.discard(address)
+        if isinstance(answer, int):
+            self._room = self._room | {address: answer}
+        elif isinstance(answer, str) and address not in self._refused:
+            self._refused[address] = answer
+            self._news.append(f"left aside: {address}: {answer}")
+
+    def _look_for_the_lost(self, at_work: set[str]) -> None:
         """End what no worker is at any more. dask would hand it over by itself, at most some times, if its worker came back."""
-        at_work = {key for keys in self._client.processing().values() for key in keys}
         for key, task in [*self._tasks.items()]:
             task.unseen = 0 if key in at_work or task.future.status != "pending" else task.unseen + 1
             if task.unseen > 1:
                 self._end(key, Ended(STOPPED if self._stopping else LOST, "its worker was lost", {}))
-
-    def _muster(self) -> None:
-        """Wait for the first worker that fits; UserError if none does."""
-        began, told = time.monotonic(), False
-        while not self.slots:
-            self._look_around()
-            if self._refused and not self.slots:
-                raise UserError("; ".join(sorted(self._refused)))
-            waited = time.monotonic() - began
-            if is_address(self.on) and waited > SECONDS_TO_ANSWER:
-                raise UserError(f"{self.on} has no workers; start some: dask worker {self.on} --nthreads 1")
-            if waited > 5 and not told:
-                logging.getLogger("interp").warning("waiting for the first worker of %s", self.on)
-                told = True
-            if not self.slots:
-                time.sleep(0.2)
-
-    def _look_around(self) -> None:
-        """Tell every worker that we are there, or that all is to stop; take note of those that came and went."""
-        from interp.study.node import halt
-
-        try:
-            self._look_for_the_lost()
-            if self._stopping:
-                self._client.run(halt, self._study, False, on_error="return")
-                return
-            function, *arguments = self._attend
-            found = self._client.run(function, *arguments, on_error="return")
-        except Exception as error:
-            self._gone = (
-                f"the scheduler of {self.on} is gone ({type(error).__name__}); what is saved stays, processes there save and "
-                "end: start it again, and give the same command"
-            )
-            return
-        self._room = {address: room for address, room in found.items() if isinstance(room, int)}
-        for address, why in found.items():
-            if isinstance(why, str) and why not in self._refused:
-                self._refused.add(why)
-                self._news.append(f"left aside: {address}: {why}")
 
 
 def attending() -> Callable[..., Any]:
@@ -265,27 +354,31 @@ def attending() -> Callable[..., Any]:
     It is sent as code and not by its name: a worker with another interp may not have it.
     """
 
-    async def attend(study: str, wanted: str, token: str | None, threads: int, dask_worker: Any) -> object:
+    async def attend(
+        study: str, wanted: str, token: str | None, threads: int, seconds: float, dask_worker: Any
+    ) -> object:
         import asyncio
         import platform
         from pathlib import Path
 
         try:
             from interp.study.fingerprint import fingerprint
-            from interp.study.node import hear
-        except ImportError:
-            return f"{platform.node()} has no interp with clusters; it needs {wanted}"
-        if (there := fingerprint()) != wanted:
-            return f"{platform.node()} has {there}, and here is {wanted}; install the same there"
-        if not hear(study):
-            for _ in range(20):  # a shared file system may take a moment to show a new file
-                if token is None or Path(token).exists():
-                    break
-                await asyncio.sleep(0.25)
-            else:
-                home = Path(token or "").parent
+            from interp.study.heard import hear
+
+            there = await asyncio.to_thread(fingerprint)
+        except Exception as error:
+            return f"{platform.node()} has no interp for clusters ({type(error).__name__}: {error}); it needs {wanted}"
+        if there != wanted:
+            return f"{platform.node()} has {there}, and here is {wanted}; install the same there, and start its workers again"
+        if dask_worker.state.nthreads < threads:
+            return f"{platform.node()} has workers of {dask_worker.state.nthreads} threads, and a process is to have {threads}"
+        until = asyncio.get_running_loop().time() + seconds
+        while token is not None and not Path(token).exists():
+            if asyncio.get_running_loop().time() > until:
+                home = Path(token).parent
                 return f"{platform.node()} does not see {home}; give --out a directory that all machines share"
-        return max(1, dask_worker.state.nthreads // threads)
+            await asyncio.sleep(0.2)
+        return hear(study, threads, dask_worker)
 
     return attend
 
@@ -295,28 +388,50 @@ def is_address(on: str) -> bool:
     return re.match(r"(tcp|tls|ucx)://", on) is not None
 
 
-@contextmanager
-def connected(on: str, processes: int | None, threads: int) -> Generator[Any]:
-    """A client of the cluster that `on` names, which is closed at the end, with the cluster if it began with us."""
+def begins_at_once(on: str) -> bool:
+    """Whether the workers of a cluster are there at once, or never: those of a queue come later."""
+    return is_address(on) or on.startswith("local")
+
+
+def refuse_without_dask() -> None:
+    """Raise UserError where dask is not installed."""
     try:
-        from distributed import Client
+        import distributed
     except ImportError as error:
         raise UserError("--on needs dask; install it with: pip install 'interp[cluster]'") from error
+    del distributed
+
+
+@contextmanager
+def connected(on: str, processes: int | None, jobs: int | None, threads: int) -> Generator[Any]:
+    """A client of the cluster that `on` names, which is closed at the end, with the cluster if it began with us.
+
+    A queue is asked for jobs with room for `jobs` processes; `processes` is what the command says.
+    """
+    from distributed import Client
+
     with ExitStack() as opened:
         target: Any = on
         if not is_address(on):
-            target = opened.enter_context(begun(on, processes, threads))
+            target = begun(on, processes, jobs, threads)
+            opened.callback(closed, target)
         try:
             client = Client(target, timeout=SECONDS_TO_ANSWER, set_as_default=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:  # the last of tls:// without certificates
             raise UserError(
                 f"no dask scheduler answers at {on}; start one (dask scheduler --host ADDRESS), or see its address"
             ) from error
-        opened.callback(client.close, timeout=5)
+        opened.callback(closed, client)
         yield client
 
 
-def begun(on: str, processes: int | None, threads: int) -> Any:
+def closed(one: Any) -> None:
+    """Close a client or a cluster; one whose scheduler is gone, or whose queue has refused, complains."""
+    with suppress(Exception):
+        one.close(timeout=5)
+
+
+def begun(on: str, processes: int | None, jobs: int | None, threads: int) -> Any:
     """A cluster that begins and ends with us: in this process, or the jobs of a queue."""
     if (words := re.fullmatch(r"local(?::(.*))?", on)) is not None:
         from distributed import LocalCluster
@@ -327,51 +442,63 @@ def begun(on: str, processes: int | None, threads: int) -> Any:
         # Workers that are threads: each process that trains is started by them, so they need none of their own.
         how: dict[str, Any] = {"dashboard_address": None, "memory_limit": 0, "silence_logs": logging.CRITICAL}
         return LocalCluster(n_workers=int(number), threads_per_worker=1, processes=False, **how)
-    return of_queue(Path(on), processes, threads)
+    if processes is None:
+        refuse_no_file(Path(on))
+        raise UserError(f"--on is {on}, and nothing says how many processes to ask the queue for; give --processes")
+    return of_queue(Path(on), jobs or processes, threads)
 
 
-def of_queue(file: Path, processes: int | None, threads: int) -> Any:
-    """A cluster of jobs of a queue, from a file of dask-jobqueue's own configuration."""
+QUEUES = {
+    "slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster", "oar": "OARCluster",
+    "moab": "MoabCluster", "htcondor": "HTCondorCluster",
+}  # fmt: skip
+"""Classes of dask-jobqueue by the name of the queue in its configuration."""
+
+
+def refuse_no_file(file: Path) -> None:
+    """Raise UserError for what names no cluster."""
     if file.suffix not in (".yaml", ".yml") or not file.is_file():
         raise UserError(
             f"--on is {file}, which is no file; give the address of a scheduler (tcp://…), a file of dask-jobqueue's "
             "configuration (slurm.yaml), or local:4"
         )
+
+
+def of_queue(file: Path, processes: int, threads: int) -> Any:
+    """A cluster of jobs of a queue with room for so many processes, from a file of dask-jobqueue's own configuration."""
+    refuse_no_file(file)
     try:
         import dask.config
-        import dask_jobqueue.local
+        import dask_jobqueue
         import yaml
     except ImportError as error:
         raise UserError("--on FILE.yaml needs dask-jobqueue; install it with: pip install 'interp[cluster]'") from error
-    kinds = {
-        "slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster", "oar": "OARCluster",
-        "moab": "MoabCluster", "htcondor": "HTCondorCluster", "local": "LocalCluster",
-    }  # fmt: skip
     try:
         found = yaml.safe_load(file.read_text())
-        queues = [*found["jobqueue"]]
-        (queue,) = queues
-        kind: Any = getattr(dask_jobqueue, kinds[queue], None) or getattr(dask_jobqueue.local, kinds[queue])
+        (queue,) = found["jobqueue"]
+        kind, options = getattr(dask_jobqueue, QUEUES[queue]), dict(found["jobqueue"][queue])
     except (yaml.YAMLError, OSError, UnicodeDecodeError, TypeError, KeyError, ValueError) as error:
         raise UserError(
-            f"{file} is no configuration of dask-jobqueue; it should have jobqueue: and under it one of {', '.join(kinds)}"
+            f"{file} is no configuration of dask-jobqueue; it should have jobqueue: and under it one of {', '.join(QUEUES)} "
+            "with what a job is to be"
         ) from error
-    if processes is None:
-        raise UserError(f"--on is {file}, and nothing says how many processes to ask the queue for; give --processes")
     dask.config.update(dask.config.config, found, priority="new")
-    local = {"dashboard_address": "127.0.0.1:0"}
-    options = {**local, **(found["jobqueue"][queue].get("scheduler-options") or {})}
+    scheduler = {"dashboard_address": "127.0.0.1:0", **(options.get("scheduler-options") or {})}
+    cluster: Any = None
     try:
-        cluster = kind(scheduler_options=options)
+        # One worker a job: where there are more, no job that is over is followed by another.
+        cluster = kind(processes=1, scheduler_options=scheduler)
         # Counted here: findings/cores_of_a_configuration_are_unreachable.sh
-        jobs = math.ceil(processes * threads / found["jobqueue"][queue]["cores"])
+        jobs = math.ceil(processes / max(1, int(dask.config.get(f"jobqueue.{queue}.cores")) // threads))
         cluster.adapt(
             minimum_jobs=jobs, maximum_jobs=jobs
         )  # a job that is over, as by its walltime, is followed by another
     except Exception as error:  # whatever the queue's programs and dask say of it
-        raise UserError(
-            f"{file}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        ) from error
+        if cluster is not None:
+            with suppress(Exception):
+                cluster.close(timeout=5)
+        words = " ".join(str(error).split())
+        raise UserError(f"{file}: the queue was asked and answers {words[-300:] or type(error).__name__}") from error
     return cluster
 
 
@@ -410,11 +537,40 @@ def repeating(act: Callable[[], None], seconds: float) -> Generator[None]:
 
 
 @contextmanager
-def quiet(name: str) -> Generator[None]:
-    """A context in which a library logs nothing: what matters of it is told in sentences of ours."""
-    logger = logging.getLogger(name)
-    before, logger.level = logger.level, logging.CRITICAL + 1
+def quiet(*names: str) -> Generator[None]:
+    """A context in which some loggers say nothing: what matters of it is told in sentences of ours."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logger.level = before
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def overheard(*names: str) -> Generator[list[str]]:
+    """A context with what some loggers are told of exceptions, a line each, which they then do not print.
+
+    A queue's refusal reaches nobody otherwise: dask asks it for jobs in callbacks of its own.
+    """
+    said: list[str] = []
+
+    class Hearing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines = str(record.exc_info[1] if record.exc_info else record.getMessage()).strip().splitlines()
+            line = lines[-1].strip() if lines else ""
+            if line and line not in said:
+                said.append(line)
+
+    hearing, loggers = Hearing(), [logging.getLogger(name) for name in names]
+    before = [(logger.propagate, [*logger.handlers]) for logger in loggers]
+    for logger in loggers:
+        logger.propagate, logger.handlers = False, [hearing]
+    try:
+        yield said
+    finally:
+        for logger, (propagate, handlers) in zip(loggers, before, strict=True):
+            logger.propagate, logger.handlers = propagate, handlers

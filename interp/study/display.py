@@ -88,7 +88,7 @@ class Bar(Display):
 
     def __init__(self, plan: Plan):
         super().__init__(plan)
-        self._progress = bar()
+        self._progress, self._last = bar(), 0.0
         self._task = self._progress.add_task(str(self.whole), total=1)
 
     def __enter__(self) -> "Bar":
@@ -99,7 +99,10 @@ class Bar(Display):
         self._progress.stop()
 
     def show(self, at_once: bool = False) -> None:
-        """Move the bar."""
+        """Move the bar, if it was not moved just now: of ten thousand jobs each look takes a while."""
+        if not at_once and time.monotonic() - self._last < 0.2:
+            return
+        self._last = time.monotonic()
         self._progress.update(self._task, completed=self.whole.share, description=str(self.whole))
 
     def say(self, line: str) -> None:

@@ -18,7 +18,7 @@ from interp.store.writer import saved_step
 from interp.study.display import display
 from interp.study.here import Here, Place
 from interp.study.ongoing import Stopped, do_all
-from interp.study.plan import Job, Plan, plan
+from interp.study.plan import Job, Plan, is_finished, plan
 from interp.study.process import Ended, Errand, event
 from interp.study.worker import Order
 
@@ -77,6 +77,8 @@ def run_all(
     def say(words: object) -> None:
         print(words, file=sys.stdout if dry_run else sys.stderr, flush=True)
 
+    if on is not None and not overwrite and all_finished(configs, Path(out)):
+        on, leave = None, False  # nothing to ask a cluster for
     with opened(on, Path(out), processes, threads, device, leave=leave, dry_run=dry_run) as place:
         todo = plan(configs, out, device=device, at_once=at_once, overwrite=overwrite, told=say, place=place)
         say(todo)
@@ -92,6 +94,11 @@ def run_all(
     return Outcome(todo, {name: open_run(todo.out / name) for name in configs if name not in failures}, failures)
 
 
+def all_finished(configs: Mapping[str, RunConfig], out: Path) -> bool:
+    """Whether nothing is left to train."""
+    return all(is_finished(out / name, saved_step(out / name, config), config) for name, config in configs.items())
+
+
 def opened(
     on: str | None, out: Path, processes: int | None, threads: int | None, device: str, *, leave: bool, dry_run: bool
 ) -> Place:
@@ -99,7 +106,9 @@ def opened(
     if on is not None:
         from interp.study.cluster import Cluster
 
-        return Cluster(on, out, processes, threads or 1, leave=leave, writes=not dry_run)
+        if device != "cpu":
+            raise UserError(f"device is {device}, and a cluster trains on CPUs so far; take cpu, or leave --on out")
+        return Cluster(on, out, processes, threads or 1, leave=leave, dry_run=dry_run)
     if leave:
         raise UserError("--leave is for a cluster, and --on is not given; processes on this machine end with this one")
     return Here(processes, threads, device)
@@ -114,13 +123,9 @@ def begin_anew(path: Path) -> None:
         release(lock, path)
 
 
-PATIENCE = 90.0
-"""Seconds that a process in a cluster waits for a run that another one writes, whose end nobody there has noticed yet."""
-
-
 def carry_out(todo: Plan, place: Place) -> dict[str, str]:
     """Train all runs of a plan in a place; returns why runs failed, by name, in the order of the plan's configurations."""
-    jobs = {errand(todo, job): job for job in todo.jobs}
+    jobs = {errand(todo, job, place.patience): job for job in todo.jobs}
     failures = dict[str, str]()
     with display(todo) as shown:
 
@@ -150,9 +155,8 @@ def carry_out(todo: Plan, place: Place) -> dict[str, str]:
     return {name: failures[name] for name in todo.configs if name in failures}
 
 
-def errand(todo: Plan, job: Job) -> Errand:
+def errand(todo: Plan, job: Job, patience: float) -> Errand:
     """What the process of a job is to do: its order is one line of JSON."""
     configs = {name: todo.configs[name].model_dump(mode="json") for name in job.names}
-    patience = 0 if todo.place == Here.about else PATIENCE
     order = Order(str(todo.out.absolute()), configs, todo.device, sys.argv, patience)
     return Errand(" ".join(job.names), ("-m", "interp.study.worker"), json.dumps(vars(order)) + "\n")

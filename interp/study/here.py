@@ -31,6 +31,8 @@ class Place(Protocol):
     """Threads of each process."""
     about: str
     """Where that is, in words: "this machine"."""
+    patience: float
+    """Seconds that a process there waits for a run to which another still writes, as one may of whose end nobody knows yet."""
 
     @property
     def slots(self) -> int:
@@ -78,6 +80,7 @@ class Here:
     """This machine."""
 
     about = "this machine"
+    patience = 0.0
 
     def __init__(self, processes: int | None = None, threads: int | None = None, device: str = "cpu"):
         """`processes` is by default one for each core, and one on a GPU; `threads` is cores ÷ processes."""
@@ -109,7 +112,11 @@ class Here:
         self._running.add(process)
 
         def read() -> None:
-            ended = process.read(lambda line: tell(errand, line))
+            try:
+                ended = process.read(lambda line: tell(errand, line))
+            except Exception as error:  # a fault of ours, which must not leave the errand without an end
+                process.kill()
+                ended = Ended(1, f"{type(error).__name__}: {error}", {})
             self._running.discard(process)
             tell(errand, ended)
 

@@ -1,9 +1,9 @@
 """Errands that are under way in a place: which is begun when, and which is begun again."""
 
 import queue
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from interp.study.here import Place
 from interp.study.process import LOST, Ended, Errand
@@ -21,10 +21,10 @@ which is seldom its own fault."""
 
 @dataclass
 class Deaths:
-    """How often an errand died since it last got further."""
+    """How often an errand died since it last got further: by whether its worker was lost."""
 
     furthest: object
-    number: int = 0
+    number: Counter[bool] = field(default_factory=Counter[bool])
 
 
 def do_all(
@@ -78,8 +78,11 @@ def do_all(
                         waiting.appendleft(errand)
                     else:
                         over(errand, in_the_end(what))
-        except BaseException:  # such as a second Ctrl-C
+        except KeyboardInterrupt:  # a second Ctrl-C
             place.kill()
+            raise
+        except BaseException:  # such as a cluster that is gone
+            place.stop()
             raise
         return "stopped, everything is saved" if stopping.is_set() and (unfinished or waiting) else None
 
@@ -100,9 +103,10 @@ def given_up(errand: Errand, ended: Ended, deaths: dict[Errand, Deaths], furthes
     now = furthest(errand)
     known = deaths.setdefault(errand, Deaths(now))
     if known.furthest != now:
-        known.furthest, known.number = now, 0
-    known.number += 1
-    return known.number >= (TRIES_WHERE_LOST if ended.code == LOST else TRIES)
+        known.furthest, known.number = now, Counter()
+    lost = ended.code == LOST
+    known.number[lost] += 1
+    return known.number[lost] >= (TRIES_WHERE_LOST if lost else TRIES)
 
 
 def in_the_end(ended: Ended) -> Ended:

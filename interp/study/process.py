@@ -20,6 +20,10 @@ LOST = -1000
 """Code of a process of which nothing more is known: the worker of a cluster that had it is gone."""
 
 
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Variables by which libraries know their threads. dask sets them to 1 for its workers, and torch heeds the second first."""
+
+
 @dataclass(frozen=True)
 class Errand:
     """What one process is to do."""
@@ -79,9 +83,10 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="replace",
             cwd=errand.place,
             start_new_session=True,
-            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+            env=os.environ | dict.fromkeys(THREADS, str(threads)),
         )
 
     def read(self, say: Callable[[str], None]) -> Ended:

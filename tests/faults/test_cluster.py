@@ -7,11 +7,10 @@ import signal
 import subprocess
 import threading
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
-from clusters import Started, kill
+from clusters import Started, kill, training
 from faults.common import FULL, SEED, Count, smallest
 from helpers import files
 
@@ -79,7 +78,7 @@ class Killer(threading.Thread):
     def run(self):
         while not self.over.wait(self.chance.uniform(2, 5)):
             place, how = self.chance.choice(self.places), self.chance.choice([*self.kills])
-            trains = training_on(place[0])
+            trains = training_on(self.dask, place[0])
             if how == "process" and trains:
                 with suppress(ProcessLookupError):
                     os.kill(self.chance.choice(trains), signal.SIGKILL)
@@ -94,17 +93,13 @@ class Killer(threading.Thread):
             self.kills[how] += 1
 
 
-def training_on(name):
+def training_on(dask, name):
     """Processes that train on a host."""
-    words = ["ip", "netns", "pids", name] if name else ["pgrep", "-f", "interp.study.worker"]
-    found = subprocess.run(words, stdout=subprocess.PIPE, text=True).stdout.split()
-    return [int(each) for each in found if b"interp.study.worker" in command_of(each)]
-
-
-def command_of(process):
-    with suppress(OSError):
-        return Path(f"/proc/{process}/cmdline").read_bytes()
-    return b""
+    mine = training(dask.home)
+    if not name:
+        return mine
+    there = subprocess.run(["ip", "netns", "pids", name], stdout=subprocess.PIPE, text=True).stdout.split()
+    return [process for process in mine if str(process) in there]
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clusters import kill, started
+from clusters import kill, started, training
 from helpers import files, tiny_config
 
 import interp.study.cluster as cluster
@@ -99,6 +99,7 @@ def test_a_worker_that_is_killed_costs_nothing(here, tmp_path, capfd):
     assert begun == sorted(begun)
 
 
+@pytest.mark.slow
 def test_a_study_in_a_cluster_that_was_stopped_ends_as_one_that_was_not(two, here, tmp_path):
     when(lambda: checkpoint_steps(tmp_path / "seed=1")[2:], lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(Stopped, match=r"stopped, everything is saved; . of 2 runs are left"):
@@ -127,7 +128,7 @@ def test_processes_whose_client_is_killed_save_and_end(two, here, tmp_path, monk
         time.sleep(0.05)
     kill(client)
     client.wait()
-    while subprocess.run(["pgrep", "-f", "interp.study.worker"], stdout=subprocess.PIPE).stdout:
+    while training(two.home):
         assert time.monotonic() < until
         time.sleep(0.1)
     assert open_run(tmp_path / "out/seed=0").steps[-1] < 60_000
@@ -152,7 +153,10 @@ def test_a_scheduler_that_is_gone_is_told_in_a_sentence_and_its_processes_end(he
     out = tmp_path / "out"
     with started(tmp_path / "dask", workers=2) as dask:
         when(lambda: checkpoint_steps(out / "seed=0")[2:], lambda: kill(dask.scheduler))
-        with pytest.raises(UserError, match=r"the scheduler of tcp://.* is gone .*: start it again, and give the same"):
+        with pytest.raises(
+            UserError,
+            match=r"the scheduler of tcp://.* is gone, .*: start it again, and give the same",
+        ):
             run_all(grid(TINY, seeds=2), out, on=dask.address, **ALONE)
     the_same(run_all(grid(TINY, seeds=2), out, processes=2, **ALONE).runs, here)
 
@@ -175,8 +179,10 @@ def test_a_worker_with_another_interp_is_left_aside_and_alone_refused(tmp_path):
 def test_a_worker_that_does_not_see_the_directory_says_so(two, tmp_path):
     from distributed import Client
 
+    found: Any = {}
     with Client(two.address, set_as_default=False) as client:
-        found: Any = client.run(cluster.attending(), "x", cluster.fingerprint(), str(tmp_path / "a/b"), 1)
+        for _ in range(2):  # also when it is asked again
+            found = client.run(cluster.attending(), "x", cluster.fingerprint(), str(tmp_path / "a/b"), 1, 0.3)
     assert {re.sub(r"^\S+", "", each) for each in found.values()} == {
         f" does not see {tmp_path / 'a'}; give --out a directory that all machines share"
     }
@@ -238,6 +244,7 @@ def test_what_dask_raises_is_told_as_the_reason(tmp_path):
         ("tcp://127.0.0.1:x", "no dask scheduler answers at tcp://127.0.0.1:x; start one"),
         ("empty.yaml", "empty.yaml is no configuration of dask-jobqueue; it should have jobqueue:"),
         ("two.yaml", "two.yaml is no configuration of dask-jobqueue"),
+        ("bare.yaml", "bare.yaml is no configuration of dask-jobqueue"),
         ("slurm.yaml", "nothing says how many processes to ask the queue for; give --processes"),
     ],
 )
@@ -247,8 +254,10 @@ def test_what_names_no_cluster_is_told_in_a_sentence(on, sentence, tmp_path, mon
     Path("empty.yaml").write_text("")
     Path("two.yaml").write_text("jobqueue:\n  slurm: {}\n  pbs: {}\n")
     Path("slurm.yaml").write_text("jobqueue:\n  slurm:\n    cores: 1\n    memory: 1GB\n")
+    Path("bare.yaml").write_text("jobqueue:\n  slurm:\n")
+    processes = None if on == "slurm.yaml" else 2
     with pytest.raises(UserError, match=re.escape(sentence)):
-        run_all(grid(TINY, seeds=2), tmp_path / "out", on=on)
+        run_all(grid(TINY, seeds=2), tmp_path / "out", processes, on=on)
     assert not (tmp_path / "out").exists()
 
 
@@ -283,3 +292,41 @@ def test_runs_are_measured_in_a_cluster_as_they_are_here(tiny, tmp_path, capsys)
 
 def places(home):
     return home / "here", home / "there"
+
+
+QUEUE = """jobqueue:
+  slurm:
+    cores: 1
+    memory: 1GB
+    interface: lo
+    log-directory: logs
+    python: {python}
+"""
+
+
+def programs(monkeypatch, place, **scripts):
+    """Programs of a queue in a folder that comes first in PATH, and a file that asks it for jobs."""
+    for name, script in scripts.items():
+        (place / name).write_text(f"#!/bin/bash\n{script}\n")
+        (place / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{place}:{os.environ['PATH']}")
+    monkeypatch.chdir(place)
+    (place / "slurm.yaml").write_text(QUEUE.format(python=sys.executable))
+    return str(place / "slurm.yaml")
+
+
+def test_what_a_queue_answers_is_told(tmp_path, monkeypatch, capfd):
+    on = programs(monkeypatch, tmp_path, sbatch="echo 'sbatch: error: invalid partition' >&2; exit 1", scancel="exit 0")
+    with pytest.raises(UserError, match=r"slurm\.yaml: the queue answers: sbatch: error: invalid partition"):
+        run_all(grid(TINY, seeds=2), tmp_path / "out", 2, on=on)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_jobs_of_a_queue_train_as_this_machine_does(here, tmp_path, monkeypatch):
+    on = programs(
+        monkeypatch, tmp_path,
+        sbatch='setsid bash "$1" >/dev/null 2>&1 & echo "Submitted batch job $!"', scancel='kill -- "-$1"',
+    )  # fmt: skip
+    found = run_all(grid(TINY, seeds=2), tmp_path / "out", 2, on=on, **ALONE)
+    the_same(found.runs, here)
