@@ -315,11 +315,13 @@ def programs(monkeypatch, place, **scripts):
     return str(place / "slurm.yaml")
 
 
-def test_what_a_queue_answers_is_told(tmp_path, monkeypatch, capfd):
+def test_what_a_queue_answers_is_told(tmp_path, monkeypatch):
     on = programs(monkeypatch, tmp_path, sbatch="echo 'sbatch: error: invalid partition' >&2; exit 1", scancel="exit 0")
-    with pytest.raises(UserError, match=r"slurm\.yaml: the queue answers: sbatch: error: invalid partition"):
-        run_all(grid(TINY, seeds=2), tmp_path / "out", 2, on=on)
-    assert "Traceback" not in capfd.readouterr().err
+    words = ["quick", "--task.p", "5", "--n-seeds", "2", "--out", "out", "--on", on, "--processes", "2"]
+    done = subprocess.run([sys.executable, "-m", "interp.train", *words], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {on}: the queue answers: sbatch: error: invalid partition\n"
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.slow
