@@ -175,7 +175,8 @@ def ordering_told(ordered: pd.DataFrame) -> pd.DataFrame:
     cells: Any = ordered["rho"].unstack(["loss", "runs"])
     cells.columns = [f"{LOSSES[loss]}, {runs}" for loss, runs in cells.columns]
     told = cells.reindex(ordered.index.get_level_values("measure").unique())
-    for (loss, runs), cell in ordered.groupby(level=["loss", "runs"], sort=False):
+    sets: Any = ordered.groupby(level=["loss", "runs"], sort=False)
+    for (loss, runs), cell in sets:
         if runs == BY_SEED:
             name, phi = f"{LOSSES[loss]}, {runs}", cell.xs("φ, %", level="measure")
             told.loc["φ, %", [f"{name}, low", f"{name}, high"]] = phi[["rho low", "rho high"]].to_numpy()[0]

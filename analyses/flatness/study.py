@@ -177,7 +177,8 @@ def report(runs: Mapping[str, Run]) -> script.Report:
 
 def changes_told(summary: pd.DataFrame) -> pd.DataFrame:
     """What the README tells: a row for each loss and measure, with the ratio late ÷ early of each way, and beyond the twin."""
-    ratios: Any = summary["ratio"].unstack("way").reindex(columns=list(WAYS))
+    each: Any = summary["ratio"].unstack("way")
+    ratios = each.reindex(columns=list(WAYS))
     beyond = summary.xs("decay", level="way")[["beyond", "beyond below 1"]]
     order = summary.index.droplevel("way").unique()
     return ratios.join(beyond).reindex(order)

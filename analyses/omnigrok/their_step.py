@@ -192,8 +192,8 @@ def ratios(table: pd.DataFrame) -> pd.DataFrame:
 def told(beside: pd.DataFrame) -> pd.DataFrame:
     """What the README tells: test losses of the published step at every norm, and of all arms at the norms SMALL."""
     names = ["test_loss", "test_loss ÷ clamp", "test_loss ÷ published"]
-    rows: Any = [arm == ARMS[0].label or alpha in SMALL for arm, alpha in beside.index]
-    return beside[rows][names]
+    rows = [arm == ARMS[0].label or alpha in SMALL for arm, alpha in beside.index]
+    return beside.loc[rows, names]
 
 
 def draw(table: pd.DataFrame) -> go.Figure:
