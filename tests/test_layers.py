@@ -39,9 +39,9 @@ BORDERS = {
     "filelock": "interp/store/directory.py",
     "dash": "interp/app/page.py interp/app/rows.py interp/cli/app.py",  # the last asks whether it is there
     "werkzeug": "interp/app/serving.py",
-    "distributed": "interp/study/cluster.py interp/study/node.py",  # who asks, and who is asked
-    "dask": "interp/study/cluster.py",
-    "dask_jobqueue": "interp/study/cluster.py",
+    "distributed": "interp/study/connection.py interp/study/cluster.py interp/study/node.py",  # who asks, and who is asked
+    "dask": "interp/study/connection.py",
+    "dask_jobqueue": "interp/study/connection.py",
     "transformers": "interp/train/hugging_face.py",
     "pytorch_lightning": "interp/train/lightning.py",
     "tensorboard": "interp/export/to_tensorboard.py",

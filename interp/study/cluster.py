@@ -8,9 +8,6 @@ docs/decisions/0018.
 import asyncio
 import hashlib
 import json
-import logging
-import math
-import re
 import sys
 import threading
 import time
@@ -24,6 +21,8 @@ from types import TracebackType
 from typing import Any
 
 from interp.base import UserError
+from interp.study import connection
+from interp.study.connection import begins_at_once, connected, is_address, overheard, quiet, refuse_without_dask
 from interp.study.fingerprint import fingerprint
 from interp.study.here import Batches, Tell, refuse_less_than_one
 from interp.study.process import LOST, STOPPED, Ended, Errand, event
@@ -34,9 +33,6 @@ SECONDS_BETWEEN = 2.0
 
 SECONDS_UNHEARD = 60.0
 """Seconds after which a process in the cluster saves and ends if we are not heard of."""
-
-SECONDS_TO_ANSWER = 30.0
-"""Seconds that a scheduler has to answer, and an address to have its first worker."""
 
 SECONDS_TO_SHOW = 10.0
 """Seconds that a shared file system has to show a new file on another machine."""
@@ -150,7 +146,10 @@ class Cluster:
             return [], 0, 0
         places = [(together(batch[0]), work(batch)) for batch in batches]
         alike = dict(zip(places, batches, strict=True))  # equal work is timed once, and sent once
-        where, room = max(self._present().items(), key=lambda each: each[1])
+        while not self._with_room():
+            self.look()
+            time.sleep(0.2)
+        where, room = max(self._with_room().items(), key=lambda each: each[1])
         words = [[config.model_dump(mode="json") for config in batch] for batch in alike.values()]
         order = {
             "batches": words, "at_once": [min(room, places.count(each)) for each in alike], "device": device,
@@ -175,15 +174,15 @@ class Cluster:
         """Hand an errand to the worker that has most room."""
         with self._lock:
             busy = Counter(task.where[0] for task in self._tasks.values())
-        room = self._present()
+        room = self._with_room()
+        if not room:  # the last one went just now
+            tell(errand, Ended(LOST, "its worker was lost", {}))
+            return
         self._submit(errand, tell, [max(room, key=lambda address: room[address] - busy[address])])
 
-    def _present(self) -> dict[str, int]:
-        """Workers that are there with the processes that they have room for; waits for one if there is none."""
-        while not (room := {address: number for address, number in self._room.items() if number}):
-            self.look()
-            time.sleep(0.2)
-        return room
+    def _with_room(self) -> dict[str, int]:
+        """Workers that are there, with the processes that they have room for."""
+        return {address: number for address, number in self._room.items() if number}
 
     def _submit(self, errand: Errand, tell: Tell, where: list[str]) -> None:
         """Hand an errand to one of some workers. The same errand of a study is the same task: who asks again shares it."""
@@ -207,7 +206,7 @@ class Cluster:
     def look(self) -> list[str]:
         """What is new of the workers, in sentences; UserError if the scheduler is gone."""
         silent = time.monotonic() - self._answered
-        if silent > SECONDS_TO_ANSWER:
+        if silent > connection.SECONDS_TO_ANSWER:
             raise UserError(
                 f"the scheduler of {self.on} is gone, it has not answered for {silent:.0f} seconds; what is saved stays, and "
                 "processes there save and end: start it again, and give the same command"
@@ -234,9 +233,10 @@ class Cluster:
             return False
         with self._lock:
             known = {task.errand.name for task in self._tasks.values()}
-        for errand in rest:
+        where = [*self._with_room()]
+        for errand in rest if where else ():  # with no worker named dask would take any, also one that was left aside
             if errand.name not in known:
-                self._submit(errand, lambda errand, what: None, [*self._present()])
+                self._submit(errand, lambda errand, what: None, where)
         self._client.ncores()  # an answer to this says that what was sent before has arrived
         time.sleep(0.5)
         return True
@@ -262,7 +262,7 @@ class Cluster:
     def _over(self, key: str, future: Any) -> None:
         """Tell how a task ended. Called by a thread of dask's."""
         try:
-            ended = Ended(*future.result(timeout=SECONDS_TO_ANSWER))
+            ended = Ended(*future.result(timeout=connection.SECONDS_TO_ANSWER))
         except Exception as error:  # of dask, or of a task of ours that raised what it should not
             ended = Ended(LOST, "its worker was lost", {})
             if future.status == "error" and type(error).__name__ != "KilledWorker":
@@ -297,7 +297,7 @@ class Cluster:
             if self._refused and not self._asked and not self.slots:
                 raise UserError("; ".join(sorted(self._refused.values())))
             waited = time.monotonic() - began
-            if is_address(self.on) and waited > SECONDS_TO_ANSWER and not self._asked:
+            if is_address(self.on) and waited > connection.SECONDS_TO_ANSWER and not self._asked:
                 raise UserError(f"{self.on} has no workers; start some: dask worker {self.on} --nthreads 1")
             if waited > 5 and not told:
                 print(f"waiting for the first worker of {self.on}", file=sys.stderr, flush=True)
@@ -383,125 +383,6 @@ def attending() -> Callable[..., Any]:
     return attend
 
 
-def is_address(on: str) -> bool:
-    """Whether `on` is the address of a scheduler."""
-    return re.match(r"(tcp|tls|ucx)://", on) is not None
-
-
-def begins_at_once(on: str) -> bool:
-    """Whether the workers of a cluster are there at once, or never: those of a queue come later."""
-    return is_address(on) or on.startswith("local")
-
-
-def refuse_without_dask() -> None:
-    """Raise UserError where dask is not installed."""
-    try:
-        import distributed
-    except ImportError as error:
-        raise UserError("--on needs dask; install it with: pip install 'interp[cluster]'") from error
-    del distributed
-
-
-@contextmanager
-def connected(on: str, processes: int | None, jobs: int | None, threads: int) -> Generator[Any]:
-    """A client of the cluster that `on` names, which is closed at the end, with the cluster if it began with us.
-
-    A queue is asked for jobs with room for `jobs` processes; `processes` is what the command says.
-    """
-    from distributed import Client
-
-    with ExitStack() as opened:
-        target: Any = on
-        if not is_address(on):
-            target = begun(on, processes, jobs, threads)
-            opened.callback(closed, target)
-        try:
-            client = Client(target, timeout=SECONDS_TO_ANSWER, set_as_default=False)
-        except (OSError, ValueError, TypeError) as error:  # the last of tls:// without certificates
-            raise UserError(
-                f"no dask scheduler answers at {on}; start one (dask scheduler --host ADDRESS), or see its address"
-            ) from error
-        opened.callback(closed, client)
-        yield client
-
-
-def closed(one: Any) -> None:
-    """Close a client or a cluster; one whose scheduler is gone, or whose queue has refused, complains."""
-    with suppress(Exception):
-        one.close(timeout=5)
-
-
-def begun(on: str, processes: int | None, jobs: int | None, threads: int) -> Any:
-    """A cluster that begins and ends with us: in this process, or the jobs of a queue."""
-    if (words := re.fullmatch(r"local(?::(.*))?", on)) is not None:
-        from distributed import LocalCluster
-
-        number = words[1] or ""
-        if not number.isdecimal() or not 0 < int(number) < 10_000:
-            raise UserError(f"--on is {on}; write local:4 for four workers on this machine")
-        # Workers that are threads: each process that trains is started by them, so they need none of their own.
-        how: dict[str, Any] = {"dashboard_address": None, "memory_limit": 0, "silence_logs": logging.CRITICAL}
-        return LocalCluster(n_workers=int(number), threads_per_worker=1, processes=False, **how)
-    if processes is None:
-        refuse_no_file(Path(on))
-        raise UserError(f"--on is {on}, and nothing says how many processes to ask the queue for; give --processes")
-    return of_queue(Path(on), jobs or processes, threads)
-
-
-QUEUES = {
-    "slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster", "oar": "OARCluster",
-    "moab": "MoabCluster", "htcondor": "HTCondorCluster",
-}  # fmt: skip
-"""Classes of dask-jobqueue by the name of the queue in its configuration."""
-
-
-def refuse_no_file(file: Path) -> None:
-    """Raise UserError for what names no cluster."""
-    if file.suffix not in (".yaml", ".yml") or not file.is_file():
-        raise UserError(
-            f"--on is {file}, which is no file; give the address of a scheduler (tcp://…), a file of dask-jobqueue's "
-            "configuration (slurm.yaml), or local:4"
-        )
-
-
-def of_queue(file: Path, processes: int, threads: int) -> Any:
-    """A cluster of jobs of a queue with room for so many processes, from a file of dask-jobqueue's own configuration."""
-    refuse_no_file(file)
-    try:
-        import dask.config
-        import dask_jobqueue
-        import yaml
-    except ImportError as error:
-        raise UserError("--on FILE.yaml needs dask-jobqueue; install it with: pip install 'interp[cluster]'") from error
-    try:
-        found = yaml.safe_load(file.read_text())
-        (queue,) = found["jobqueue"]
-        kind, options = getattr(dask_jobqueue, QUEUES[queue]), dict(found["jobqueue"][queue])
-    except (yaml.YAMLError, OSError, UnicodeDecodeError, TypeError, KeyError, ValueError) as error:
-        raise UserError(
-            f"{file} is no configuration of dask-jobqueue; it should have jobqueue: and under it one of {', '.join(QUEUES)} "
-            "with what a job is to be"
-        ) from error
-    dask.config.update(dask.config.config, found, priority="new")
-    scheduler = {"dashboard_address": "127.0.0.1:0", **(options.get("scheduler-options") or {})}
-    cluster: Any = None
-    try:
-        # One worker a job: where there are more, no job that is over is followed by another.
-        cluster = kind(processes=1, scheduler_options=scheduler)
-        # Counted here: findings/cores_of_a_configuration_are_unreachable.sh
-        jobs = math.ceil(processes / max(1, int(dask.config.get(f"jobqueue.{queue}.cores")) // threads))
-        cluster.adapt(
-            minimum_jobs=jobs, maximum_jobs=jobs
-        )  # a job that is over, as by its walltime, is followed by another
-    except Exception as error:  # whatever the queue's programs and dask say of it
-        if cluster is not None:
-            with suppress(Exception):
-                cluster.close(timeout=5)
-        words = " ".join(str(error).split())
-        raise UserError(f"{file}: the queue was asked and answers {words[-300:] or type(error).__name__}") from error
-    return cluster
-
-
 @contextmanager
 def shown_in(out: Path) -> Generator[str]:
     """A context with a file in a directory by which others see that they have that directory."""
@@ -534,43 +415,3 @@ def repeating(act: Callable[[], None], seconds: float) -> Generator[None]:
     finally:
         over.set()
         thread.join(timeout=5)
-
-
-@contextmanager
-def quiet(*names: str) -> Generator[None]:
-    """A context in which some loggers say nothing: what matters of it is told in sentences of ours."""
-    loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
-
-
-@contextmanager
-def overheard(*names: str) -> Generator[list[str]]:
-    """A context with what some loggers are told of exceptions, a line each, which they then do not print.
-
-    A queue's refusal reaches nobody otherwise: dask asks it for jobs in callbacks of its own.
-    """
-    said: list[str] = []
-
-    class Hearing(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines = str(record.exc_info[1] if record.exc_info else record.getMessage()).strip().splitlines()
-            line = lines[-1].strip() if lines else ""
-            if line and line not in said:
-                said.append(line)
-
-    hearing, loggers = Hearing(), [logging.getLogger(name) for name in names]
-    before = [(logger.propagate, [*logger.handlers]) for logger in loggers]
-    for logger in loggers:
-        logger.propagate, logger.handlers = False, [hearing]
-    try:
-        yield said
-    finally:
-        for logger, (propagate, handlers) in zip(loggers, before, strict=True):
-            logger.propagate, logger.handlers = propagate, handlers

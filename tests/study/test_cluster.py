@@ -250,7 +250,7 @@ def test_what_dask_raises_is_told_as_the_reason(tmp_path):
 )
 def test_what_names_no_cluster_is_told_in_a_sentence(on, sentence, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cluster, "SECONDS_TO_ANSWER", 1)
+    monkeypatch.setattr("interp.study.connection.SECONDS_TO_ANSWER", 1)
     Path("empty.yaml").write_text("")
     Path("two.yaml").write_text("jobqueue:\n  slurm: {}\n  pbs: {}\n")
     Path("slurm.yaml").write_text("jobqueue:\n  slurm:\n    cores: 1\n    memory: 1GB\n")
