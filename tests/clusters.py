@@ -9,6 +9,8 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from distributed import Client
+
 
 class Started:
     """A scheduler and its workers. Each worker may be given a host's prefix, such as `ip netns exec NAME`, and its address."""
@@ -69,4 +71,6 @@ def started(home, workers, **how):
     with found.stack:
         for _ in range(workers):
             found.worker()
+        with Client(found.address, set_as_default=False) as client:
+            client.wait_for_workers(workers, timeout=60)
         yield found

@@ -93,6 +93,7 @@ class Cluster:
         self._out, self._most, self._leave, self._dry_run = out.absolute(), processes, leave, dry_run
         self._study = hashlib.sha256(f"{self._out} {about}".encode()).hexdigest()[:12]
         self._tasks: dict[str, Task] = {}
+        self._lost = Counter[str]()
         self._room: dict[str, int] = {}
         self._refused: dict[str, str] = {}
         self._asked: set[str] = set()
@@ -191,7 +192,8 @@ class Cluster:
         from interp.study.node import relay
 
         what = hashlib.sha256(repr((errand.name, errand.words)).encode()).hexdigest()[:16]
-        key = f"interp-{self._study}-{what}"
+        # A key of a task that was lost is cancelled, and takes any new task of its name along.
+        key = f"interp-{self._study}-{what}-{self._lost[errand.name]}"
         patience = float("inf") if self._leave else SECONDS_UNHEARD
         whole = (errand.name, errand.words, errand.order, errand.place)
         future = self._client.submit(
@@ -276,6 +278,7 @@ class Cluster:
         if task is None:
             return
         if ended.code == LOST:  # or dask would hand it over once more should its worker come back
+            self._lost[task.errand.name] += 1
             with suppress(Exception):
                 self._client.cancel([task.future], force=True)
         task.future.release()

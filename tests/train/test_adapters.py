@@ -10,6 +10,9 @@ from torch import nn
 import interp
 from interp.base import UserError
 
+# Lightning warns wherever Slurm is installed.
+pytestmark = pytest.mark.filterwarnings("ignore:The `srun` command is available")
+
 SOON = interp.schedule(at=[0, 2, 5, 8])
 
 
