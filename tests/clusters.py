@@ -71,6 +71,7 @@ def started(home, workers, **how):
     with found.stack:
         for _ in range(workers):
             found.worker()
-        with Client(found.address, set_as_default=False) as client:
-            client.wait_for_workers(workers, timeout=60)
+        if workers:
+            with Client(found.address, set_as_default=False) as client:
+                client.wait_for_workers(workers, timeout=60)
         yield found
