@@ -2,6 +2,8 @@
 
 import os
 import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -90,3 +92,14 @@ SHORT: dict[str, dict[str, float]] = {
     "readout": {"checkpoints": 3, "draws": 2},
 }
 """Options by which long analyses are short, where what they find is no part of the claim."""
+
+
+def when(condition, act):
+    """Do something in another thread as soon as a condition holds."""
+
+    def watch():
+        while not condition():
+            time.sleep(0.01)
+        act()
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -114,7 +114,9 @@ class Cluster:
             token = None if self._dry_run else opening.enter_context(shown_in(self._out))
             self._attend = (attending(), self._study, fingerprint(), token, self.threads, SECONDS_TO_SHOW)
             self._answered = time.monotonic()
-            self._client.subscribe_topic(f"interp-{self._study}", self._hear)
+            from interp.study.node import topic
+
+            self._client.subscribe_topic(topic(self._study), self._hear)
             self._muster()
             opening.enter_context(repeating(self._look_around, SECONDS_BETWEEN))
             self._kept = opening.pop_all()
@@ -334,14 +336,14 @@ class Cluster:
         try:
             found = await self._client.run(function, *words, workers=[address], on_error="return")
             answer = found.get(address)
-        except Exception as error:
+        except Exception as error:  # of dask, or what a worker with other libraries raised: told as its answer
             answer = error
         self._asked.discard(address)
         if isinstance(answer, int):
             self._room = self._room | {address: answer}
-        elif isinstance(answer, str) and address not in self._refused:
-            self._refused[address] = answer
-            self._news.append(f"left aside: {address}: {answer}")
+        elif answer is not None and address not in self._room:
+            self._refused[address] = answer if isinstance(answer, str) else f"{type(answer).__name__}: {answer}"
+            self._news.append(f"left aside: {address}: {self._refused[address]}")
 
     def _look_for_the_lost(self, at_work: set[str]) -> None:
         """End what no worker is at any more. dask would hand it over by itself, at most some times, if its worker came back."""
@@ -369,7 +371,7 @@ def attending() -> Callable[..., Any]:
             from interp.study.heard import hear
 
             there = await asyncio.to_thread(fingerprint)
-        except Exception as error:
+        except Exception as error:  # of whatever interp is there: a worker answers in a sentence
             return f"{platform.node()} has no interp for clusters ({type(error).__name__}: {error}); it needs {wanted}"
         if there != wanted:
             return f"{platform.node()} has {there}, and here is {wanted}; install the same there, and start its workers again"

@@ -121,9 +121,7 @@ def of_queue(file: Path, processes: int, threads: int) -> Any:
         cluster = kind(processes=1, scheduler_options=scheduler)
         # Counted here: findings/cores_of_a_configuration_are_unreachable.sh
         jobs = math.ceil(processes / max(1, int(dask.config.get(f"jobqueue.{queue}.cores")) // threads))
-        cluster.adapt(
-            minimum_jobs=jobs, maximum_jobs=jobs
-        )  # a job that is over, as by its walltime, is followed by another
+        cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)  # a job that is over is followed by another
     except Exception as error:  # whatever the queue's programs and dask say of it
         if cluster is not None:
             with suppress(Exception):

@@ -6,14 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clusters import kill, started, training
-from helpers import files, tiny_config
+from helpers import files, tiny_config, when
 
 import interp.study.cluster as cluster
 from interp.base import UserError
@@ -53,17 +52,6 @@ def two(tmp_path_factory):
     """A scheduler with two workers, which stay."""
     with started(tmp_path_factory.mktemp("dask"), workers=2) as found:
         yield found
-
-
-def when(condition, act):
-    """Do something in another thread as soon as a condition holds."""
-
-    def watch():
-        while not condition():
-            time.sleep(0.01)
-        act()
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def the_same(runs, others):

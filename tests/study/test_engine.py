@@ -2,11 +2,9 @@
 
 import os
 import signal
-import threading
-import time
 
 import pytest
-from helpers import files, tiny_config
+from helpers import files, tiny_config, when
 
 import interp.train.__main__ as command
 from interp.models import TransformerSpec
@@ -35,17 +33,6 @@ SMALL = [
 @pytest.fixture(autouse=True)
 def a_short_look_at_the_clock(monkeypatch):
     monkeypatch.setattr("interp.study.timing.SECONDS_A_KIND", 0.03)
-
-
-def when(condition, act):
-    """Do something in another thread as soon as a condition holds."""
-
-    def watch():
-        while not condition():
-            time.sleep(0.01)
-        act()
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def times(out):
